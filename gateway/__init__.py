@@ -1,0 +1,1 @@
+"""What gridgate decides, remembers and answers for."""

@@ -1,0 +1,1 @@
+"""What gridgate knows: pure, synchronous, without a clock, without input or output."""

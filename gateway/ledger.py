@@ -1,0 +1,180 @@
+"""The storage port, in verbs of the domain. What the services know of each other is what stands here.
+
+Every ``async`` method that records is durable when it returns; ``publish`` and ``note_outcomes`` are kept in memory
+until the next ``flush``. Raw messages, readings and outcomes are append-only. Recording the same thing twice records it
+once.
+
+* LedgerError
+  + LedgerUnavailable        cannot be read or written just now (locked, full, connection lost): try again, nothing lost
+  + LedgerTooNew             written by a newer gridgate than this one
+  + LedgerNotUpgraded        written by an older one, and not ours to migrate unasked
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.domain.event import EventRecord
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.plan import LiveBaseline, PowerPlan
+from gateway.domain.settlement import SettlementStatement
+from gateway.domain.verification import VerifiedReport
+from hardware.device import PowerReading
+from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
+
+
+class LedgerError(Exception):
+    """Root of the tree."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The database cannot be read or written just now. Nothing was lost: what was not stored may be tried again."""
+
+
+class LedgerTooNew(LedgerError):
+    """The database was written by a newer gridgate."""
+
+
+class LedgerNotUpgraded(LedgerError):
+    """The database was written by an older gridgate and needs ``gridgate db upgrade``."""
+
+
+class Topic(StrEnum):
+    """What a subscriber can be woken for."""
+
+    EVENTS = "events"
+    PLANS = "plans"
+    READINGS = "readings"
+    REPORTS = "reports"
+    STATEMENTS = "statements"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One line of an event's history, for people and auditors: who did what, in plain words."""
+
+    connection_id: str
+    event_id: str
+    at: datetime
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapOutcome:
+    """What became of one cap or restore, kept when it changed something. ``at`` is when the answer came."""
+
+    at: datetime
+    device_id: str
+    requested_w: float | None
+    applied_w: float | None
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A message that could not be processed."""
+
+    connection_id: str
+    raw_sha256: str
+    at: datetime
+    reason: str
+
+
+class Ledger(Protocol):
+    """The record. One writer at a time; readers see what is durable, and what ``publish`` holds in memory."""
+
+    async def begin_epoch(self) -> int:
+        """Begin a new life of the gateway: an epoch above every earlier one, durable."""
+
+    def subscribe(self, *topics: Topic) -> asyncio.Event:
+        """An event that is set at every change of these topics; the subscriber clears it."""
+
+    # intake
+
+    async def record_event(self, event: GridEvent, at: datetime) -> bool:
+        """Keep a revision; false where this revision (or a higher one) of the event is known already."""
+
+    async def record_decision(self, decision: OptDecision) -> None: ...
+
+    async def record_acknowledged(self, connection_id: str, event_id: str, revision: int, at: datetime) -> None: ...
+
+    async def end_event(self, connection_id: str, event_id: str, at: datetime, cause: str) -> None:
+        """Mark an event as ended early. The first mark stays; a later revision that is not cancelled takes it off."""
+
+    async def quarantine(self, item: Quarantined) -> None: ...
+
+    async def quarantined(self) -> tuple[Quarantined, ...]: ...
+
+    async def raw_message(self, sha256: str) -> RawMessage | None: ...
+
+    async def event(self, connection_id: str, event_id: str) -> EventRecord | None: ...
+
+    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:
+        """The latest revision of each event, by start; ``since`` leaves out those that ended before it."""
+
+    async def record_log(self, entry: LogEntry) -> None: ...
+
+    async def log(self, connection_id: str, event_id: str) -> tuple[LogEntry, ...]: ...
+
+    # dispatch
+
+    async def freeze_baseline(self, baseline: LiveBaseline) -> LiveBaseline:
+        """Freeze the event's live baseline; returns the one that stands (the first)."""
+
+    async def record_plan(self, plan: PowerPlan) -> None: ...
+
+    async def plan(self, connection_id: str, event_id: str) -> PowerPlan | None:
+        """The latest plan for the event."""
+
+    def note_outcomes(self, outcomes: Sequence[CapOutcome]) -> None: ...
+
+    async def outcomes_between(self, start: datetime, end: datetime) -> tuple[CapOutcome, ...]: ...
+
+    # metering
+
+    def publish(self, readings: Sequence[PowerReading], keep: bool = True) -> None:
+        """Make readings the latest; ``keep`` also stores them at the next flush."""
+
+    def latest_readings(self) -> Mapping[str, PowerReading]: ...
+
+    async def flush(self) -> None:
+        """Store what is held in memory, in one transaction. On ``LedgerUnavailable`` it stays held."""
+
+    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
+        """Readings with ``start <= measured_at < end`` in order of time, the ones not yet flushed included."""
+
+    async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
+        """Keep closed intervals; one with the same meter, start and duration is kept as it was."""
+
+    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
+
+    # reporting
+
+    async def report_cursor(self, connection_id: str, order_id: str) -> datetime | None:
+        """Up to where the order has been reported (or queued), ``None`` at first."""
+
+    async def queue_report(self, report: IntervalReport, cursor: datetime) -> None:
+        """Put a report into the outbox and move the order's cursor, in one transaction."""
+
+    async def outbox(self, connection_id: str, limit: int = 100) -> tuple[IntervalReport, ...]:
+        """Reports without a receipt, oldest first."""
+
+    async def record_receipt(self, receipt: Receipt) -> None: ...
+
+    async def record_verified(self, report: VerifiedReport) -> None: ...
+
+    async def verified(self, connection_id: str, event_id: str) -> VerifiedReport | None:
+        """The latest verification of the event."""
+
+    # settling
+
+    async def record_statement(self, statement: SettlementStatement) -> None: ...
+
+    async def statements(self) -> tuple[SettlementStatement, ...]: ...
+
+    async def statement(self, statement_id: str) -> SettlementStatement | None: ...

@@ -1,0 +1,1 @@
+"""The ledger and the party store on SQLAlchemy."""

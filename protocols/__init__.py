@@ -1,0 +1,1 @@
+"""Everything spoken with grid operators and markets: neutral faces, and one package a dialect behind them."""

@@ -1,0 +1,62 @@
+"""What can go wrong between us and a counterparty. These are expected faults, never bugs.
+
+* ProtocolError
+  + MessageError             these bytes cannot be taken as a message; nothing was changed by them
+    - MessageTooLarge        larger or deeper than we read
+    - MalformedMessage       not well formed, or against the schema (order, cardinality, enumerations)
+    - UnsupportedMessage     well formed, but of a kind, version or namespace that we do not speak
+  + Unreachable              no connection, no answer in time, or an answer that is no message of the protocol
+  + NotRegistered            the counterparty does not know us, or no longer: register anew
+  + Rejected                 the counterparty answered with an error code
+"""
+
+
+class ProtocolError(Exception):
+    """Root of the tree. ``connection_id`` names the connection where it is known."""
+
+    def __init__(self, text: str, *, connection_id: str | None = None) -> None:
+        super().__init__(text)
+        self.connection_id = connection_id
+
+
+class MessageError(ProtocolError):
+    """The bytes cannot be taken as a message.
+
+    ``line`` is the source line (from 1) where it is known; ``request_id`` is the sender's, where it could still be
+    read, so that the answer can name it.
+    """
+
+    def __init__(
+        self, text: str, *, line: int | None = None, request_id: str | None = None, connection_id: str | None = None
+    ) -> None:
+        super().__init__(text if line is None else f"line {line}: {text}", connection_id=connection_id)
+        self.line = line
+        self.request_id = request_id
+
+
+class MessageTooLarge(MessageError):
+    """More bytes, elements or levels than we read."""
+
+
+class MalformedMessage(MessageError):
+    """Not well formed, or against the schema."""
+
+
+class UnsupportedMessage(MessageError):
+    """A kind, version or namespace that we do not speak."""
+
+
+class Unreachable(ProtocolError):
+    """The counterparty could not be reached, or did not answer in time, or did not answer in the protocol."""
+
+
+class NotRegistered(ProtocolError):
+    """The counterparty does not know us (any more)."""
+
+
+class Rejected(ProtocolError):
+    """The counterparty answered with an error; ``code`` is its own (an OpenADR response code, an HTTP status)."""
+
+    def __init__(self, text: str, *, code: str, connection_id: str | None = None) -> None:
+        super().__init__(text, connection_id=connection_id)
+        self.code = code

@@ -1,0 +1,360 @@
+"""The face between the gateway and every demand-response dialect: vocabulary and Protocol classes, nothing else.
+
+Watts, seconds, aware UTC instants. Import (consumption) is positive. A dialect maps its own units, signs and ranks
+here and nowhere else; the table of signs is in ARCHITECTURE.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+
+class EventStatus(StrEnum):
+    """What the sender says of its event. What we hold true is ``gateway.domain.event.EventState``."""
+
+    FAR = "far"
+    NEAR = "near"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    NONE = "none"
+
+
+class SignalKind(StrEnum):
+    """What a signal's values mean. Only ``OTHER`` is carried and shown without being acted on."""
+
+    ADJUST = "adjust"
+    """Change of site power in watts, signed: negative asks for less consumption."""
+    LIMIT = "limit"
+    """Ceiling on site import in watts."""
+    SETPOINT = "setpoint"
+    """Site import to hold, in watts."""
+    FRACTION = "fraction"
+    """Reduction asked, as a fraction of the baseline: 0.25 asks for a quarter less."""
+    LEVEL = "level"
+    """0 to 3; the program says what each level means as a fraction of the baseline."""
+    PRICE = "price"
+    """Price of energy, a kilowatt-hour, in ``Signal.currency``."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventInterval:
+    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended)."""
+
+    starts_at: datetime
+    duration_s: float | None
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A named series of values. ``intervals`` are in order of time and do not overlap.
+
+    ``currency`` is an ISO 4217 code and only set where ``kind`` is a price; ``dialect_kind`` is the sender's own word.
+    """
+
+    name: str
+    kind: SignalKind
+    intervals: tuple[EventInterval, ...]
+    dialect_kind: str = ""
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom an event is for: ``kind`` is ``ven``, ``group``, ``resource``, ``party`` or the sender's own word."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridEvent:
+    """One revision of one request by the grid.
+
+    ``event_id`` is unique within ``connection_id``; a higher ``revision`` replaces a lower one. ``rank`` is mapped by
+    each dialect so that a lower number is more important, ``None`` where the sender gave none. ``test`` events are
+    answered and never actuated. ``ramp_up_s`` and ``recovery_s`` are signed as the sender meant them: positive runs
+    from the event's start (end) on, negative ends at it. ``start_tolerance_s`` is the window in which the start may be
+    randomised. ``duration_s`` is ``None`` for an event that is open ended.
+    """
+
+    event_id: str
+    connection_id: str
+    program_id: str
+    revision: int
+    status: EventStatus
+    created_at: datetime
+    starts_at: datetime
+    duration_s: float | None
+    signals: tuple[Signal, ...]
+    rank: int | None = None
+    test: bool = False
+    response_required: bool = True
+    notification_s: float = 0.0
+    ramp_up_s: float = 0.0
+    recovery_s: float = 0.0
+    start_tolerance_s: float = 0.0
+    targets: tuple[Target, ...] = ()
+    comment: str = ""
+    raw_sha256: str = ""
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """End of the active period, ``None`` while it is open ended."""
+        return None if self.duration_s is None else self.starts_at + timedelta(seconds=self.duration_s)
+
+
+class Opt(StrEnum):
+    """Whether we take part."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Refusal(StrEnum):
+    """Why we opt out of an event that we could read; each dialect has its own code for it."""
+
+    SIGNAL_NOT_UNDERSTOOD = "signal not understood"
+    PROGRAM_UNKNOWN = "program unknown"
+    NOT_OUR_TARGET = "not our target"
+    INVALID = "invalid"
+    OPERATOR = "operator"
+    INTERNAL_ERROR = "internal error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptDecision:
+    """Our answer to one revision of one event; ``refusal`` only where ``opt`` is out, ``detail`` in plain words."""
+
+    connection_id: str
+    event_id: str
+    revision: int
+    opt: Opt
+    decided_at: datetime
+    refusal: Refusal | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventBatch:
+    """The events that one message brought.
+
+    ``complete`` is true where the message lists every event the counterparty holds for us, so that one we know and do
+    not find is cancelled by implication (OpenADR 2.0b, EiEvent). ``request_id`` is the sender's, for the answer.
+    ``faults`` are events that could be told apart but not be read, each answered for itself.
+    """
+
+    connection_id: str
+    events: tuple[GridEvent, ...]
+    complete: bool
+    request_id: str
+    raw_sha256: str
+    received_at: datetime
+    faults: tuple[OptDecision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOffer:
+    """What we can measure and report: real power of ``resource_id`` in watts, at least every ``min_sampling_s``."""
+
+    resource_id: str
+    min_sampling_s: float
+    max_sampling_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOrder:
+    """A report that the grid asked for.
+
+    ``granularity_s`` is the length of each reported interval (0: one at a time as measured), ``report_back_s`` how
+    often to report (0: once, at the end). ``ends_at`` is ``None`` until cancelled.
+    """
+
+    order_id: str
+    connection_id: str
+    resource_id: str
+    granularity_s: float
+    report_back_s: float
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInterval:
+    """Mean power over one interval; ``power_w`` is ``None`` where nothing was measured."""
+
+    starts_at: datetime
+    duration_s: float
+    power_w: float | None
+    coverage_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalReport:
+    """Measured intervals for one order. ``report_id`` is unique, so that one delivered again counts once."""
+
+    report_id: str
+    order_id: str
+    connection_id: str
+    resource_id: str
+    created_at: datetime
+    intervals: tuple[ReportInterval, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The grid's answer to a report. ``accepted`` false is final: the same report is not sent again."""
+
+    report_id: str
+    accepted: bool
+    received_at: datetime
+    code: str
+    detail: str = ""
+
+
+class Direction(StrEnum):
+    """Of a message, seen from us."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawMessage:
+    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown."""
+
+    connection_id: str
+    direction: Direction
+    at: datetime
+    name: str
+    body: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """Our registration with one counterparty, as a VEN keeps it.
+
+    ``party_id`` is the id the counterparty gave us (venID), ``counterparty_id`` its own (vtnID).
+    """
+
+    connection_id: str
+    registration_id: str
+    party_id: str
+    counterparty_id: str
+    poll_s: float
+    registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """Somebody registered with us, as a VTN keeps it. ``offers`` is what it can report."""
+
+    connection_id: str
+    party_id: str
+    registration_id: str
+    name: str
+    registered_at: datetime
+    offers: tuple[ReportOffer, ...] = ()
+
+
+class GridConnection(Protocol):
+    """Where we are asked: the VEN's side of a dialect. Every method may raise ``ProtocolError``.
+
+    The driver keeps its registration and report orders in a ``PartyStore``, registers by itself when it must, and
+    stores each raw message before it acts on it. It never sleeps and never retries on its own: the caller owns time.
+    """
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def poll_s(self) -> float:
+        """How long to wait between calls of ``receive`` while all is well, in seconds."""
+
+    async def receive(self, now: datetime) -> EventBatch | None:
+        """Take the next turn of the conversation: register if need be, then ask what is new.
+
+        Returns the events a message brought, ``None`` where it brought none. Nothing is acknowledged yet.
+        Raises ``MessageError`` for a message that cannot be taken (stored, and answered with an error).
+        """
+
+    async def respond(self, batch: EventBatch, decisions: Sequence[OptDecision], now: datetime) -> None:
+        """Acknowledge. Called only when the batch and the decisions are durable."""
+
+    async def refuse(self, batch: EventBatch, detail: str, now: datetime) -> None:
+        """Answer a batch that we could read but not process with an error, so that nobody counts on it."""
+
+    async def orders(self) -> tuple[ReportOrder, ...]:
+        """Reports that the grid has asked for and not cancelled."""
+
+    async def send_report(self, report: IntervalReport, now: datetime) -> Receipt:
+        """Deliver one report. A ``Receipt`` that is not accepted is an answer; no answer is ``Unreachable``."""
+
+
+class GridProgram(Protocol):
+    """Where we ask: the VTN's side of a dialect, a utility's or ours over the sites below us."""
+
+    @property
+    def connection_id(self) -> str: ...
+
+    async def publish(self, event: GridEvent) -> None:
+        """Offer a new event, or a higher revision of one, to the parties its targets name (none named: all)."""
+
+    async def cancel(self, event_id: str) -> None:
+        """Cancel: the event is offered once more, one revision higher and cancelled. Unknown ids raise KeyError."""
+
+    async def parties(self) -> tuple[Party, ...]:
+        """Who is registered."""
+
+    async def answers(self, event_id: str) -> tuple[tuple[str, OptDecision], ...]:
+        """The last answer of each party (by party_id) to the event."""
+
+    async def reports(self, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
+        """Reports received after the instant, with their party_id, oldest first."""
+
+
+class PartyStore(Protocol):
+    """What a dialect must remember across restarts. Each call is durable when it returns.
+
+    A VEN uses the registration and the orders, a VTN the parties, the events it issued and what came back.
+    """
+
+    async def record_message(self, message: RawMessage) -> None: ...
+
+    async def registration(self, connection_id: str) -> Registration | None: ...
+
+    async def save_registration(self, registration: Registration) -> None: ...
+
+    async def forget_registration(self, connection_id: str) -> None:
+        """Forget the registration and the orders that came with it."""
+
+    async def orders(self, connection_id: str) -> tuple[ReportOrder, ...]: ...
+
+    async def save_order(self, order: ReportOrder) -> None:
+        """Keep an order, replacing the one with its id."""
+
+    async def cancel_order(self, connection_id: str, order_id: str) -> None: ...
+
+    async def parties(self, connection_id: str) -> tuple[Party, ...]: ...
+
+    async def save_party(self, party: Party) -> None:
+        """Keep a party, replacing the one with its id."""
+
+    async def issued_events(self, connection_id: str) -> tuple[GridEvent, ...]:
+        """The latest revision of every event we issued, oldest first."""
+
+    async def save_issued_event(self, event: GridEvent) -> None: ...
+
+    async def answers(self, connection_id: str, event_id: str) -> tuple[tuple[str, OptDecision], ...]: ...
+
+    async def save_answer(self, party_id: str, decision: OptDecision) -> None: ...
+
+    async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]: ...
+
+    async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
+        """Keep a report; false where its id is known already (delivered again)."""
