@@ -1,12 +1,14 @@
 """How every command speaks: results to standard output, everything else to standard error, exit codes 0, 1 and 2."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -17,20 +19,27 @@ BAD_USAGE = 2
 
 def as_json(value: object) -> Any:
     """A value in JSON's terms: instants in UTC with ``Z``, Decimals as strings, dataclasses as objects."""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json(item) for item in value]
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: as_json(getattr(value, name)) for name in fields}
-    return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case Enum():
+            return value.value
+        case Decimal():
+            return str(value)
+        case ZoneInfo():
+            return value.key
+        case _:
+            return value
 
 
 def show(result: object, *, json_wanted: bool, text: Callable[[], str]) -> None:
