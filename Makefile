@@ -1,0 +1,53 @@
+# Two commands for everybody: `make demo` and `make test`. Both work from nothing on a machine with Python 3.11 or later.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+WORKERS ?= 2
+
+.PHONY: demo test check unit soak bench lock clean
+
+demo: $(VENV)/core.stamp
+	$(RUN) -m gateway demo
+
+test: check unit
+
+# Style, types and the layering rule.
+check: $(VENV)/dev.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# Everything that pytest runs; the wheel in a bare environment is among it.
+unit: $(VENV)/dev.stamp
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak" --cov --cov-report=term:skip-covered
+
+# What takes long: run before a larger change lands.
+soak: $(VENV)/dev.stamp
+	$(RUN) -m pytest -q -m soak tests
+
+bench: $(VENV)/dev.stamp
+	for script in tests/benchmarks/*.py; do $(RUN) $$script || exit 1; done
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: requirements.lock | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	touch $@ $(VENV)/core.stamp
+
+# Needs uv; run after a change of dependencies in pyproject.toml.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+		--extra postgres pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+		--extra postgres --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

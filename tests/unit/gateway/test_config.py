@@ -1,0 +1,102 @@
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gateway.config import ConfigError, Settings, load_config, settings_from
+
+FULL = """
+[gateway]
+database = "sqlite+aiosqlite:///x.db"
+listen = "127.0.0.1:8080"
+[site]
+id = "phx-1"
+timezone = "America/Phoenix"
+import_limit_kw = 120
+[[connection]]
+kind = "openadr2b"
+role = "ven"
+url = "http://127.0.0.1:8081/OpenADR2/Simple/2.0b"
+name = "ven-phx-1"
+poll_s = 10
+[[program]]
+id = "srp-peak"
+levels = { 1 = 0.10, 2 = 0.25, 3 = 0.40 }
+baseline = "caiso-10-in-10"
+price_per_kwh = "0.75"
+[[hardware]]
+kind = "simulated"
+hosts = 32
+devices_per_host = 8
+seed = 1
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gridgate.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_file_of_the_design_is_understood(tmp_path: Path) -> None:
+    settings = load_config(written(tmp_path, FULL))
+    site = settings.site.site()
+    assert site.import_limit_w == 120_000.0
+    assert site.timezone.key == "America/Phoenix"
+    program = settings.programs()["srp-peak"]
+    assert program.levels == {1: 0.10, 2: 0.25, 3: 0.40}
+    assert program.price_per_kwh == Decimal("0.75")
+    assert settings.hardware[0].hosts == 32
+
+
+@pytest.mark.parametrize(
+    ("bad", "where", "nearest"),
+    [
+        ('[site]\nid = "a"\ntimezon = "UTC"', "site.timezon", "timezone"),
+        ('[site]\nid = "a"\n[gatway]\nlisten = "x:1"', "gatway", "gateway"),
+        (
+            '[site]\nid = "a"\n[[connection]]\nkind = "openadr2b"\nurl = "http://x"\nname = "n"\npol_s = 3',
+            "connection.0.pol_s",
+            "poll_s",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path: Path, bad: str, where: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(where)) as caught:
+        load_config(written(tmp_path, bad))
+    assert f"did you mean {nearest!r}?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("[site", "is not TOML"),
+        ("", "site: Field required"),
+        ('[site]\nid = "a"\ntimezone = "Mars/Olympus"', "no time zone is called 'Mars/Olympus'"),
+        ('[site]\nid = "a"\n[gateway]\nlisten = "8080"', "is not host:port"),
+        ('[site]\nid = "a"\n[[program]]\nid = "p"\n[[program]]\nid = "p"', "[[program]] id 'p' is used twice"),
+        ('[site]\nid = "a"\n[[program]]\nid = "p"\nlevels = { 1 = 1.5 }', "program.0.levels.1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, bad: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_config(written(tmp_path, bad))
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "absent.toml")
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDGATE_GATEWAY__LISTEN", "127.0.0.1:9999")
+    settings = load_config(written(tmp_path, FULL))
+    assert settings.gateway.listen == "127.0.0.1:9999"
+    assert settings.gateway.database == "sqlite+aiosqlite:///x.db"
+
+
+def test_settings_cannot_be_changed_once_checked() -> None:
+    settings: Settings = settings_from({"site": {"id": "a"}}, source="test")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.site.id = "b"  # type: ignore[misc]  # frozen, and that is what is tested
