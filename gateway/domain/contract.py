@@ -10,8 +10,9 @@ class Program:
     """One demand-response program as the facility manager declared it.
 
     ``program_id`` is the marketContext in OpenADR 2.0b and the programID in 3.x. ``levels`` says what a SIMPLE level
-    means as a fraction of the live baseline. ``baseline_rule`` names the rule sheet that settles. ``price_per_kwh`` is
-    paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
+    means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
+    ``None`` leaves it to ``gateway.domain.event.governing_signal``. ``baseline_rule`` names the rule sheet that
+    settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
     """
 
     program_id: str
@@ -19,3 +20,4 @@ class Program:
     baseline_rule: str = "meter-before-after"
     price_per_kwh: Decimal = Decimal(0)
     currency: str = "USD"
+    signal: str | None = None
