@@ -1,0 +1,241 @@
+"""One second's step of control at the site meter: from a target for the site to a power budget for the fleet.
+
+Feed-forward does most of it: the budget is the target less an estimate of all that is not fleet (overhead, cooling),
+which follows site less fleet slowly, since cooling falls minutes after the caps. An integral of the remaining error
+trims what the curves got wrong. A third term gives back energy drawn over the target (the first second of an event),
+so that the mean comes out at the target and not above it; energy saved beyond the target is never drawn later.
+
+A cap cannot hold power up: where the load falls under its caps by itself trim rises slowly and is bounded; once the
+load wakes up and the site is well over its target, what trim had added goes at once. At the start of an event it is
+seeded from what the fleet draws above its curves, never below them: a fleet that draws less may be idling, and would
+fill a larger budget when it wakes up.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import isfinite
+
+
+class ControlMode(StrEnum):
+    """What a budget stands on."""
+
+    IDLE = "idle"
+    """No target: nothing is capped, the estimate goes on."""
+    FOLLOW = "follow"
+    """The site meter speaks: feed-forward and feedback."""
+    COAST = "coast"
+    """The site meter is silent for a short while: feed-forward on the last estimate, no feedback."""
+    HOLD = "hold"
+    """It stays silent: the last budget holds, and only a lower target still lowers it."""
+    BLIND = "blind"
+    """A target, and the site meter never spoke: the fleet goes to its floor, since nothing else is sure to keep it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """The loop's figures. The defaults suit a site meter and caps that answer within about a second.
+
+    ``bias_fraction`` of the target is aimed under it. ``integral_per_s`` is the part of an error corrected each second,
+    ``urgent_per_s`` that of what a site draws over the target beyond ``urgent_fraction`` of it; no error counts for
+    more than ``error_fraction`` of the target, and trim stays within ``trim_fraction`` of the fleet's ceiling. A site
+    over its target by ``drop_fraction`` of it loses what trim had added.
+
+    ``other_time_s`` is the time constant of the estimate of non-fleet power; no single reading moves it as if it had
+    changed by more than ``other_fraction`` of the site (the fleet's sensors average over a second and lag the meter at
+    a step). Energy over the target is given back over ``repay_s``, by no more than ``repay_fraction`` of the target.
+    The budget falls and rises by no more than so much of the ceiling a second, and stays as it is where it would move
+    by less than ``deadband_fraction`` of the target. ``hold_after_s`` of silence end ``COAST``.
+    """
+
+    bias_fraction: float = 0.0005
+    integral_per_s: float = 0.15
+    urgent_per_s: float = 0.4
+    urgent_fraction: float = 0.01
+    error_fraction: float = 0.04
+    drop_fraction: float = 0.02
+    trim_fraction: float = 0.25
+    other_time_s: float = 5.0
+    other_fraction: float = 0.01
+    repay_s: float = 60.0
+    repay_fraction: float = 0.01
+    fall_fraction_per_s: float = 0.5
+    rise_fraction_per_s: float = 0.1
+    deadband_fraction: float = 0.002
+    hold_after_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlState:
+    """What the loop remembers from step to step. A fresh one knows nothing.
+
+    ``other_w`` is the estimate of non-fleet power, ``trim_w`` the integral, ``owed_j`` energy over the target not yet
+    given back. ``target_w`` and ``budget_w`` are the last step's; ``bound`` is -1 where something kept that budget from
+    falling further, 1 where from rising, else 0. ``silent_s`` is how long the site meter has been silent.
+    """
+
+    other_w: float | None = None
+    trim_w: float = 0.0
+    owed_j: float = 0.0
+    target_w: float | None = None
+    budget_w: float | None = None
+    bound: int = 0
+    silent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlStep:
+    """One step's outcome.
+
+    ``fleet_budget_w`` is for the fleet (all that the allocator's floor and ceiling cover); ``None`` asks for no caps.
+    ``changed`` is false where it equals the last step's, so that nothing need be written.
+    """
+
+    state: ControlState
+    fleet_budget_w: float | None
+    mode: ControlMode
+    changed: bool
+
+
+DEFAULTS = ControlSettings()
+
+
+def step(
+    state: ControlState,
+    *,
+    target_w: float | None,
+    site_w: float | None,
+    fleet_w: float | None,
+    dt_s: float,
+    floor_w: float,
+    ceiling_w: float,
+    settings: ControlSettings = DEFAULTS,
+) -> ControlStep:
+    """One step, ``dt_s`` seconds after the last.
+
+    ``site_w`` is the site meter's reading and ``fleet_w`` the sum of the fleet's own sensors, each ``None`` where there
+    is no fresh one. ``floor_w`` and ``ceiling_w`` are the least and the most that the fleet can be set to
+    (``Allocator.floor_w``, ``ceiling_w``). Call it with no target as well: the estimate is then ready when a target
+    comes. Readings that are not finite count as none.
+    """
+    site_w, fleet_w = _finite(site_w), _finite(fleet_w)
+    silent_s = 0.0 if site_w is not None else state.silent_s + dt_s
+    seen = replace(
+        state,
+        other_w=_other_w(state, target_w, site_w, fleet_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings),
+        silent_s=silent_s,
+    )
+    if target_w is None:
+        rested = ControlState(other_w=seen.other_w, silent_s=silent_s)
+        return ControlStep(state=rested, fleet_budget_w=None, mode=ControlMode.IDLE, changed=state.budget_w is not None)
+    mode = _mode(seen, site_w, settings)
+    if mode is ControlMode.FOLLOW and site_w is not None:
+        seen = _fed_back(seen, site_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
+    if state.target_w is None and seen.other_w is not None and fleet_w is not None and fleet_w > ceiling_w:
+        seen = replace(seen, trim_w=(target_w - seen.other_w) * (ceiling_w / fleet_w - 1.0))
+    wanted_w = _wanted_w(seen, target_w, mode, floor_w=floor_w, settings=settings)
+    allowed_w = _limited_w(seen, wanted_w, fleet_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
+    allowed_w = min(max(allowed_w, floor_w), ceiling_w)
+    bound = (allowed_w < wanted_w) - (allowed_w > wanted_w)
+    last_w = state.budget_w
+    edge = allowed_w in (floor_w, ceiling_w)
+    if last_w is not None and not edge and abs(allowed_w - last_w) < settings.deadband_fraction * abs(target_w):
+        allowed_w = last_w
+    return ControlStep(
+        state=replace(seen, target_w=target_w, budget_w=allowed_w, bound=bound),
+        fleet_budget_w=allowed_w,
+        mode=mode,
+        changed=allowed_w != last_w,
+    )
+
+
+def _finite(reading_w: float | None) -> float | None:
+    return reading_w if reading_w is not None and isfinite(reading_w) else None
+
+
+def _other_w(
+    state: ControlState,
+    target_w: float | None,
+    site_w: float | None,
+    fleet_w: float | None,
+    *,
+    dt_s: float,
+    ceiling_w: float,
+    settings: ControlSettings,
+) -> float | None:
+    """The estimate of non-fleet power after this reading."""
+    if site_w is None:
+        return state.other_w
+    if state.other_w is None:
+        # Without the fleet's sensors the fleet is taken to draw what it was last allowed.
+        allowed_w = ceiling_w if state.budget_w is None else state.budget_w
+        return site_w - (allowed_w if fleet_w is None else fleet_w)
+    if fleet_w is None:
+        return state.other_w
+    moved_w = site_w - fleet_w - state.other_w
+    if target_w is not None:
+        most_w = settings.other_fraction * abs(site_w)
+        moved_w = min(max(moved_w, -most_w), most_w)
+    return state.other_w + moved_w * dt_s / (settings.other_time_s + dt_s)
+
+
+def _mode(state: ControlState, site_w: float | None, settings: ControlSettings) -> ControlMode:
+    if state.other_w is None:
+        return ControlMode.BLIND
+    if site_w is not None:
+        return ControlMode.FOLLOW
+    if state.budget_w is None or state.silent_s < settings.hold_after_s:
+        return ControlMode.COAST
+    return ControlMode.HOLD
+
+
+def _fed_back(
+    state: ControlState, site_w: float, *, dt_s: float, ceiling_w: float, settings: ControlSettings
+) -> ControlState:
+    """Trim and debt after one reading, against the target that the last budget was made for.
+
+    Anti-windup: no trim is added in a direction in which the budget could not follow.
+    """
+    if state.target_w is None:
+        return state
+    size_w = abs(state.target_w)
+    most_w = settings.error_fraction * size_w
+    error_w = min(max(state.target_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
+    awake = site_w - state.target_w > settings.drop_fraction * size_w
+    trim_w = min(state.trim_w, 0.0) if awake else state.trim_w
+    if error_w * state.bound <= 0.0:
+        urgent_w = min(0.0, error_w + settings.urgent_fraction * size_w)
+        rate_w = settings.integral_per_s * (error_w - urgent_w) + settings.urgent_per_s * urgent_w
+        bound_w = settings.trim_fraction * ceiling_w
+        trim_w = min(max(trim_w + rate_w * dt_s, -bound_w), bound_w)
+    most_j = settings.repay_fraction * size_w * settings.repay_s
+    owed_j = min(max(state.owed_j + (site_w - state.target_w) * dt_s, 0.0), most_j)
+    return replace(state, trim_w=trim_w, owed_j=owed_j)
+
+
+def _wanted_w(
+    state: ControlState, target_w: float, mode: ControlMode, *, floor_w: float, settings: ControlSettings
+) -> float:
+    if state.other_w is None:
+        return floor_w
+    owed_w = min(state.owed_j / settings.repay_s, settings.repay_fraction * abs(target_w))
+    wanted_w = target_w - settings.bias_fraction * abs(target_w) - owed_w - state.other_w + state.trim_w
+    if mode is ControlMode.HOLD and state.budget_w is not None:
+        return min(wanted_w, state.budget_w)
+    return wanted_w
+
+
+def _limited_w(
+    state: ControlState,
+    wanted_w: float,
+    fleet_w: float | None,
+    *,
+    dt_s: float,
+    ceiling_w: float,
+    settings: ControlSettings,
+) -> float:
+    """The budget that the ramp limits allow, from the last one or from what the fleet draws."""
+    drawn_w = ceiling_w if fleet_w is None else max(fleet_w, wanted_w)
+    from_w = drawn_w if state.budget_w is None else state.budget_w
+    lowest_w = from_w - settings.fall_fraction_per_s * ceiling_w * dt_s
+    highest_w = from_w + settings.rise_fraction_per_s * ceiling_w * dt_s
+    return min(max(wanted_w, lowest_w), highest_w)
