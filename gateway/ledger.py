@@ -88,8 +88,11 @@ class Quarantined:
 class Ledger(Protocol):
     """The record. One writer at a time; readers see what is durable, and what ``publish`` holds in memory."""
 
-    async def begin_epoch(self) -> int:
-        """Begin a new life of the gateway: an epoch above every earlier one, durable."""
+    async def begin_epoch(self, above: int = 0) -> int:
+        """Begin a new life of the gateway: an epoch above every earlier one and over ``above``, durable.
+
+        ``above`` is the highest that an agent has heard: after a backup was restored it may be over all we remember.
+        """
 
     def subscribe(self, *topics: Topic) -> asyncio.Event:
         """An event that is set at every change of these topics; the subscriber clears it."""
@@ -99,9 +102,11 @@ class Ledger(Protocol):
     async def record_event(self, event: GridEvent, at: datetime) -> bool:
         """Keep a revision; false where this revision (or a higher one) of the event is known already."""
 
-    async def record_decision(self, decision: OptDecision) -> None: ...
+    async def record_decision(self, decision: OptDecision) -> None:
+        """Keep our answer to a revision; the last one recorded stands."""
 
-    async def record_acknowledged(self, connection_id: str, event_id: str, revision: int, at: datetime) -> None: ...
+    async def record_acknowledged(self, connection_id: str, event_id: str, revision: int, at: datetime) -> None:
+        """Mark a revision as acknowledged to the grid. The first mark stays."""
 
     async def end_event(self, connection_id: str, event_id: str, at: datetime, cause: str) -> None:
         """Mark an event as ended early. The first mark stays; a later revision that is not cancelled takes it off."""
@@ -133,12 +138,17 @@ class Ledger(Protocol):
 
     def note_outcomes(self, outcomes: Sequence[CapOutcome]) -> None: ...
 
-    async def outcomes_between(self, start: datetime, end: datetime) -> tuple[CapOutcome, ...]: ...
+    async def outcomes_between(self, start: datetime, end: datetime) -> tuple[CapOutcome, ...]:
+        """Outcomes with ``start <= at < end`` in order of time, the ones not yet flushed included."""
 
     # metering
 
     def publish(self, readings: Sequence[PowerReading], keep: bool = True) -> None:
-        """Make readings the latest; ``keep`` also stores them at the next flush."""
+        """Make readings the latest; ``keep`` also stores them at the next flush.
+
+        One that is older than its meter's latest does not replace it. Of two of the same meter and instant the first is
+        stored. Raises ``ValueError`` where one is NaN or infinite; none is taken then.
+        """
 
     def latest_readings(self) -> Mapping[str, PowerReading]: ...
 
@@ -151,7 +161,8 @@ class Ledger(Protocol):
     async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
         """Keep closed intervals; one with the same meter, start and duration is kept as it was."""
 
-    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
+    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """Closed intervals that start in ``[start, end)``, in order of time."""
 
     # reporting
 
@@ -159,12 +170,13 @@ class Ledger(Protocol):
         """Up to where the order has been reported (or queued), ``None`` at first."""
 
     async def queue_report(self, report: IntervalReport, cursor: datetime) -> None:
-        """Put a report into the outbox and move the order's cursor, in one transaction."""
+        """Put a report into the outbox and move the order's cursor (never back), in one transaction."""
 
     async def outbox(self, connection_id: str, limit: int = 100) -> tuple[IntervalReport, ...]:
         """Reports without a receipt, oldest first."""
 
-    async def record_receipt(self, receipt: Receipt) -> None: ...
+    async def record_receipt(self, receipt: Receipt) -> None:
+        """Keep the grid's answer, which takes the report out of the outbox. The first answer stays."""
 
     async def record_verified(self, report: VerifiedReport) -> None: ...
 
@@ -173,8 +185,10 @@ class Ledger(Protocol):
 
     # settling
 
-    async def record_statement(self, statement: SettlementStatement) -> None: ...
+    async def record_statement(self, statement: SettlementStatement) -> None:
+        """Keep a statement; one with a known id is kept as it was."""
 
-    async def statements(self) -> tuple[SettlementStatement, ...]: ...
+    async def statements(self) -> tuple[SettlementStatement, ...]:
+        """All statements, in the order they were recorded."""
 
     async def statement(self, statement_id: str) -> SettlementStatement | None: ...

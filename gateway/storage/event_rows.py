@@ -1,0 +1,144 @@
+"""Events and our answers to them, in rows."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Table, and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.event import EventRecord
+from gateway.ledger import LogEntry
+from gateway.storage import rows, tables
+from gateway.storage.documents import digest
+from protocols.grid import EventStatus, GridEvent, OptDecision
+
+_event = tables.event
+_decision = tables.decision
+
+
+def named(connection_id: str, event_id: str) -> ColumnElement[bool]:
+    """The condition for one event."""
+    return (_event.c.connection_id == connection_id) & (_event.c.event_id == event_id)
+
+
+def not_over_before(since: datetime) -> ColumnElement[bool]:
+    """The condition for events that had neither ended nor been ended before the instant."""
+    return or_(_event.c.over_at.is_(None), _event.c.over_at >= since)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    known = [at for at in (one, other) if at is not None]
+    return min(known) if known else None
+
+
+async def add_revision(connection: AsyncConnection, event: GridEvent, at: datetime) -> bool:
+    """Keep the revision as the event's latest; false where it or a higher one is known."""
+    asked = select(_event.c.revision, _event.c.first_received_at, _event.c.ended_at, _event.c.end_cause)
+    known = (await connection.execute(asked.where(named(event.connection_id, event.event_id)))).one_or_none()
+    if known is not None and known.revision >= event.revision:
+        return False
+    key = {"connection_id": event.connection_id, "event_id": event.event_id, "revision": event.revision}
+    await rows.add(connection, tables.event_revision, {**key, "received_at": at, "document": event})
+    # A revision that is not cancelled takes the mark of an early end off.
+    still_ended = known is not None and event.status is EventStatus.CANCELLED
+    ended_at = known.ended_at if known is not None and still_ended else None
+    latest = {
+        **key,
+        "first_received_at": at if known is None else known.first_received_at,
+        "starts_at": event.starts_at,
+        "over_at": _earlier(event.ends_at, ended_at),
+        "ended_at": ended_at,
+        "end_cause": known.end_cause if known is not None and still_ended else "",
+    }
+    await rows.replace(connection, _event, latest)
+    return True
+
+
+async def mark_ended(connection: AsyncConnection, connection_id: str, event_id: str, at: datetime, cause: str) -> bool:
+    """Mark the event as ended early; false where it is marked already or not known."""
+    here = named(connection_id, event_id)
+    known = (await connection.execute(select(_event.c.over_at, _event.c.ended_at).where(here))).one_or_none()
+    if known is None or known.ended_at is not None:
+        return False
+    mark = {"ended_at": at, "end_cause": cause, "over_at": _earlier(known.over_at, at)}
+    await connection.execute(update(_event).where(here).values(mark))
+    return True
+
+
+async def add_decision(connection: AsyncConnection, decision: OptDecision) -> bool:
+    """Keep the decision; false where it is known."""
+    row = {
+        "connection_id": decision.connection_id,
+        "event_id": decision.event_id,
+        "revision": decision.revision,
+        "digest": digest(decision),
+        "document": decision,
+    }
+    return await rows.add(connection, _decision, row)
+
+
+async def records(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> tuple[EventRecord, ...]:
+    """The latest revision of each event that meets the conditions, by start."""
+    revision, acknowledgement = tables.event_revision, tables.acknowledgement
+    last_decision = (
+        select(func.max(_decision.c.id))
+        .where(
+            _decision.c.connection_id == _event.c.connection_id,
+            _decision.c.event_id == _event.c.event_id,
+            _decision.c.revision == _event.c.revision,
+        )
+        .correlate(_event)
+        .scalar_subquery()
+    )
+    asked = (
+        select(
+            revision.c.document.label("event"),
+            _event.c.first_received_at,
+            revision.c.received_at,
+            _decision.c.document.label("decision"),
+            acknowledgement.c.at.label("acknowledged_at"),
+            _event.c.ended_at,
+            _event.c.end_cause,
+        )
+        .select_from(_event)
+        .join(revision, _same_revision(revision))
+        .outerjoin(acknowledgement, _same_revision(acknowledgement))
+        .outerjoin(_decision, _decision.c.id == last_decision)
+        .where(*conditions)
+        .order_by(_event.c.starts_at, _event.c.connection_id, _event.c.event_id)
+    )
+    return tuple(EventRecord(**row) for row in (await connection.execute(asked)).mappings())
+
+
+def _same_revision(table: Table) -> ColumnElement[bool]:
+    return and_(
+        table.c.connection_id == _event.c.connection_id,
+        table.c.event_id == _event.c.event_id,
+        table.c.revision == _event.c.revision,
+    )
+
+
+async def add_log(connection: AsyncConnection, entry: LogEntry) -> bool:
+    """Keep the line; false where it is known."""
+    return await rows.add(
+        connection,
+        tables.event_log,
+        {
+            "connection_id": entry.connection_id,
+            "event_id": entry.event_id,
+            "at": entry.at,
+            "what": entry.what,
+            "detail": entry.detail,
+            "digest": digest(entry),
+        },
+    )
+
+
+async def log(connection: AsyncConnection, connection_id: str, event_id: str) -> tuple[LogEntry, ...]:
+    """The event's history, oldest first."""
+    line = tables.event_log
+    asked = (
+        select(line.c.connection_id, line.c.event_id, line.c.at, line.c.what, line.c.detail)
+        .where(line.c.connection_id == connection_id, line.c.event_id == event_id)
+        .order_by(line.c.at, line.c.id)
+    )
+    return tuple(LogEntry(**row) for row in (await connection.execute(asked)).mappings())

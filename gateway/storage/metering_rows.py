@@ -1,0 +1,132 @@
+"""Readings, closed intervals and cap outcomes, in rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.measurement import IntervalEnergy
+from gateway.ledger import CapOutcome
+from gateway.storage import rows, tables
+from hardware.device import PowerReading, Quality
+
+# Rows handed to the driver at once: after a long outage others get their turn between two portions.
+_PORTION = 2000
+
+
+async def add_readings(connection: AsyncConnection, readings: Sequence[PowerReading]) -> None:
+    """Keep the readings; the first of a meter and instant stays."""
+    for first in range(0, len(readings), _PORTION):
+        portion = [
+            {
+                "meter_id": reading.meter_id,
+                "measured_at": reading.measured_at,
+                "power_w": reading.power_w,
+                "energy_j": reading.energy_j,
+                "quality": reading.quality.value,
+            }
+            for reading in readings[first : first + _PORTION]
+        ]
+        await rows.add_all(connection, tables.reading, portion)
+
+
+async def readings(
+    connection: AsyncConnection, meter_id: str, start: datetime, end: datetime
+) -> tuple[PowerReading, ...]:
+    """The meter's stored readings, ``start <= measured_at < end``, in order of time."""
+    table = tables.reading
+    asked = (
+        select(table.c.meter_id, table.c.power_w, table.c.measured_at, table.c.energy_j, table.c.quality)
+        .where(table.c.meter_id == meter_id, table.c.measured_at >= start, table.c.measured_at < end)
+        .order_by(table.c.measured_at)
+    )
+    return tuple(
+        PowerReading(
+            meter_id=row.meter_id,
+            power_w=row.power_w,
+            measured_at=row.measured_at,
+            energy_j=row.energy_j,
+            quality=Quality(row.quality),
+        )
+        for row in await connection.execute(asked)
+    )
+
+
+async def add_energy(connection: AsyncConnection, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
+    """Keep the intervals; the first of a meter, start and duration stays. Raises ``ValueError`` for no numbers."""
+    for interval in intervals:
+        if not all(map(math.isfinite, (interval.duration_s, interval.energy_wh, interval.coverage_fraction))):
+            raise ValueError(f"meter {meter_id}: {interval} is no measurement")
+    portion = [
+        {
+            "meter_id": meter_id,
+            "starts_at": interval.starts_at,
+            "duration_s": interval.duration_s,
+            "energy_wh": interval.energy_wh,
+            "coverage_fraction": interval.coverage_fraction,
+            "quality": interval.quality.value,
+        }
+        for interval in intervals
+    ]
+    await rows.add_all(connection, tables.energy, portion)
+
+
+async def energy(
+    connection: AsyncConnection, meter_id: str, start: datetime, end: datetime
+) -> tuple[IntervalEnergy, ...]:
+    """The meter's intervals that start in ``[start, end)``, in order of time."""
+    table = tables.energy
+    asked = (
+        select(table.c.starts_at, table.c.duration_s, table.c.energy_wh, table.c.coverage_fraction, table.c.quality)
+        .where(table.c.meter_id == meter_id, table.c.starts_at >= start, table.c.starts_at < end)
+        .order_by(table.c.starts_at, table.c.duration_s)
+    )
+    return tuple(
+        IntervalEnergy(
+            starts_at=row.starts_at,
+            duration_s=row.duration_s,
+            energy_wh=row.energy_wh,
+            coverage_fraction=row.coverage_fraction,
+            quality=Quality(row.quality),
+        )
+        for row in await connection.execute(asked)
+    )
+
+
+async def add_outcomes(connection: AsyncConnection, outcomes: Mapping[str, CapOutcome]) -> None:
+    """Keep the outcomes, given by digest."""
+    await rows.add_all(
+        connection,
+        tables.cap_outcome,
+        [
+            {
+                "digest": key,
+                "at": outcome.at,
+                "device_id": outcome.device_id,
+                "requested_w": outcome.requested_w,
+                "applied_w": outcome.applied_w,
+                "outcome": outcome.outcome,
+                "detail": outcome.detail,
+            }
+            for key, outcome in outcomes.items()
+        ],
+    )
+
+
+async def outcomes(connection: AsyncConnection, start: datetime, end: datetime) -> dict[str, CapOutcome]:
+    """Stored outcomes, ``start <= at < end``, by digest, in order of time."""
+    table = tables.cap_outcome
+    asked = select(table).where(table.c.at >= start, table.c.at < end).order_by(table.c.at, table.c.id)
+    return {
+        row.digest: CapOutcome(
+            at=row.at,
+            device_id=row.device_id,
+            requested_w=row.requested_w,
+            applied_w=row.applied_w,
+            outcome=row.outcome,
+            detail=row.detail,
+        )
+        for row in await connection.execute(asked)
+    }

@@ -1,0 +1,127 @@
+"""What the dialects remember across restarts, in the same database and through the same writer as the ledger."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, select
+
+from gateway.storage import report_rows, rows, tables
+from gateway.storage.sql_ledger import SqlLedger
+from protocols.grid import (
+    GridEvent,
+    IntervalReport,
+    OptDecision,
+    Party,
+    PartyStore,
+    RawMessage,
+    Registration,
+    ReportOrder,
+)
+
+
+class SqlPartyStore(PartyStore):
+    """``PartyStore`` beside a ledger. Raises ``LedgerUnavailable`` where the database cannot be used just now."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._database = ledger.database
+
+    async def record_message(self, message: RawMessage) -> None:
+        async with self._database.write() as connection:
+            await report_rows.add_message(connection, message)
+
+    async def registration(self, connection_id: str) -> Registration | None:
+        found = await self._documents(tables.registration, tables.registration.c.connection_id == connection_id)
+        return found[0] if found else None
+
+    async def save_registration(self, registration: Registration) -> None:
+        row = {"connection_id": registration.connection_id, "document": registration}
+        await self._replace(tables.registration, row)
+
+    async def forget_registration(self, connection_id: str) -> None:
+        async with self._database.write() as connection:
+            for table in (tables.report_order, tables.registration):
+                await connection.execute(delete(table).where(table.c.connection_id == connection_id))
+
+    async def orders(self, connection_id: str) -> tuple[ReportOrder, ...]:
+        found = await self._documents(tables.report_order, tables.report_order.c.connection_id == connection_id)
+        return tuple(sorted(found, key=lambda order: (order.starts_at, order.order_id)))
+
+    async def save_order(self, order: ReportOrder) -> None:
+        row = {"connection_id": order.connection_id, "order_id": order.order_id, "document": order}
+        await self._replace(tables.report_order, row)
+
+    async def cancel_order(self, connection_id: str, order_id: str) -> None:
+        table = tables.report_order
+        ours = delete(table).where(table.c.connection_id == connection_id, table.c.order_id == order_id)
+        async with self._database.write() as connection:
+            await connection.execute(ours)
+
+    async def parties(self, connection_id: str) -> tuple[Party, ...]:
+        found = await self._documents(tables.party, tables.party.c.connection_id == connection_id)
+        return tuple(sorted(found, key=lambda party: (party.registered_at, party.party_id)))
+
+    async def save_party(self, party: Party) -> None:
+        row = {"connection_id": party.connection_id, "party_id": party.party_id, "document": party}
+        await self._replace(tables.party, row)
+
+    async def issued_events(self, connection_id: str) -> tuple[GridEvent, ...]:
+        table = tables.issued_event
+        asked = select(table.c.document).where(table.c.connection_id == connection_id).order_by(table.c.id)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(asked)).scalars())
+
+    async def save_issued_event(self, event: GridEvent) -> None:
+        """Keep the event in place of its earlier revisions (and of this one); a lower revision changes nothing."""
+        table = tables.issued_event
+        key = {"connection_id": event.connection_id, "event_id": event.event_id}
+        latest = {"revision": event.revision, "document": event}
+        not_newer = table.c.revision <= event.revision
+        async with self._database.write() as connection:
+            if not await rows.add(connection, table, {**key, **latest}):
+                await connection.execute(table.update().filter_by(**key).where(not_newer).values(latest))
+
+    async def answers(self, connection_id: str, event_id: str) -> tuple[tuple[str, OptDecision], ...]:
+        table = tables.party_answer
+        asked = (
+            select(table.c.party_id, table.c.document)
+            .where(table.c.connection_id == connection_id, table.c.event_id == event_id)
+            .order_by(table.c.party_id)
+        )
+        async with self._database.read() as connection:
+            return tuple((row.party_id, row.document) for row in await connection.execute(asked))
+
+    async def save_answer(self, party_id: str, decision: OptDecision) -> None:
+        """Keep the answer in place of the party's last one to this event."""
+        key = {"connection_id": decision.connection_id, "event_id": decision.event_id, "party_id": party_id}
+        await self._replace(tables.party_answer, {**key, "document": decision})
+
+    async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
+        """Reports created after the instant, by time of creation."""
+        table = tables.received_report
+        asked = (
+            select(table.c.party_id, table.c.document)
+            .where(table.c.connection_id == connection_id, table.c.created_at > after)
+            .order_by(table.c.created_at, table.c.id)
+        )
+        async with self._database.read() as connection:
+            return tuple((row.party_id, row.document) for row in await connection.execute(asked))
+
+    async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
+        """Keep a report; false where its party has sent one of this id before (parties choose ids by themselves)."""
+        row = {
+            "connection_id": report.connection_id,
+            "party_id": party_id,
+            "report_id": report.report_id,
+            "created_at": report.created_at,
+            "document": report,
+        }
+        async with self._database.write() as connection:
+            return await rows.add(connection, tables.received_report, row)
+
+    async def _documents(self, table: Table, condition: ColumnElement[bool]) -> tuple[Any, ...]:
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(select(table.c.document).where(condition))).scalars())
+
+    async def _replace(self, table: Table, row: rows.Row) -> None:
+        async with self._database.write() as connection:
+            await rows.replace(connection, table, row)

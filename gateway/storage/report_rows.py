@@ -1,0 +1,101 @@
+"""Raw messages, reports and their receipts, in rows."""
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.storage import rows, tables
+from protocols.grid import Direction, IntervalReport, RawMessage, Receipt
+
+
+async def add_message(connection: AsyncConnection, message: RawMessage) -> None:
+    """Keep an arrival (or departure) of a message; a body that came before is not kept twice.
+
+    Raises ``ValueError`` where ``sha256`` is not the body's: it would be found under a name not its own.
+    """
+    if hashlib.sha256(message.body).hexdigest() != message.sha256:
+        raise ValueError(f"{message.sha256} is not the SHA-256 of the message's body")
+    await rows.add(connection, tables.raw_body, {"sha256": message.sha256, "body": message.body})
+    arrival = {
+        "sha256": message.sha256,
+        "connection_id": message.connection_id,
+        "direction": message.direction.value,
+        "at": message.at,
+        "name": message.name,
+    }
+    await rows.add(connection, tables.raw_message, arrival)
+
+
+async def message(connection: AsyncConnection, sha256: str) -> RawMessage | None:
+    """The first arrival of a message with this body."""
+    arrival, body = tables.raw_message, tables.raw_body
+    asked = (
+        select(arrival.c.connection_id, arrival.c.direction, arrival.c.at, arrival.c.name, body.c.body)
+        .join(body, body.c.sha256 == arrival.c.sha256)
+        .where(arrival.c.sha256 == sha256)
+        .order_by(arrival.c.id)
+        .limit(1)
+    )
+    row = (await connection.execute(asked)).one_or_none()
+    if row is None:
+        return None
+    return RawMessage(
+        connection_id=row.connection_id,
+        direction=Direction(row.direction),
+        at=row.at,
+        name=row.name,
+        body=row.body,
+        sha256=sha256,
+    )
+
+
+async def cursor(connection: AsyncConnection, connection_id: str, order_id: str) -> datetime | None:
+    """Up to where the order has been reported."""
+    table = tables.report_cursor
+    asked = select(table.c.cursor_at).where(table.c.connection_id == connection_id, table.c.order_id == order_id)
+    return (await connection.execute(asked)).scalar_one_or_none()
+
+
+async def queue(connection: AsyncConnection, report: IntervalReport, cursor_at: datetime) -> bool:
+    """Put the report into the outbox and move the cursor, never back; false where the report is known."""
+    if not await rows.add(connection, tables.report, {"report_id": report.report_id, "document": report}):
+        return False
+    number = select(tables.report.c.id).where(tables.report.c.report_id == report.report_id)
+    queued = {"id": (await connection.execute(number)).scalar_one(), "connection_id": report.connection_id}
+    await rows.add(connection, tables.outbox, queued)
+    before = await cursor(connection, report.connection_id, report.order_id)
+    if before is None or before < cursor_at:
+        key = {"connection_id": report.connection_id, "order_id": report.order_id}
+        await rows.replace(connection, tables.report_cursor, {**key, "cursor_at": cursor_at})
+    return True
+
+
+async def outbox(connection: AsyncConnection, connection_id: str, limit: int) -> tuple[IntervalReport, ...]:
+    """The connection's reports without a receipt, oldest first."""
+    waiting, report = tables.outbox, tables.report
+    asked = (
+        select(report.c.document)
+        .join(waiting, waiting.c.id == report.c.id)
+        .where(waiting.c.connection_id == connection_id)
+        .order_by(waiting.c.id)
+        .limit(limit)
+    )
+    return tuple((await connection.execute(asked)).scalars())
+
+
+async def add_receipt(connection: AsyncConnection, receipt: Receipt) -> bool:
+    """Keep the receipt and take its report out of the outbox; false where the report has one."""
+    row = {
+        "report_id": receipt.report_id,
+        "accepted": receipt.accepted,
+        "received_at": receipt.received_at,
+        "code": receipt.code,
+        "detail": receipt.detail,
+    }
+    if not await rows.add(connection, tables.receipt, row):
+        return False
+    number = select(tables.report.c.id).where(tables.report.c.report_id == receipt.report_id).scalar_subquery()
+    await connection.execute(delete(tables.outbox).where(tables.outbox.c.id == number))
+    return True

@@ -1,0 +1,315 @@
+"""The tables, as Alembic's target. The migrations make them; nothing else does.
+
+Whole dataclasses stand in ``document`` columns, beside the columns that are asked for. ``digest`` (of the canonical
+JSON) makes recording the same thing twice record it once. Tables in ``APPEND_ONLY`` refuse updates and deletions by
+triggers of their own.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from gateway.domain.plan import LiveBaseline, PowerPlan
+from gateway.domain.settlement import SettlementStatement
+from gateway.domain.verification import VerifiedReport
+from gateway.storage.documents import Document, Instant
+from protocols.grid import GridEvent, IntervalReport, OptDecision, Party, Registration, ReportOrder
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    }
+)
+
+
+def _serial() -> Column[int]:
+    """A number that rises with every row. SQLite counts by itself only in a column of type INTEGER."""
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+def _digest() -> Column[str]:
+    return Column("digest", String(64), nullable=False, unique=True)
+
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+)
+
+raw_body = Table(
+    "raw_body",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+raw_message = Table(
+    "raw_message",
+    metadata,
+    _serial(),
+    Column("sha256", ForeignKey("raw_body.sha256"), nullable=False),
+    Column("connection_id", Text, nullable=False),
+    Column("direction", String(3), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("sha256", "connection_id", "direction", "at"),
+)
+
+event_revision = Table(
+    "event_revision",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_at", Instant, nullable=False),
+    Column("document", Document(GridEvent), nullable=False),
+)
+# Points at the latest revision of each event. `over_at` is the earlier of its end and of its being ended, NULL while
+# neither is known: what is over must not slow down the question what is on.
+event = Table(
+    "event",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("first_received_at", Instant, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("over_at", Instant, index=True),
+    Column("ended_at", Instant),
+    Column("end_cause", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["connection_id", "event_id", "revision"],
+        ["event_revision.connection_id", "event_revision.event_id", "event_revision.revision"],
+    ),
+)
+decision = Table(
+    "decision",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    _digest(),
+    Column("document", Document(OptDecision), nullable=False),
+    Index(None, "connection_id", "event_id", "revision", "id"),
+)
+acknowledgement = Table(
+    "acknowledgement",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+)
+event_log = Table(
+    "event_log",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    _digest(),
+    Index(None, "connection_id", "event_id"),
+)
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("raw_sha256", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    _digest(),
+)
+
+live_baseline = Table(
+    "live_baseline",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("document", Document(LiveBaseline), nullable=False),
+)
+plan = Table(
+    "plan",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    _digest(),
+    Column("document", Document(PowerPlan), nullable=False),
+    Index(None, "connection_id", "event_id", "id"),
+)
+cap_outcome = Table(
+    "cap_outcome",
+    metadata,
+    _serial(),
+    Column("at", Instant, nullable=False, index=True),
+    Column("device_id", Text, nullable=False),
+    Column("requested_w", Double),
+    Column("applied_w", Double),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    _digest(),
+)
+
+# Clustered by meter, since they are read by meter: SQLite keeps such a table in its primary key.
+reading = Table(
+    "reading",
+    metadata,
+    Column("meter_id", Text, primary_key=True),
+    Column("measured_at", Instant, primary_key=True),
+    Column("power_w", Double, nullable=False),
+    Column("energy_j", Double),
+    Column("quality", String(9), nullable=False),
+    sqlite_with_rowid=False,
+)
+energy = Table(
+    "energy",
+    metadata,
+    Column("meter_id", Text, primary_key=True),
+    Column("starts_at", Instant, primary_key=True),
+    Column("duration_s", Double, primary_key=True),
+    Column("energy_wh", Double, nullable=False),
+    Column("coverage_fraction", Double, nullable=False),
+    Column("quality", String(9), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+report_cursor = Table(
+    "report_cursor",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("cursor_at", Instant, nullable=False),
+)
+report = Table(
+    "report",
+    metadata,
+    _serial(),
+    Column("report_id", Text, nullable=False, unique=True),
+    Column("document", Document(IntervalReport), nullable=False),
+)
+# What waits for a receipt: small however many reports there were.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", ForeignKey("report.id"), primary_key=True, autoincrement=False),
+    Column("connection_id", Text, nullable=False),
+    Index(None, "connection_id", "id"),
+)
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("report_id", Text, primary_key=True),
+    Column("accepted", Boolean, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+verified_report = Table(
+    "verified_report",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    _digest(),
+    Column("document", Document(VerifiedReport), nullable=False),
+    Index(None, "connection_id", "event_id", "id"),
+)
+statement = Table(
+    "statement",
+    metadata,
+    _serial(),
+    Column("statement_id", Text, nullable=False, unique=True),
+    Column("document", Document(SettlementStatement), nullable=False),
+)
+
+registration = Table(
+    "registration",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("document", Document(Registration), nullable=False),
+)
+report_order = Table(
+    "report_order",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("document", Document(ReportOrder), nullable=False),
+)
+party = Table(
+    "party",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("party_id", Text, primary_key=True),
+    Column("document", Document(Party), nullable=False),
+)
+issued_event = Table(
+    "issued_event",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("document", Document(GridEvent), nullable=False),
+    UniqueConstraint("connection_id", "event_id"),
+)
+party_answer = Table(
+    "party_answer",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("party_id", Text, primary_key=True),
+    Column("document", Document(OptDecision), nullable=False),
+)
+received_report = Table(
+    "received_report",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("party_id", Text, nullable=False),
+    Column("report_id", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("document", Document(IntervalReport), nullable=False),
+    UniqueConstraint("connection_id", "party_id", "report_id"),
+    Index(None, "connection_id", "created_at"),
+)
+
+APPEND_ONLY = (
+    raw_body,
+    raw_message,
+    event_revision,
+    decision,
+    acknowledgement,
+    event_log,
+    quarantine,
+    live_baseline,
+    plan,
+    cap_outcome,
+    reading,
+    energy,
+    report,
+    receipt,
+    verified_report,
+    statement,
+    received_report,
+)

@@ -1,0 +1,1 @@
+"""Alembic's environment and revisions. ``gateway.storage.upgrade`` runs them; there is no ``alembic.ini``."""
