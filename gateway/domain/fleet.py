@@ -1,7 +1,12 @@
-"""The site and what it was told about itself."""
+"""The site, what it was told about itself, and its jobs as allocation sees them."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
+
+from gateway.domain.allocate import Allocation, AllocationJob, guarded_floor
+from hardware.device import CapRange
+from hardware.job import CurvePoint, JobState, JobView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +22,79 @@ class Site:
     meter_id: str
     interval_s: int = 300
     import_limit_w: float | None = None
+
+
+def allocation_jobs(
+    views: Iterable[JobView],
+    *,
+    ranges: Mapping[str, CapRange] | None = None,
+    pausable: Collection[str] | None = None,
+    idle_w: float | None = None,
+) -> tuple[AllocationJob, ...]:
+    """The jobs whose power can be counted on: those with a curve and devices that have not finished.
+
+    ``ranges`` are the cap ranges of the devices that are there, by device_id: lost devices leave the promise, and no
+    cap is planned that a device would not take. ``pausable`` names the jobs that may be paused (``None``: all with a
+    tested ``max_pause_s``). ``idle_w`` is what a device draws while its job is paused; unknown, it is taken for the
+    least its curve was measured at, so that a pause is never sold for more than is known.
+
+    The floor is set so that the measured curve, not only its envelope, keeps the job's ``min_throughput``.
+    """
+    jobs: list[AllocationJob] = []
+    for view in views:
+        devices = [device_id for device_id in view.device_ids if ranges is None or device_id in ranges]
+        if not devices or not view.curve or view.state is JobState.FINISHED:
+            continue
+        curve = view.curve if ranges is None else _within(view.curve, [ranges[device_id] for device_id in devices])
+        least_w = min(point.power_w for point in curve)
+        jobs.append(
+            AllocationJob(
+                job_id=view.job_id,
+                weight=view.weight,
+                devices=len(devices),
+                min_throughput=guarded_floor(curve, view.min_throughput),
+                can_pause=view.max_pause_s > 0.0 and (pausable is None or view.job_id in pausable),
+                curve=curve,
+                idle_w=least_w if idle_w is None else idle_w,
+            )
+        )
+    return tuple(jobs)
+
+
+def _within(curve: tuple[CurvePoint, ...], ranges: list[CapRange]) -> tuple[CurvePoint, ...]:
+    """The part of a curve that every device can be capped at; its own last point stays where no cap is needed."""
+    lowest_w = max(cap_range.min_w for cap_range in ranges)
+    kept = [point for point in curve if point.cap_w > lowest_w]
+    if not kept:
+        return (curve[-1],)
+    first = len(curve) - len(kept)
+    if first == 0:
+        return curve
+    below, above = curve[first - 1], curve[first]
+    share = (lowest_w - below.cap_w) / (above.cap_w - below.cap_w)
+    cut = CurvePoint(
+        cap_w=lowest_w,
+        power_w=below.power_w + share * (above.power_w - below.power_w),
+        throughput=below.throughput + share * (above.throughput - below.throughput),
+    )
+    return (cut, *kept)
+
+
+def device_caps(allocation: Allocation, views: Iterable[JobView], ranges: Mapping[str, CapRange]) -> dict[str, float]:
+    """The cap of each device in watts, within its range; devices of no job, or not in ``ranges``, are left out.
+
+    The devices of a paused job have the cap of its floor. Where jobs share a device the highest cap holds, so that
+    none of them falls under its floor.
+    """
+    cap_of_job = {share.job_id: share.cap_w for share in allocation.jobs}
+    caps: dict[str, float] = {}
+    for view in views:
+        cap_w = cap_of_job.get(view.job_id)
+        if cap_w is None:
+            continue
+        for device_id in view.device_ids:
+            cap_range = ranges.get(device_id)
+            if cap_range is not None:
+                allowed_w = min(max(cap_w, cap_range.min_w), cap_range.max_w)
+                caps[device_id] = max(allowed_w, caps.get(device_id, 0.0))
+    return caps
