@@ -76,9 +76,10 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION gridgate_refuse_change()")
 
 
-def serial() -> sa.Column:
-    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    return sa.Column("id", number, autoincrement=True, nullable=False)
+def serial(*, counts: bool = True) -> sa.Column:
+    """The number of a row. SQLite counts by itself only in a column of type INTEGER."""
+    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return sa.Column("id", kind, autoincrement=counts, nullable=False)
 
 
 def text(name: str, *, nullable: bool = False) -> sa.Column:
@@ -281,7 +282,7 @@ def create_reporting() -> None:
     )
     op.create_table(
         "outbox",
-        number("id"),
+        serial(counts=False),
         text("connection_id"),
         key("outbox", "id"),
         sa.ForeignKeyConstraint(["id"], ["report.id"], name=op.f("fk_outbox_report")),
