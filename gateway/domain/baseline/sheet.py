@@ -1,0 +1,105 @@
+"""A strict reader for the tables of a rule sheet: a wrong key ends in one error that names it by its whole path."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class RuleError(ValueError):
+    """A rule sheet that cannot be used; the text names the key."""
+
+
+class Table:
+    """One table of a sheet. Each value is taken once; ``done`` refuses what nobody asked for."""
+
+    def __init__(self, content: dict[str, object], path: str = "") -> None:
+        self.path = path
+        self._content = content
+        self._taken: list[str] = []
+
+    def text(self, key: str) -> str:
+        """Text that is not empty."""
+        value = self._take(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(key, "text that is not empty", value)
+        return value
+
+    def choice(self, key: str, known: Sequence[str]) -> str:
+        """One of the words known."""
+        return self._word(key, self._take(key), known)
+
+    def choices(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
+        """A list of the words known."""
+        value = self._take(key)
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list", value)
+        return tuple(self._word(key, item, known) for item in value)
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false", value)
+        return value
+
+    def whole(self, key: str, *, above: int) -> int:
+        """A whole number above a bound."""
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= above:
+            raise self._wrong(key, f"a whole number above {above}", value)
+        return value
+
+    def number(self, key: str, *, above: float = float("-inf")) -> float:
+        """A number above a bound."""
+        value = self._take(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < float("inf"):
+            bound = "" if above == float("-inf") else f" above {above:g}"
+            raise self._wrong(key, f"a number{bound}", value)
+        return float(value)
+
+    def pair(self, key: str, *, optional: bool) -> tuple[float, float] | None:
+        """Two numbers in rising order, ``None`` where the key is optional and absent."""
+        if optional and key not in self._content:
+            return None
+        match self._take(key):
+            case [int() | float() as low, int() | float() as high] if low <= high:
+                return float(low), float(high)
+            case value:
+                raise self._wrong(key, "two numbers [low, high]", value)
+
+    def table(self, key: str) -> "Table":
+        """A table within this one."""
+        value = self._take(key)
+        if not isinstance(value, dict):
+            raise self._wrong(key, "a table", value)
+        return Table(value, self._full(key))
+
+    def tables(self, key: str) -> list["Table"]:
+        """One table or more under the same name (``[[key]]``)."""
+        value = self._take(key)
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            raise self._wrong(key, "one or more tables [[...]]", value)
+        return [Table(item, f"{self._full(key)}[{index}]") for index, item in enumerate(value)]
+
+    def done(self) -> None:
+        """Refuse the keys that were not taken."""
+        for key in self._content:
+            if key not in self._taken:
+                near = get_close_matches(key, self._taken, n=1)
+                raise RuleError(f"{self._full(key)}: unknown key{f', did you mean {near[0]}?' if near else ''}")
+
+    def _take(self, key: str) -> object:
+        if key not in self._content:
+            raise RuleError(f"{self._full(key)}: missing")
+        self._taken.append(key)
+        return self._content[key]
+
+    def _word(self, key: str, value: object, known: Sequence[str]) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise self._wrong(key, f"one of {', '.join(known)}", value)
+        return value
+
+    def _full(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def _wrong(self, key: str, wanted: str, value: object) -> RuleError:
+        return RuleError(f"{self._full(key)}: {wanted} is wanted, not {value!r}")
