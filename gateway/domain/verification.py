@@ -1,12 +1,28 @@
 """Settlement baseline against meter: signed reductions, interval by interval."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+
+from gateway.domain.baseline.engine import evaluate
+from gateway.domain.baseline.result import Baseline, BaselineInterval, CandidateDay, Insufficient
+from gateway.domain.baseline.rule import Rule
+from gateway.domain.evidence import fingerprint
+from gateway.domain.measurement import IntervalEnergy
+from hardware.device import Quality
+
+__all__ = ["CandidateDay", "VerificationInputs", "VerifiedInterval", "VerifiedReport", "verify", "verify_event"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedInterval:
-    """``delivered_wh`` = ``baseline_wh`` - ``measured_wh``, signed and never clamped."""
+    """``delivered_wh`` = ``baseline_wh`` - ``measured_wh``, signed and never clamped.
+
+    Both count the covered share of the interval only: time without a reading is neither credited nor charged.
+    ``quality`` is the meter's.
+    """
 
     starts_at: datetime
     duration_s: float
@@ -14,15 +30,7 @@ class VerifiedInterval:
     measured_wh: float
     delivered_wh: float
     coverage_fraction: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateDay:
-    """A day that the rule looked at, and why it was taken or passed over."""
-
-    date: str
-    selected: bool
-    reason: str
+    quality: Quality = Quality.GOOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +38,8 @@ class VerifiedReport:
     """What was delivered in one event, by the program's rule.
 
     ``adjustment_raw`` and ``adjustment_applied`` are ``None`` where the rule has none. ``insufficient`` says in plain
-    words why the rule gives no baseline; there are no intervals then.
+    words why the rule gives no baseline; there are no intervals then. ``inputs_sha256`` is over the canonical JSON of
+    the ``VerificationInputs``, ``""`` where the report was not made from any.
     """
 
     connection_id: str
@@ -45,3 +54,112 @@ class VerifiedReport:
     adjustment_raw: float | None
     adjustment_applied: float | None
     insufficient: str | None = None
+    inputs_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationInputs:
+    """Everything that a verification is computed from, so that anybody can compute it again.
+
+    ``history`` is the metered energy that the rule looks at, ``measured`` the settled slices of the event; ``excluded``
+    are the other events of the site as ``(start, end)``.
+    """
+
+    connection_id: str
+    event_id: str
+    revision: int
+    event_start: datetime
+    event_end: datetime
+    ramp_start: datetime | None
+    rule: Rule
+    timezone: tzinfo
+    history: tuple[IntervalEnergy, ...]
+    measured: tuple[IntervalEnergy, ...]
+    excluded: tuple[tuple[datetime, datetime], ...] = ()
+
+
+def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> VerifiedReport:
+    """Evaluate the rule and hold the meter against it; raises as ``evaluate`` and ``verify`` do."""
+    baseline = evaluate(
+        inputs.rule,
+        inputs.history,
+        event_start=inputs.event_start,
+        event_end=inputs.event_end,
+        timezone=inputs.timezone,
+        excluded=inputs.excluded,
+        ramp_start=inputs.ramp_start,
+    )
+    return verify(
+        baseline,
+        inputs.measured,
+        connection_id=inputs.connection_id,
+        event_id=inputs.event_id,
+        revision=inputs.revision,
+        verified_at=verified_at,
+        inputs_sha256=fingerprint(inputs),
+    )
+
+
+def verify(
+    baseline: Baseline | Insufficient,
+    measured: Sequence[IntervalEnergy],
+    *,
+    connection_id: str,
+    event_id: str,
+    revision: int,
+    verified_at: datetime,
+    inputs_sha256: str = "",
+) -> VerifiedReport:
+    """Hold settled slices against the baseline of the intervals that contain them.
+
+    Slices may be shorter or longer than the baseline's intervals. Raises ``ValueError`` where slices overlap, or reach
+    outside the baseline.
+    """
+    made = baseline if isinstance(baseline, Baseline) else None
+    return VerifiedReport(
+        connection_id=connection_id,
+        event_id=event_id,
+        revision=revision,
+        rule=baseline.rule,
+        rule_version=baseline.rule_version,
+        verified_at=verified_at,
+        intervals=_intervals(made.intervals, measured) if made else (),
+        days=baseline.days,
+        adjustment_kind=made.adjustment.kind if made else "none",
+        adjustment_raw=made.adjustment.raw if made else None,
+        adjustment_applied=made.adjustment.applied if made else None,
+        insufficient=baseline.reason if isinstance(baseline, Insufficient) else None,
+        inputs_sha256=inputs_sha256,
+    )
+
+
+def _intervals(
+    baseline: Sequence[BaselineInterval], measured: Sequence[IntervalEnergy]
+) -> tuple[VerifiedInterval, ...]:
+    ordered = sorted(measured, key=lambda energy: energy.starts_at)
+    for earlier, later in pairwise(ordered):
+        if later.starts_at < earlier.ends_at:
+            raise ValueError(f"the settled slices overlap at {later.starts_at.isoformat()}")
+    return tuple(_interval(baseline, energy) for energy in ordered)
+
+
+def _interval(baseline: Sequence[BaselineInterval], energy: IntervalEnergy) -> VerifiedInterval:
+    shares = []
+    for interval in baseline:
+        ends_at = interval.starts_at + timedelta(seconds=interval.duration_s)
+        shared_s = (min(ends_at, energy.ends_at) - max(interval.starts_at, energy.starts_at)).total_seconds()
+        if shared_s > 0:
+            shares.append((shared_s, interval.baseline_w))
+    if abs(math.fsum(shared_s for shared_s, _ in shares) - energy.duration_s) > 1e-6:
+        raise ValueError(f"the slice at {energy.starts_at.isoformat()} reaches outside the baseline")
+    whole_wh = math.fsum(shared_s * power_w for shared_s, power_w in shares) / 3_600
+    baseline_wh = whole_wh * energy.coverage_fraction
+    return VerifiedInterval(
+        starts_at=energy.starts_at,
+        duration_s=energy.duration_s,
+        baseline_wh=baseline_wh,
+        measured_wh=energy.energy_wh,
+        delivered_wh=baseline_wh - energy.energy_wh,
+        coverage_fraction=energy.coverage_fraction,
+        quality=energy.quality,
+    )
