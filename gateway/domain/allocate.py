@@ -164,8 +164,9 @@ class _Caps:
         if after == len(self._cap):
             return self._cap[-1]
         low, high = self._power[after - 1], self._power[after]
-        share = min(1.0, max(0.0, (power_w - low) / (high - low)))
-        return self._cap[after - 1] + share * (self._cap[after] - self._cap[after - 1])
+        if power_w <= low:
+            return self._cap[after - 1]
+        return self._cap[after - 1] + (power_w - low) / (high - low) * (self._cap[after] - self._cap[after - 1])
 
 
 class Allocator:

@@ -94,7 +94,14 @@ def device_caps(allocation: Allocation, views: Iterable[JobView], ranges: Mappin
             continue
         for device_id in view.device_ids:
             cap_range = ranges.get(device_id)
-            if cap_range is not None:
-                allowed_w = min(max(cap_w, cap_range.min_w), cap_range.max_w)
-                caps[device_id] = max(allowed_w, caps.get(device_id, 0.0))
+            if cap_range is None:
+                continue
+            # Comparisons, not min() and max(): this runs for each device at each control step.
+            allowed_w = cap_w
+            if cap_w < cap_range.min_w:
+                allowed_w = cap_range.min_w
+            elif cap_w > cap_range.max_w:
+                allowed_w = cap_range.max_w
+            if device_id not in caps or caps[device_id] < allowed_w:
+                caps[device_id] = allowed_w
     return caps

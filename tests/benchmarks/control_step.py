@@ -1,0 +1,166 @@
+"""Prints what one whole control step of a simulated site costs in CPU time, and how well the loop follows.
+
+256 devices in 32 jobs, a target a quarter under the site's power, a virtual second a step, all in process: the site
+advances, is read through its agent, the control loop steps, the budget is shared out, caps are written. Measured once
+with every cap written at every step, which the bound is for, and once as the service does it: what changed is written,
+and all of it at every fifth step to renew the leases.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from gateway.domain.allocate import Allocator
+from gateway.domain.control import ControlState, step
+from gateway.domain.fleet import allocation_jobs, device_caps
+from hardware.agent import Agent
+from hardware.device import CapCommand, Lease, PowerReading
+from hardware.fleet import AgentFleet, LocalLink
+from hardware.simulated import SITE_METER_ID, SimulatedFleet
+from hardware.workloads import WORKLOADS, SimulatedJob
+
+HOSTS, DEVICES_PER_HOST = 32, 8
+REST_STEPS, STEPS = 60, 600
+REDUCTION = 0.25
+RENEW_STEPS = 5
+BOUND_MS = 3.0
+
+
+class Loop:
+    """A simulated site with one job a host, and the control loop around it."""
+
+    def __init__(self, *, write_all: bool) -> None:
+        self.write_all = write_all
+        self.now = datetime(2026, 7, 1, 16, tzinfo=UTC)
+        self.boot_s = 0.0
+        names, tiers = sorted(WORKLOADS), ("flex1", "flex2", "flex3", "flex2")
+        self.simulated = SimulatedFleet(
+            hosts=HOSTS,
+            devices_per_host=DEVICES_PER_HOST,
+            seed=1,
+            now=lambda: self.now,
+            jobs=[
+                SimulatedJob(
+                    job_id=f"job-{host:02d}",
+                    workload=names[host % len(names)],
+                    tier=tiers[host // len(names) % len(tiers)],
+                    devices=DEVICES_PER_HOST,
+                )
+                for host in range(HOSTS)
+            ],
+        )
+        agent = Agent(host_id="bench", devices=self.simulated, jobs=self.simulated, boot_s=lambda: self.boot_s)
+        self.fleet = AgentFleet([LocalLink(agent)])
+        self.state = ControlState()
+        self.target_w: float | None = None
+        self.readings: tuple[PowerReading, ...] = ()
+        self.caps_w: dict[str, float] = {}
+        self.written_w: dict[str, float] = {}
+        self.site_w: list[float] = []
+        self.writes = 0
+        self.sequence = 0
+
+    async def prepare(self) -> None:
+        """What is done once a fleet, not at each step."""
+        await self.fleet.refresh()
+        self.views = tuple(self.fleet.jobs().values())
+        self.ranges = {device_id: view.cap_range for device_id, view in self.fleet.devices().items()}
+        self.allocator = Allocator(allocation_jobs(self.views, ranges=self.ranges))
+
+    async def advance(self) -> None:
+        self.now += timedelta(seconds=1.0)
+        self.boot_s += 1.0
+        self.simulated.limit_w("h00-d0")
+
+    async def read(self) -> None:
+        self.readings = await self.fleet.read()
+
+    async def decide(self) -> None:
+        power_w = {reading.meter_id: reading.power_w for reading in self.readings}
+        site_w = power_w.pop(SITE_METER_ID)
+        self.site_w.append(site_w)
+        stepped = step(
+            self.state,
+            target_w=self.target_w,
+            site_w=site_w,
+            fleet_w=sum(power_w.values()),
+            dt_s=1.0,
+            floor_w=self.allocator.floor_w,
+            ceiling_w=self.allocator.ceiling_w,
+        )
+        self.state = stepped.state
+        self.writes += stepped.changed
+        if stepped.fleet_budget_w is not None and (stepped.changed or self.write_all):
+            self.caps_w = device_caps(self.allocator.solve(stepped.fleet_budget_w), self.views, self.ranges)
+
+    async def apply(self) -> None:
+        self.sequence += 1
+        lease = Lease(epoch=1, sequence=self.sequence, duration_s=15.0)
+        everything = self.write_all or self.sequence % RENEW_STEPS == 0
+        commands = [
+            CapCommand(device_id=device_id, cap_w=cap_w, lease=lease)
+            for device_id, cap_w in self.caps_w.items()
+            if everything or self.written_w.get(device_id) != cap_w
+        ]
+        self.written_w = dict(self.caps_w)
+        if commands:
+            await self.fleet.apply(commands)
+
+
+async def measure(name: str, loop: Loop) -> float:
+    await loop.prepare()
+    parts: dict[str, Callable[[], Awaitable[None]]] = {
+        "advance": loop.advance,
+        "read": loop.read,
+        "decide": loop.decide,
+        "apply": loop.apply,
+    }
+    spent: dict[str, list[float]] = {part: [] for part in parts}
+    for second in range(REST_STEPS + STEPS):
+        if second == REST_STEPS:
+            loop.target_w = (1.0 - REDUCTION) * statistics.fmean(loop.site_w)
+        for part, work in parts.items():
+            began = time.process_time()
+            await work()
+            if second >= REST_STEPS:
+                spent[part].append((time.process_time() - began) * 1000.0)
+    whole: list[float] = [sum(times) for times in zip(*spent.values(), strict=True)]
+    listed = ", ".join(f"{part} {statistics.fmean(times):.2f}" for part, times in spent.items())
+    print(
+        f"{name:>20}: {statistics.fmean(whole):.2f} ms of CPU a step for {len(loop.ranges)} devices"
+        f" ({listed}); median {statistics.median(whole):.2f}, p95 {statistics.quantiles(whole, n=20)[-1]:.2f}"
+    )
+    return statistics.median(whole)
+
+
+async def main() -> bool:
+    loop = Loop(write_all=True)
+    all_ms = await measure("every cap written", loop)
+    await measure("as the service does", Loop(write_all=False))
+    kept = all_ms < BOUND_MS
+    print(f"bound: {BOUND_MS:.2f} ms in {HOSTS} jobs, every cap written: {'kept' if kept else 'BROKEN'}")
+    report_tracking(loop)
+    return kept
+
+
+def report_tracking(loop: Loop) -> None:
+    if loop.target_w is None:
+        return
+    held_w = loop.site_w[REST_STEPS + 1 :]
+    under = next(second for second, site_w in enumerate(held_w, start=1) if site_w <= loop.target_w)
+    steady = [site_w / loop.target_w - 1.0 for site_w in held_w[30:]]
+    print(
+        f"target {loop.target_w / 1000:.2f} kW reached in {under} s; mean over {len(held_w)} s"
+        f" {statistics.fmean(held_w) / loop.target_w - 1.0:+.3%}, then {min(steady):+.2%} to {max(steady):+.2%},"
+        f" sd {statistics.pstdev(steady):.2%}; {loop.writes} new budgets"
+    )
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    sys.exit(0 if asyncio.run(main()) else 1)
