@@ -23,7 +23,7 @@ class MessageError(ProtocolError):
     """The bytes cannot be taken as a message.
 
     ``line`` is the source line (from 1) where it is known; ``request_id`` is the sender's, where it could still be
-    read, so that the answer can name it.
+    read, so that the answer can name it. ``raw_sha256`` names the bytes where they were kept, else it is empty.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class MessageError(ProtocolError):
         super().__init__(text if line is None else f"line {line}: {text}", connection_id=connection_id)
         self.line = line
         self.request_id = request_id
+        self.raw_sha256 = ""
 
 
 class MessageTooLarge(MessageError):

@@ -1,0 +1,147 @@
+"""A VEN's side of the conversation: send a message, keep what went and came, read the answer and its code."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from protocols.errors import MessageError, NotRegistered, ProtocolError, Rejected, Unreachable
+from protocols.grid import Direction, PartyStore, RawMessage
+from protocols.openadr2b import model
+from protocols.openadr2b.codec import Message, decode, encode, name_of
+from protocols.openadr2b.exchange import Exchange
+
+POLL = "OadrPoll"
+EVENT = "EiEvent"
+REPORT = "EiReport"
+REGISTER = "EiRegisterParty"
+
+# Application response codes of the 2.0b profile specification.
+OK = "200"
+NOT_ALLOWED = "451"
+INVALID_ID = "452"
+NOT_RECOGNIZED = "453"
+INVALID_DATA = "454"
+COMPLIANCE_ERROR = "459"
+SIGNAL_NOT_SUPPORTED = "460"
+REPORT_NOT_SUPPORTED = "461"
+TARGET_MISMATCH = "462"
+NOT_REGISTERED = "463"
+OTHER_ERROR = "469"
+
+_UNKNOWN_TO_HTTP = frozenset({"401", "403", "404"})
+_LONGEST_DESCRIPTION = 200
+
+
+class AskedToRegister(NotRegistered):
+    """The counterparty sent oadrRequestReregistration: no fault, but nothing else can be said until it is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An answer, and the digest of its bytes."""
+
+    message: Message
+    sha256: str
+
+
+class Conversation:
+    """Sends and hears. Everything is kept in the store before it is acted on, but empty polls and their answers."""
+
+    def __init__(self, connection_id: str, exchange: Exchange, store: PartyStore) -> None:
+        self.connection_id = connection_id
+        self._exchange = exchange
+        self._store = store
+
+    async def ask(self, service: str, message: Message, now: datetime) -> Heard:
+        """Send and hear the answer.
+
+        Raises what the exchange does, ``Unreachable`` for an empty answer, ``MessageError`` with ``raw_sha256`` for
+        one that cannot be read, ``AskedToRegister`` (acknowledged) and ``NotRegistered`` where the answer says so.
+        """
+        try:
+            answer = await self._send(service, message, now)
+        except Rejected as fault:
+            # A poll names nothing but us, so that its refusal means us; elsewhere it may be the service.
+            if isinstance(message, model.Poll) and fault.code in _UNKNOWN_TO_HTTP:
+                raise NotRegistered(str(fault), connection_id=self.connection_id) from fault
+            raise
+        if not answer.strip():
+            raise Unreachable(f"{service}: an empty answer to {name_of(message)}", connection_id=self.connection_id)
+        try:
+            heard = decode(answer)
+        except MessageError as fault:
+            fault.raw_sha256 = await self._record(Direction.IN, "", answer, now)
+            fault.connection_id = self.connection_id
+            if b"oadrDistributeEvent" in answer and isinstance(message, model.Poll | model.RequestEvent):
+                await self.refuse_unread(message.ven_id, fault, COMPLIANCE_ERROR, now)
+            raise
+        if isinstance(message, model.Poll) and isinstance(heard, model.Response) and heard.response.well:
+            return Heard(message=heard, sha256="")
+        digest = await self._record(Direction.IN, name_of(heard), answer, now)
+        if isinstance(heard, model.RequestReregistration):
+            await self.tell(REGISTER, model.Response(response=said_well(""), ven_id=heard.ven_id), now)
+            raise AskedToRegister("the VTN asks us to register anew", connection_id=self.connection_id)
+        return Heard(message=heard, sha256=digest)
+
+    async def tell(self, service: str, message: Message, now: datetime) -> None:
+        """Send an acknowledgement. What is said to it is kept, but there is nothing left to do about it.
+
+        A VTN that cannot be reached here is met again at the next question.
+        """
+        try:
+            answer = await self._send(service, message, now)
+        except ProtocolError:
+            return
+        if not answer.strip():
+            return
+        try:
+            name = name_of(decode(answer))
+        except MessageError:
+            name = ""
+        await self._record(Direction.IN, name, answer, now)
+
+    async def refuse_unread(self, ven_id: str, fault: MessageError, code: str, now: datetime) -> None:
+        """Answer an oadrDistributeEvent that cannot be taken: the message is named, not its events."""
+        response = model.EiResponse(
+            code=code, request_id=fault.request_id or "", description=str(fault)[:_LONGEST_DESCRIPTION]
+        )
+        await self.tell(EVENT, model.CreatedEvent(response=response, ven_id=ven_id), now)
+
+    async def _send(self, service: str, message: Message, now: datetime) -> bytes:
+        body = encode(message)
+        if not isinstance(message, model.Poll):
+            await self._record(Direction.OUT, name_of(message), body, now)
+        return await self._exchange(service, body)
+
+    async def _record(self, direction: Direction, name: str, body: bytes, now: datetime) -> str:
+        digest = sha256(body).hexdigest()
+        await self._store.record_message(
+            RawMessage(
+                connection_id=self.connection_id, direction=direction, at=now, name=name, body=body, sha256=digest
+            )
+        )
+        return digest
+
+
+def said_well(request_id: str) -> model.EiResponse:
+    """The eiResponse of an answer that is well."""
+    return model.EiResponse(code=OK, description="OK", request_id=request_id)
+
+
+def check(message: Message, what: str, *, only_our_id: bool) -> None:
+    """Pass an answer whose code is good; ``only_our_id`` says that ``what`` it answers names no id but our venID.
+
+    Raises ``NotRegistered`` where the counterparty does not know us, else ``Rejected`` with its code, or the name of
+    a message that is no answer to ``what``.
+    """
+    if isinstance(message, model.DistributeEvent) and message.response is None:
+        return
+    response = getattr(message, "response", None)
+    if not isinstance(response, model.EiResponse):
+        raise Rejected(f"{what} was answered with {name_of(message)}", code=name_of(message))
+    if response.well:
+        return
+    text = f"{what}: {response.code} {response.description or ''}".rstrip()
+    if response.code == NOT_REGISTERED or (only_our_id and response.code == INVALID_ID):
+        raise NotRegistered(text)
+    raise Rejected(text, code=response.code)

@@ -1,0 +1,79 @@
+"""Any message or fragment of OpenADR 2.0b in neutral form, for people and for `gridgate decode`."""
+
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from protocols.grid import GridEvent, OptDecision, SignalKind
+from protocols.openadr2b import model
+from protocols.openadr2b.codec import Fragment, Message, decode_any, is_signed
+from protocols.openadr2b.neutral_event import read_batch
+from protocols.xml import parse
+
+_FOR_A_FRAGMENT = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def describe(body: bytes) -> dict[str, object]:
+    """What a payload, a bare message or a fragment says.
+
+    ``message`` is the element's name, ``events`` the ``GridEvent`` it brings, ``prices`` their price signals flattened,
+    ``faults`` an ``OptDecision`` for each event that contradicts itself, ``signed`` whether there is a signature (not
+    verified), ``content`` everything in the protocol's own terms (durations in seconds). Raises ``MessageError``.
+    """
+    root = parse(body)
+    name, value = decode_any(root)
+    events, faults = _events(value)
+    return {
+        "message": name,
+        "protocol": "openadr",
+        "version": "2.0b",
+        "signed": is_signed(root),
+        "events": list(events),
+        "prices": [price for event in events for price in _prices(event)],
+        "faults": list(faults),
+        "content": _plain(value),
+    }
+
+
+def _events(value: Message | Fragment) -> tuple[tuple[GridEvent, ...], tuple[OptDecision, ...]]:
+    if isinstance(value, model.EiEvent):
+        offered = model.OfferedEvent(event=value, response_required="always")
+        value = model.DistributeEvent(request_id="", vtn_id="", events=(offered,))
+    if not isinstance(value, model.DistributeEvent):
+        return (), ()
+    created = [offered.event.descriptor.created_at for offered in value.events]
+    received_at = max(created, default=_FOR_A_FRAGMENT)
+    batch = read_batch(value, connection_id="", raw_sha256="", received_at=received_at)
+    return batch.events, batch.faults
+
+
+def _prices(event: GridEvent) -> list[dict[str, object]]:
+    return [
+        {
+            "event_id": event.event_id,
+            "starts_at": interval.starts_at,
+            "duration_s": interval.duration_s,
+            "price_per_kwh": interval.value,
+            "currency": signal.currency,
+        }
+        for signal in event.signals
+        if signal.kind is SignalKind.PRICE
+        for interval in signal.intervals
+    ]
+
+
+def _plain(value: object) -> Any:
+    """A message as plain objects: durations in seconds, and numbers that are not finite as text."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,361 @@
+"""Events between OpenADR 2.0b's terms and the neutral face: units, signs, ranks and kinds are mapped here only.
+
+==================================  ==========================================================================
+2.0b                                neutral
+==================================  ==========================================================================
+SIMPLE, level 0 to 3                LEVEL
+LOAD_DISPATCH, delta, powerReal     ADJUST in watts, with its sign. 2.0b defines a delta as "the amount to
+                                    change from what one would have used without the signal": a change of the
+                                    load, so that negative asks for less, which is our sign too.
+LOAD_DISPATCH, setpoint, powerReal  SETPOINT in watts
+LOAD_DISPATCH, multiplier v         FRACTION 1 - v: v is applied to what one would have used
+ELECTRICITY_PRICE or ENERGY_PRICE,  PRICE a kWh; without a unit the currency stays open (the program knows it)
+price (currencyPerKWh, or no unit)
+x-importLimit, setpoint, powerReal  LIMIT: our own extension, since 2.0b has no word for an import limit
+everything else                     OTHER, carried and shown (a dispatch without a unit too: W or kW?)
+priority 0, or none                 rank None; 1 is the highest and stays the lowest number
+testEvent                           a test unless absent or "false"
+==================================  ==========================================================================
+
+A duration of zero is open ended, of the active period (rule 47) as of the last interval.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import isfinite
+
+from protocols.grid import (
+    EventBatch,
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Opt,
+    OptDecision,
+    Refusal,
+    Signal,
+    SignalKind,
+    Target,
+)
+from protocols.openadr2b import model
+
+IMPORT_LIMIT = "x-importLimit"
+
+SCALES = {
+    "p": 1e-12,
+    "n": 1e-9,
+    "micro": 1e-6,
+    "m": 1e-3,
+    "c": 1e-2,
+    "d": 1e-1,
+    "none": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+}
+WATTS = model.ItemBase(
+    kind="powerReal",
+    description="RealPower",
+    units="W",
+    scale="none",
+    power=model.PowerAttributes(hertz=Decimal(60), voltage=Decimal(480), ac=True),
+)
+"""Real power in watts. The schema demands a nominal supply; 480 V, 60 Hz is the usual feed of a data hall."""
+
+_WITHOUT_UNIT = {("SIMPLE", "level"): SignalKind.LEVEL, ("LOAD_DISPATCH", "multiplier"): SignalKind.FRACTION}
+_IN_POWER = {
+    ("LOAD_DISPATCH", "delta"): SignalKind.ADJUST,
+    ("LOAD_DISPATCH", "setpoint"): SignalKind.SETPOINT,
+    (IMPORT_LIMIT.upper(), "setpoint"): SignalKind.LIMIT,
+}
+_PRICES = {("ELECTRICITY_PRICE", "price"), ("ENERGY_PRICE", "price")}
+_TARGETS = (
+    ("ven", "ven_ids"),
+    ("group", "group_ids"),
+    ("resource", "resource_ids"),
+    ("party", "party_ids"),
+    ("groupName", "group_names"),
+    ("aggregatedPnode", "aggregated_pnodes"),
+    ("endDeviceAsset", "end_device_assets"),
+    ("meterAsset", "meter_assets"),
+    ("pnode", "pnodes"),
+    ("serviceDeliveryPoint", "service_delivery_points"),
+)
+_ATTRIBUTE_OF = dict(_TARGETS)
+
+
+class _Faulty(Exception):
+    """An event that contradicts itself."""
+
+
+def read_batch(
+    message: model.DistributeEvent, *, connection_id: str, raw_sha256: str, received_at: datetime
+) -> EventBatch:
+    """The events of one oadrDistributeEvent, which always lists all there are.
+
+    An event that contradicts itself becomes one of the batch's ``faults`` and leaves the others alone.
+    """
+    events: list[GridEvent] = []
+    faults: list[OptDecision] = []
+    for offered in message.events:
+        try:
+            events.append(_read_event(offered, connection_id, raw_sha256))
+        except (_Faulty, OverflowError) as cause:
+            descriptor = offered.event.descriptor
+            faults.append(
+                OptDecision(
+                    connection_id=connection_id,
+                    event_id=descriptor.event_id,
+                    revision=descriptor.modification_number,
+                    opt=Opt.OUT,
+                    decided_at=received_at,
+                    refusal=Refusal.INVALID,
+                    detail=str(cause),
+                )
+            )
+    return EventBatch(
+        connection_id=connection_id,
+        events=tuple(events),
+        complete=True,
+        request_id=message.request_id,
+        raw_sha256=raw_sha256,
+        received_at=received_at,
+        faults=tuple(faults),
+    )
+
+
+def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str) -> GridEvent:
+    event = offered.event
+    descriptor, period = event.descriptor, event.period
+    length_s = _not_negative(period.duration, "the active period")
+    return GridEvent(
+        event_id=descriptor.event_id,
+        connection_id=connection_id,
+        program_id=descriptor.market_context,
+        revision=descriptor.modification_number,
+        status=EventStatus(descriptor.status),
+        created_at=descriptor.created_at,
+        starts_at=period.starts_at,
+        duration_s=length_s or None,
+        signals=tuple(_read_signal(signal, period) for signal in event.signal_set.signals),
+        rank=descriptor.priority or None,
+        test=(descriptor.test_event or "false").strip().lower() != "false",
+        response_required=offered.response_required == "always",
+        notification_s=_not_negative(period.notification, "the notification"),
+        ramp_up_s=_seconds(period.ramp_up),
+        recovery_s=_seconds(period.recovery),
+        start_tolerance_s=_not_negative(period.start_after, "startafter"),
+        targets=_read_targets(event.targets),
+        comment=descriptor.comment or "",
+        raw_sha256=raw_sha256,
+    )
+
+
+def _seconds(value: timedelta | None) -> float:
+    return 0.0 if value is None else value.total_seconds()
+
+
+def _not_negative(value: timedelta | None, what: str) -> float:
+    seconds = _seconds(value)
+    if seconds < 0:
+        raise _Faulty(f"{what} has a negative duration")
+    return seconds
+
+
+def _read_targets(targets: model.Targets) -> tuple[Target, ...]:
+    return tuple(Target(kind=kind, value=value) for kind, name in _TARGETS for value in getattr(targets, name))
+
+
+def _read_signal(signal: model.EventSignal, period: model.Period) -> Signal:
+    kind, factor = _kind(signal)
+    intervals = _read_intervals(signal, period)
+    for interval in signal.intervals:
+        if not isfinite(interval.value):
+            raise _Faulty(f"signal {signal.name} has the value {interval.value}")
+        if kind is SignalKind.LEVEL and interval.value not in {0.0, 1.0, 2.0, 3.0}:
+            raise _Faulty(f"signal {signal.name} has the level {interval.value:g}, expected 0, 1, 2 or 3")
+        if kind is SignalKind.FRACTION and interval.value < 0:
+            raise _Faulty(f"signal {signal.name} multiplies by {interval.value:g}")
+    fraction = kind is SignalKind.FRACTION
+    values = [_complement(item.value) if fraction else item.value * factor for item in signal.intervals]
+    return Signal(
+        name=signal.name,
+        kind=kind,
+        intervals=tuple(
+            EventInterval(starts_at=starts_at, duration_s=duration_s, value=value)
+            for (starts_at, duration_s), value in zip(intervals, values, strict=True)
+        ),
+        dialect_kind=signal.type,
+        currency=signal.unit.units if kind is SignalKind.PRICE and signal.unit is not None else None,
+    )
+
+
+def _complement(value: float) -> float:
+    # Rounded so that 0.9 comes back as 0.1; twelve digits are far below what anybody measures.
+    return round(1.0 - value, 12)
+
+
+def _kind(signal: model.EventSignal) -> tuple[SignalKind, float]:
+    """What the signal's values mean, and the factor that brings them to watts or to money."""
+    unit = signal.unit
+    factor = 1.0 if unit is None else SCALES[unit.scale or "none"]
+    meaning = (signal.name.upper(), signal.type)
+    if meaning in _WITHOUT_UNIT:
+        return _WITHOUT_UNIT[meaning], 1.0
+    if meaning in _IN_POWER and unit is not None and unit.kind == "powerReal":
+        return _IN_POWER[meaning], factor
+    if meaning in _PRICES and (unit is None or unit.kind == "currencyPerKWh"):
+        return SignalKind.PRICE, factor
+    return SignalKind.OTHER, 1.0
+
+
+def _read_intervals(signal: model.EventSignal, period: model.Period) -> list[tuple[datetime, float | None]]:
+    """Start and duration of each interval. Starts accumulate, unless the sender says them (some do).
+
+    Raises ``_Faulty`` where intervals overlap, end before they begin, or do not fill the active period.
+    """
+    end = period.starts_at + period.duration if period.duration else None
+    cursor: datetime | None = period.starts_at
+    stated = False
+    spans: list[tuple[datetime, float | None]] = []
+    for index, interval in enumerate(signal.intervals):
+        last = index == len(signal.intervals) - 1
+        starts_at = interval.starts_at or cursor
+        if starts_at is None or cursor is None or starts_at < cursor:
+            raise _Faulty(f"signal {signal.name}: interval {index} begins before the one before it has ended")
+        stated = stated or interval.starts_at is not None
+        duration_s = None if interval.duration is None else _not_negative(interval.duration, f"interval {index}")
+        if duration_s is None and not last:
+            following = signal.intervals[index + 1].starts_at
+            if following is None:
+                raise _Faulty(f"signal {signal.name}: interval {index} has no duration")
+            duration_s = (following - starts_at).total_seconds()
+        elif duration_s is None and end is not None:
+            duration_s = (end - starts_at).total_seconds()
+        open_ended = duration_s is None or (last and interval.duration == timedelta(0))
+        if (duration_s or 0.0) <= 0 and (not open_ended or (end is not None and starts_at >= end)):
+            raise _Faulty(f"signal {signal.name}: interval {index} lasts no time")
+        spans.append((starts_at, duration_s or None))
+        cursor = starts_at + timedelta(seconds=duration_s) if duration_s else None
+    if end is not None and cursor is not None and (cursor > end or (cursor < end and not stated)):
+        length_s = (cursor - period.starts_at).total_seconds()
+        raise _Faulty(
+            f"signal {signal.name}: the intervals take {length_s:g} s, "
+            f"the active period {period.duration.total_seconds():g} s"
+        )
+    return spans
+
+
+def status_at(event: GridEvent, now: datetime) -> EventStatus:
+    """What to say of our own event at ``now``; near is from the ramp before its start on, where it has one."""
+    if event.status is EventStatus.CANCELLED:
+        return EventStatus.CANCELLED
+    if event.ends_at is not None and now >= event.ends_at:
+        return EventStatus.COMPLETED
+    if now >= event.starts_at:
+        return EventStatus.ACTIVE
+    if now >= event.starts_at + timedelta(seconds=min(0.0, event.ramp_up_s)):
+        return EventStatus.NEAR
+    return EventStatus.FAR
+
+
+def write_event(event: GridEvent, *, now: datetime) -> model.OfferedEvent:
+    """The event in 2.0b's terms, with the status and the current values that it has at ``now``.
+
+    Raises ``ValueError`` for what 2.0b cannot say: signals of kind OTHER that are not its own, targets without an
+    element. Durations are rounded to whole seconds, which is all that 2.0b has; starts are not.
+    """
+    return model.OfferedEvent(
+        event=model.EiEvent(
+            descriptor=model.EventDescriptor(
+                event_id=event.event_id,
+                modification_number=event.revision,
+                market_context=event.program_id,
+                created_at=event.created_at,
+                status=status_at(event, now).value,
+                priority=event.rank or 0,
+                test_event="true" if event.test else "false",
+                comment=event.comment or None,
+            ),
+            period=model.Period(
+                starts_at=event.starts_at,
+                duration=whole_seconds(event.duration_s or 0.0),
+                start_after=_or_none(event.start_tolerance_s),
+                notification=_or_none(event.notification_s),
+                ramp_up=_or_none(event.ramp_up_s),
+                recovery=_or_none(event.recovery_s),
+            ),
+            signal_set=model.SignalSet(
+                signals=tuple(
+                    _write_signal(signal, f"signal-{index}", event, now) for index, signal in enumerate(event.signals)
+                )
+            ),
+            targets=_write_targets(event.targets),
+        ),
+        response_required="always" if event.response_required else "never",
+    )
+
+
+def whole_seconds(seconds: float) -> timedelta:
+    """A duration as 2.0b can write it."""
+    return timedelta(seconds=round(seconds))
+
+
+def _or_none(seconds: float) -> timedelta | None:
+    return whole_seconds(seconds) if seconds else None
+
+
+def _write_targets(targets: Sequence[Target]) -> model.Targets:
+    named: dict[str, tuple[str, ...]] = {}
+    for target in targets:
+        name = _ATTRIBUTE_OF.get(target.kind)
+        if name is None:
+            raise ValueError(f"2.0b has no element for a target of kind {target.kind}")
+        named[name] = (*named.get(name, ()), target.value)
+    return model.Targets(**named)  # type: ignore[arg-type]  # the table above names attributes that hold strings
+
+
+def _write_signal(signal: Signal, signal_id: str, event: GridEvent, now: datetime) -> model.EventSignal:
+    name, kind, unit = {
+        SignalKind.LEVEL: ("SIMPLE", "level", None),
+        SignalKind.ADJUST: ("LOAD_DISPATCH", "delta", WATTS),
+        SignalKind.SETPOINT: ("LOAD_DISPATCH", "setpoint", WATTS),
+        SignalKind.FRACTION: ("LOAD_DISPATCH", "multiplier", None),
+        SignalKind.LIMIT: (IMPORT_LIMIT, "setpoint", WATTS),
+        SignalKind.PRICE: ("ELECTRICITY_PRICE", "price", _per_kwh(signal.currency)),
+        SignalKind.OTHER: (signal.name, signal.dialect_kind, None),
+    }[signal.kind]
+    values = [
+        _complement(item.value) if signal.kind is SignalKind.FRACTION else item.value for item in signal.intervals
+    ]
+    active = status_at(event, now) is EventStatus.ACTIVE
+    running = [value for item, value in zip(signal.intervals, values, strict=True) if active and item.starts_at <= now]
+    return model.EventSignal(
+        name=name,
+        type=kind,
+        signal_id=signal_id,
+        intervals=tuple(
+            model.SignalInterval(value=value, starts_at=starts_at, duration=duration, uid=str(index))
+            for index, (value, (starts_at, duration)) in enumerate(
+                zip(values, _write_spans(signal, event), strict=True)
+            )
+        ),
+        unit=unit,
+        current_value=running[-1] if running else 0.0,
+    )
+
+
+def _write_spans(signal: Signal, event: GridEvent) -> list[tuple[datetime | None, timedelta]]:
+    """Durations in whole seconds whose sum is rounded once; starts are said only where there are gaps."""
+    begins = [(item.starts_at - event.starts_at).total_seconds() for item in signal.intervals]
+    ends = [begin + (item.duration_s or 0.0) for begin, item in zip(begins, signal.intervals, strict=True)]
+    if all(abs(begin - end) < 1e-3 for begin, end in zip(begins, [0.0, *ends], strict=False)):
+        return [(None, timedelta(seconds=round(end) - round(begin))) for begin, end in zip(begins, ends, strict=True)]
+    return [(item.starts_at, whole_seconds(item.duration_s or 0.0)) for item in signal.intervals]
+
+
+def _per_kwh(currency: str | None) -> model.ItemBase | None:
+    if currency is None:
+        return None
+    return model.ItemBase(kind="currencyPerKWh", description="currencyPerKWh", units=currency, scale="none")

@@ -1,0 +1,220 @@
+"""Complex types as tables: the order and number of child elements, and how each is read and written.
+
+A table is walked once for every message that comes or goes, so what it needs is laid out when it is made.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol
+
+from lxml import etree
+
+from protocols.errors import MalformedMessage
+from protocols.openadr2b.names import readable
+from protocols.openadr2b.values import Simple
+from protocols.xml import Element, line_of
+
+
+class Content(Protocol):
+    """What stands in an element."""
+
+    def read(self, element: Element) -> Any:
+        """The element's value; ``MalformedMessage`` names line and element, and says what was expected."""
+
+    def write(self, parent: Element, tag: str, value: Any) -> None:
+        """Append an element to ``parent``; ``ValueError`` for a value the schema has no room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Text of a simple type, and no elements."""
+
+    simple: Simple
+
+    def read(self, element: Element) -> Any:
+        if len(element):
+            raise MalformedMessage(
+                f"{readable(element.tag)} has elements in it, expected {self.simple.expected}", line=line_of(element)
+            )
+        text = element.text or ""
+        try:
+            return self.simple.parse(text)
+        except ValueError as cause:
+            raise MalformedMessage(
+                f"{readable(element.tag)} is {text[:60]!r}, expected {self.simple.expected}", line=line_of(element)
+            ) from cause
+
+    def write(self, parent: Element, tag: str, value: Any) -> None:
+        etree.SubElement(parent, tag).text = self.simple.write(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Exactly one element ``tag``, whose value is the value of the whole; ``or_nothing`` allows none, read as None."""
+
+    tag: str
+    content: Content
+    or_nothing: bool = False
+
+    def read(self, element: Element) -> Any:
+        if len(element) == 1:
+            child = element[0]
+            if child.tag == self.tag:
+                return self.content.read(child)
+        elif self.or_nothing and not len(element):
+            return None
+        found = ", ".join(readable(child.tag) for child in list(element)[:3]) or "nothing"
+        raise MalformedMessage(
+            f"{readable(element.tag)} has {found} in it, expected one {readable(self.tag)}", line=line_of(element)
+        )
+
+    def write(self, parent: Element, tag: str, value: Any) -> None:
+        self.content.write(etree.SubElement(parent, tag), self.tag, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """Any number of elements ``tag``, but ``at_least`` so many; the value is a tuple."""
+
+    tag: str
+    content: Content
+    at_least: int = 0
+
+    def read(self, element: Element) -> tuple[Any, ...]:
+        tag, read = self.tag, self.content.read
+        items: list[Any] = []
+        for child in element:
+            if child.tag != tag:
+                raise MalformedMessage(
+                    f"{readable(child.tag)} in {readable(element.tag)}, expected only {readable(tag)}",
+                    line=line_of(child),
+                )
+            items.append(read(child))
+        if len(items) < self.at_least:
+            raise MalformedMessage(f"{readable(element.tag)} has no {readable(tag)}", line=line_of(element))
+        return tuple(items)
+
+    def write(self, parent: Element, tag: str, value: Any) -> None:
+        if len(value) < self.at_least:
+            raise ValueError(f"{readable(tag)} needs at least {self.at_least} {readable(self.tag)}")
+        own = etree.SubElement(parent, tag)
+        for item in value:
+            self.content.write(own, self.tag, item)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One place in a sequence: attribute ``name`` of the value, as one of the elements in ``choices``.
+
+    ``tag_of`` says which of several choices a value takes. Absent elements leave the attribute at its default, which
+    is ``None``, or ``()`` where the place is ``repeated`` or ``listed`` (one element that holds a list).
+    """
+
+    name: str
+    choices: Mapping[str, Content]
+    required: bool = True
+    repeated: bool = False
+    tag_of: Callable[[Any], str] | None = None
+
+    def write(self, own: Element, value: Any) -> None:
+        """Append the place's element, or elements, to ``own``."""
+        for item in value if self.repeated else (value,):
+            tag = next(iter(self.choices)) if self.tag_of is None else self.tag_of(item)
+            if tag not in self.choices:
+                raise ValueError(f"{readable(tag)} cannot stand for {self.name}")
+            self.choices[tag].write(own, tag, item)
+
+
+def one(name: str, tag: str, content: Content) -> Field:
+    """An element that must be there once."""
+    return Field(name, {tag: content})
+
+
+def maybe(name: str, tag: str, content: Content) -> Field:
+    """An element that may be there once."""
+    return Field(name, {tag: content}, required=False)
+
+
+def many(name: str, tag: str, content: Content, *, at_least: int = 0) -> Field:
+    """An element any number of times."""
+    return Field(name, {tag: content}, required=at_least > 0, repeated=True)
+
+
+class Sequence:
+    """Elements in a fixed order, each field at most once unless repeated; the value is ``make(**fields)``."""
+
+    def __init__(self, make: Callable[..., Any], *fields: Field) -> None:
+        self.make = make
+        self._fields = fields
+        self._get = [attrgetter(field.name) for field in fields]
+        self._places = {
+            tag: (place, field.name, content.read, field.repeated)
+            for place, field in enumerate(fields)
+            for tag, content in field.choices.items()
+        }
+        self._required = frozenset(field.name for field in fields if field.required)
+        self._repeated = tuple(field.name for field in fields if field.repeated)
+
+    def read(self, element: Element) -> Any:
+        places = self._places
+        values: dict[str, Any] = {}
+        at = -1
+        for child in element:
+            found = places.get(child.tag)
+            if found is None:
+                raise self._unexpected(element, child, at)
+            place, name, read, repeated = found
+            if place > at:
+                at = place
+                values[name] = [read(child)] if repeated else read(child)
+            elif repeated and place == at:
+                values[name].append(read(child))
+            else:
+                raise self._unexpected(element, child, at)
+        if not self._required <= values.keys():
+            raise self._missing(element, values)
+        for name in self._repeated:
+            if name in values:
+                values[name] = tuple(values[name])
+        return self.make(**values)
+
+    def write(self, parent: Element, tag: str, value: Any) -> None:
+        self.fill(etree.SubElement(parent, tag), value)
+
+    def fill(self, own: Element, value: Any) -> None:
+        """Append the fields of ``value`` to ``own``."""
+        for field, get in zip(self._fields, self._get, strict=True):
+            item = get(value)
+            if item is None or item == ():
+                if field.required and not _holds_list(field):
+                    raise ValueError(f"{readable(own.tag)} needs {field.name}")
+                if not field.required:
+                    continue
+            field.write(own, item)
+
+    def _unexpected(self, element: Element, child: Element, at: int) -> MalformedMessage:
+        first = max(at, 0) if at >= 0 and self._fields[at].repeated else at + 1
+        wanted: list[str] = []
+        for field in self._fields[first:]:
+            wanted += map(readable, field.choices)
+            if field.required and not (field.repeated and first == at):
+                break
+        expected = (
+            f"expected {' or '.join(wanted[:6])}{' ...' if len(wanted) > 6 else ''}" if wanted else "expected no more"
+        )
+        return MalformedMessage(
+            f"{readable(child.tag)} at this place in {readable(element.tag)}, {expected}", line=line_of(child)
+        )
+
+    def _missing(self, element: Element, values: Mapping[str, Any]) -> MalformedMessage:
+        lacking = [
+            " or ".join(map(readable, list(field.choices)[:4]))
+            for field in self._fields
+            if field.required and field.name not in values
+        ]
+        return MalformedMessage(f"{readable(element.tag)} lacks {', '.join(lacking)}", line=line_of(element))
+
+
+def _holds_list(field: Field) -> bool:
+    return not field.repeated and any(isinstance(content, ListOf) for content in field.choices.values())
