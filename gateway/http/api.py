@@ -1,0 +1,43 @@
+"""What the page asks for each second, as JSON: watts, seconds, instants in UTC with ``Z``."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from gateway.http.series import LEAST_MINUTES, MOST_MINUTES, USUAL_MINUTES, series
+from gateway.http.sources import SOURCES
+from gateway.http.view import snapshot
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+async def now(request: web.Request) -> web.Response:
+    """``GET /api/now``: everything on the page."""
+    return _answer(asdict(await snapshot(request.app[SOURCES])))
+
+
+async def recent(request: web.Request) -> web.Response:
+    """``GET /api/series?minutes=N``: power over the last N minutes, 1 to 240; 400 for anything else."""
+    text = request.query.get("minutes", str(USUAL_MINUTES))
+    # isdecimal() takes digits of every script, and int() reads them; so short that a long one costs nothing.
+    minutes = int(text) if text.isdecimal() and len(text) < 6 else 0
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        return _answer({"error": f"minutes is a whole number from {LEAST_MINUTES} to {MOST_MINUTES}"}, status=400)
+    return _answer(asdict(await series(request.app[SOURCES], minutes)))
+
+
+def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
+    response = web.json_response(
+        content, status=status, headers=NO_STORE, dumps=lambda value: json.dumps(value, default=_scalar)
+    )
+    response.enable_compression()
+    return response
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
