@@ -273,6 +273,10 @@ class GridConnection(Protocol):
     def connection_id(self) -> str: ...
 
     @property
+    def party_ids(self) -> frozenset[str]:
+        """The ids under which the counterparty knows us (in 2.0b our venID); empty before registration."""
+
+    @property
     def poll_s(self) -> float:
         """How long to wait between calls of ``receive`` while all is well, in seconds."""
 

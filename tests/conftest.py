@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Shared machines are slow at times: a property says what must hold, not how fast.
+settings.register_profile("gridgate", deadline=None)
+settings.load_profile("gridgate")
 
 ROOT = Path(__file__).parents[1]
 

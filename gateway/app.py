@@ -1,0 +1,417 @@
+"""The composition root: opens edges, builds services, runs them in one TaskGroup, and closes in the right order.
+
+Only this module names a driver, and it imports each inside the function that opens it, so that ``--help`` stays fast.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+
+from gateway.clock import Clock, SystemClock
+from gateway.config import SITE_METER_ID, HardwareSettings, Settings
+from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.contract import Program
+from gateway.domain.fleet import Site
+from gateway.domain.settlement import SettlementStatement, check
+from gateway.ledger import Ledger
+from gateway.services.actuator import Actuator, Fleet
+from gateway.services.dispatch import Dispatch
+from gateway.services.intake import Intake
+from gateway.services.local_agent import LocalAgent
+from gateway.services.metering import FLUSH_S, Metering
+from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from gateway.services.reporting import Reporting
+from gateway.services.settling import Settling, gather_inputs
+from hardware.device import PowerMeter
+from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
+
+log = structlog.get_logger()
+
+STAGE_DEADLINE_S = 4.0
+"""How long one stage of services may take to stop; four stages fit into the 15 s of a graceful stop."""
+
+MIN_SAMPLING_S = 1.0
+MAX_SAMPLING_S = 3600.0
+
+
+class Service(Protocol):
+    """Whatever runs until it is told to stop."""
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+class MeteredFleet(Fleet, PowerMeter, Protocol):
+    """Devices, the jobs on them, and the meters beside them, behind agents."""
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that an agent has heard of, 0 for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One database: the gateway's ledger and the dialects' party store."""
+
+    ledger: Ledger
+    parties: PartyStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """Everything open that the services work with."""
+
+    record: Record
+    fleet: MeteredFleet
+    connections: Sequence[GridConnection]
+
+
+Stages = Sequence[Mapping[str, Service]]
+"""Named services in the order in which they stop, stage by stage."""
+
+
+@asynccontextmanager
+async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
+    """Open the database. An SQLite one that is new or older is migrated where ``migrate`` is set.
+
+    Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
+    """
+    from gateway.storage.party_store import SqlPartyStore
+    from gateway.storage.sql_ledger import open_ledger
+
+    async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
+        yield Record(ledger=ledger, parties=SqlPartyStore(ledger))
+
+
+async def upgrade_database(url: str) -> str:
+    """Bring the database to the newest revision; returns it."""
+    from gateway.storage.upgrade import upgrade
+
+    return await upgrade(url)
+
+
+async def check_database(url: str) -> tuple[str | None, str]:
+    """The database's revision (``None`` for an empty one) and the newest there is. Raises ``LedgerTooNew``."""
+    from gateway.storage.upgrade import check as check_revision
+
+    return await check_revision(url)
+
+
+async def recheck(ledger: Ledger, settings: Settings, statement: SettlementStatement) -> str | None:
+    """Compute a statement again from the record; says what differs first, ``None`` where nothing does."""
+    program = settings.programs().get(statement.program_id)
+    if program is None:
+        return f"program {statement.program_id!r} is no longer declared"
+    verified = statement.verified
+    record = await ledger.event(verified.connection_id, verified.event_id)
+    if record is None:
+        return f"event {verified.event_id!r} is not on record"
+    inputs = await gather_inputs(ledger, settings.site.site(), record, shipped_rules()[verified.rule])
+    found = check(statement, inputs, program)
+    return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
+
+
+def decode_message(body: bytes) -> dict[str, object]:
+    """A message of any dialect in neutral form. Raises ``ProtocolError``."""
+    from protocols.openadr2b.neutral import describe
+
+    return describe(body)
+
+
+def agent_paths(settings: Settings) -> dict[str, Path]:
+    """Where the local agent listens and keeps what must outlive it."""
+    folder = settings.gateway.state_dir
+    return {"socket": folder / "agent.sock", "journal": folder / "agent.journal", "state": folder / "devices.state"}
+
+
+def simulated_agent(
+    hardware: HardwareSettings,
+    *,
+    now: Callable[[], Any],
+    boot_s: Callable[[], float],
+    journal: Path | None = None,
+    state: Path | None = None,
+) -> Any:
+    """An agent over a simulated fleet."""
+    from hardware.agent import Agent
+    from hardware.simulated import SimulatedFleet
+
+    fleet = SimulatedFleet(
+        hosts=hardware.hosts,
+        devices_per_host=hardware.devices_per_host,
+        seed=hardware.seed,
+        now=now,
+        state_path=state,
+    )
+    return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
+
+
+async def run_agent(settings: Settings, *, lifeline: bool) -> None:
+    """The agent process of one host: ``gridgate agent``. With ``lifeline`` it watches standard input for its end."""
+    import time
+    from datetime import UTC, datetime
+
+    from hardware.agent import run_agent as run
+
+    paths = agent_paths(settings)
+    settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
+    agent = simulated_agent(
+        settings.hardware[0],
+        now=lambda: datetime.now(UTC),
+        boot_s=partial(time.clock_gettime, time.CLOCK_BOOTTIME),
+        journal=paths["journal"],
+        state=paths["state"],
+    )
+    stop = stop_on_signals()
+    await run(agent, paths["socket"], stop, lifeline=sys.stdin.fileno() if lifeline else None)
+
+
+def build_services(
+    edges: Edges,
+    *,
+    site: Site,
+    programs: Mapping[str, Program],
+    clock: Clock,
+    readiness: Readiness,
+    epoch: int,
+    lease_s: float,
+    flush_s: float = FLUSH_S,
+) -> Stages:
+    """The services over open edges, in the order in which they stop: no new work, caps back, reports out."""
+    ledger = edges.record.ledger
+    actuator = Actuator(fleet=edges.fleet, ledger=ledger, clock=clock, epoch=epoch, lease_s=lease_s)
+    intakes = {
+        f"intake {connection.connection_id}": Intake(
+            connection=connection, ledger=ledger, clock=clock, programs=programs, readiness=readiness
+        )
+        for connection in edges.connections
+    }
+    dispatch = Dispatch(
+        fleet=edges.fleet,
+        site=site,
+        programs=programs,
+        ledger=ledger,
+        clock=clock,
+        actuator=actuator,
+        readiness=readiness,
+    )
+    settling = Settling(
+        site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
+    )
+    reporting = {
+        f"reporting {connection.connection_id}": Reporting(
+            connection=connection, site=site, ledger=ledger, clock=clock, readiness=readiness
+        )
+        for connection in edges.connections
+    }
+    metering = Metering(meter=edges.fleet, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
+    return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
+
+
+async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> None:
+    """Run all services; at ``stop`` end them stage by stage. A service that ends by a bug ends all of them."""
+    async with asyncio.TaskGroup() as group:
+        running: list[tuple[asyncio.Event, list[asyncio.Task[None]]]] = []
+        for stage in stages:
+            stage_stop = asyncio.Event()
+            tasks = [
+                group.create_task(clock.tend(service.run(stage_stop)), name=name) for name, service in stage.items()
+            ]
+            running.append((stage_stop, tasks))
+        await stop.wait()
+        log.info("stopping")
+        for stage_stop, tasks in running:
+            stage_stop.set()
+            if not tasks:
+                continue
+            _, late = await asyncio.wait(tasks, timeout=STAGE_DEADLINE_S)
+            for task in late:
+                log.warning("stopped_late", service=task.get_name())
+                task.cancel()
+
+
+async def put_back(fleet: MeteredFleet, epoch: int) -> None:
+    """Restore every limit, whatever ended the services. Hosts that cannot be reached do it themselves, by lease."""
+    try:
+        results = await fleet.restore(list(fleet.devices()), epoch)
+    except EXPECTED_FAULTS as fault:
+        log.warning("not_put_back", reason=str(fault))
+        return
+    left = [result.device_id for result in results if result.applied_w is None]
+    if left:
+        log.warning("not_put_back", devices=len(left), first=left[0])
+
+
+async def begin_epoch(ledger: Ledger, fleet: MeteredFleet) -> int:
+    """A new epoch, above every one that an agent has heard (a restored backup would otherwise be refused)."""
+    try:
+        await fleet.refresh()
+    except EXPECTED_FAULTS as fault:
+        log.warning("agents_not_reached", reason=str(fault))
+    return await ledger.begin_epoch(above=fleet.highest_epoch)
+
+
+async def serve(settings: Settings, *, config_path: Path) -> None:
+    """The service: ``gridgate serve``. Returns after a graceful stop; a bug leaves as an exception group."""
+    from hardware.fleet import AgentFleet, SocketLink
+
+    clock = SystemClock()
+    stop = stop_on_signals()
+    readiness = Readiness()
+    site = settings.site.site()
+    socket = agent_paths(settings)["socket"]
+    settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as edges:
+        record = await edges.enter_async_context(open_record(settings.gateway.database, migrate=True))
+        command = [sys.executable, "-m", "gateway", "agent", "--config", str(config_path), "--lifeline"]
+        agent = LocalAgent(command=command, socket=socket, clock=clock)
+        await agent.ensure()
+        edges.push_async_callback(agent.end)
+        fleet = AgentFleet([SocketLink(socket)])
+        edges.push_async_callback(fleet.close)
+        epoch = await begin_epoch(record.ledger, fleet)
+        edges.push_async_callback(put_back, fleet, epoch)
+        connections = [
+            await connect_ven(
+                edges,
+                name=connection.name,
+                url=connection.url,
+                store=record.parties,
+                site=site,
+                poll_s=connection.poll_s,
+            )
+            for connection in settings.connection
+        ]
+        stages = build_services(
+            Edges(record=record, fleet=fleet, connections=connections),
+            site=site,
+            programs=settings.programs(),
+            clock=clock,
+            readiness=readiness,
+            epoch=epoch,
+            lease_s=settings.control.lease_s,
+        )
+        application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
+        await edges.enter_async_context(listening(application, settings.gateway.listen))
+        await run_services((*stages, {"local agent": agent}), clock, stop)
+
+
+def pages(
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    clock: Clock,
+    readiness: Readiness,
+    fleet: MeteredFleet,
+    stop: asyncio.Event,
+) -> web.Application:
+    """The pages and the health checks."""
+    from gateway.http.site import make_site
+
+    return make_site(
+        ledger=ledger,
+        site=settings.site.site(),
+        programs=settings.programs(),
+        now=clock.now,
+        parts=readiness.parts,
+        ready=lambda: readiness.ready and not stop.is_set(),
+        devices=fleet.devices,
+        version=product_version(),
+    )
+
+
+async def connect_ven(
+    edges: AsyncExitStack, *, name: str, url: str, store: PartyStore, site: Site, poll_s: float
+) -> GridConnection:
+    """An OpenADR 2.0b VEN in HTTP pull; ``edges`` closes its session."""
+    import aiohttp
+
+    from protocols.openadr2b.ven import HttpExchange, Ven
+
+    session = await edges.enter_async_context(aiohttp.ClientSession())
+    exchange = HttpExchange(url, session)
+    return Ven(
+        connection_id=name, ven_name=name, exchange=exchange, store=store, offers=report_offers(site), poll_s=poll_s
+    )
+
+
+class BuiltInVtn(GridProgram, Protocol):
+    """A VTN of ours: a function from body to body, and the routes over it."""
+
+    async def answer(self, service: str, body: bytes) -> bytes: ...
+
+    def routes(self) -> Sequence[web.AbstractRouteDef]: ...
+
+
+def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site) -> GridConnection:
+    """A VEN joined to a VTN by a function instead of a socket, for virtual time."""
+    from protocols.openadr2b.ven import Ven
+
+    return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=report_offers(site))
+
+
+def built_in_vtn(connection_id: str, store: PartyStore, clock: Clock) -> BuiltInVtn:
+    """The demonstration's VTN."""
+    from protocols.openadr2b.vtn import Vtn
+
+    return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0)
+
+
+def in_process_fleet(hardware: HardwareSettings, clock: Clock) -> MeteredFleet:
+    """A simulated fleet behind its agent, in this process and on this clock."""
+    from hardware.fleet import AgentFleet, LocalLink
+
+    began = clock.now()
+
+    def boot_s() -> float:
+        return (clock.now() - began).total_seconds()
+
+    agent = simulated_agent(hardware, now=clock.now, boot_s=boot_s)
+    return AgentFleet([LocalLink(agent)])
+
+
+def report_offers(site: Site) -> tuple[ReportOffer, ...]:
+    """What a VEN of ours offers to report: the site's real power."""
+    return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)
+
+
+@asynccontextmanager
+async def listening(application: web.Application, address: str) -> AsyncIterator[int]:
+    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        chosen: int = runner.addresses[0][1]
+        log.info("listening", url=f"http://{host}:{chosen}/")
+        yield chosen
+    finally:
+        await runner.cleanup()
+
+
+def product_version() -> str:
+    """The installed version; a checkout that is not installed says so."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("gridgate")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,45 @@
+"""The commands, put together."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.allocate import allocate
+from gateway.cli.baseline import baseline
+from gateway.cli.db import db
+from gateway.cli.decode import decode
+from gateway.cli.event import event
+from gateway.cli.run import agent, demo, serve
+from gateway.cli.statement import statement
+
+app = typer.Typer(
+    name="gridgate",
+    help="Demand-response gateway for AI data centres: grid signals in, GPU power caps out, verified reduction back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    from gateway.app import product_version
+
+    if wanted:
+        typer.echo(f"gridgate {product_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Demand-response gateway for AI data centres."""
+
+
+for command in (demo, serve, agent, allocate, baseline, decode):
+    app.command()(command)
+app.add_typer(event, name="event")
+app.add_typer(statement, name="statement")
+app.add_typer(db, name="db")

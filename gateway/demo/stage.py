@@ -1,0 +1,77 @@
+"""Everything that plays in the demonstration, opened and joined."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway import app
+from gateway.clock import Clock
+from gateway.config import Settings, settings_from
+from gateway.demo.history import seed_history
+from gateway.demo.utility import Schedule, Utility
+from gateway.services.readiness import Readiness
+from protocols.grid import GridConnection
+
+PROGRAM_ID = "demo-peak"
+CONNECTION_ID = "demo-utility"
+
+SETTINGS = {
+    "site": {"id": "demo-site", "timezone": "America/Phoenix", "interval_s": 60},
+    "program": [
+        {
+            "id": PROGRAM_ID,
+            "levels": {1: 0.10, 2: 0.25, 3: 0.40},
+            "baseline": "caiso-10-in-10",
+            "price_per_kwh": "0.75",
+        }
+    ],
+    "hardware": [{"kind": "simulated", "hosts": 8, "devices_per_host": 8, "seed": 7}],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What is open: the gateway's record, its fleet, and the utility's VTN on a record of its own."""
+
+    settings: Settings
+    clock: Clock
+    record: app.Record
+    fleet: app.MeteredFleet
+    vtn: app.BuiltInVtn
+    readiness: Readiness
+    epoch: int
+
+    def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
+        """The utility and the gateway's services over one connection."""
+        services = app.build_services(
+            app.Edges(record=self.record, fleet=self.fleet, connections=[connection]),
+            site=self.settings.site.site(),
+            programs=self.settings.programs(),
+            clock=self.clock,
+            readiness=self.readiness,
+            epoch=self.epoch,
+            lease_s=self.settings.control.lease_s,
+            flush_s=flush_s,
+        )
+        utility = Utility(program=self.vtn, program_id=PROGRAM_ID, schedule=schedule, clock=self.clock)
+        return {"utility": utility}, *services
+
+
+async def set_stage(edges: AsyncExitStack, clock: Clock, folder: Path) -> Stage:
+    """Open everything, with both records in ``folder``; ``edges`` closes it, caps first."""
+    settings = settings_from(SETTINGS, source="demo")
+    record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=True))
+    theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
+    fleet = app.in_process_fleet(settings.hardware[0], clock)
+    await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
+    epoch = await app.begin_epoch(record.ledger, fleet)
+    edges.push_async_callback(app.put_back, fleet, epoch)
+    return Stage(
+        settings=settings,
+        clock=clock,
+        record=record,
+        fleet=fleet,
+        vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock),
+        readiness=Readiness(),
+        epoch=epoch,
+    )

@@ -1,0 +1,199 @@
+"""Settling: from an event that is over to verified reduction, and from that to a statement."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.domain.baseline.rule import DayMatching, Rule
+from gateway.domain.contract import Program
+from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state
+from gateway.domain.fleet import Site
+from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
+from gateway.domain.settlement import settle
+from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
+from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from protocols.grid import Opt
+
+log = structlog.get_logger()
+
+PERIOD_S = 5.0
+SETTLE_DELAY = timedelta(seconds=3)
+"""After the last settled interval has ended and been closed."""
+
+LOOK_BACK = timedelta(days=7)
+"""Events that ended within it are settled after an outage."""
+
+MINUTE_S = 60.0
+"""Rules that look at minutes before the event get intervals of this length, not of the settlement's."""
+
+LONGEST_LOOK_BACK = timedelta(days=120)
+"""No rule looks further back for days without events."""
+
+MARGIN = timedelta(minutes=1)
+"""A reading stands for at most so long after it was taken."""
+
+PART = "settling"
+
+
+class Settling:
+    """Verifies what has ended, then issues its statement: each once for a revision, whenever it is started."""
+
+    def __init__(
+        self,
+        *,
+        site: Site,
+        programs: Mapping[str, Program],
+        rules: Mapping[str, Rule],
+        ledger: Ledger,
+        clock: Clock,
+        readiness: Readiness,
+    ) -> None:
+        self._site = site
+        self._programs = programs
+        self._rules = rules
+        self._ledger = ledger
+        self._clock = clock
+        self._readiness = readiness
+        self._settled: set[tuple[str, str, int, datetime | None]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Settle what is due until told to stop."""
+        events_changed = self._ledger.subscribe(Topic.EVENTS)
+        while not stop.is_set():
+            events_changed.clear()
+            try:
+                await self._settle_due()
+            except EXPECTED_FAULTS as fault:
+                self._readiness.faulty(PART, str(fault) or type(fault).__name__)
+            else:
+                self._readiness.well(PART)
+            await self._clock.wait(self._clock.now() + timedelta(seconds=PERIOD_S), stop, events_changed)
+
+    async def _settle_due(self) -> None:
+        now = self._clock.now()
+        for record in await self._ledger.events(since=now - LOOK_BACK):
+            event = record.event
+            done = (event.connection_id, event.event_id, event.revision, record.ended_at)
+            if done in self._settled or not settles(record) or not self._is_over(record, now):
+                continue
+            program = self._programs.get(event.program_id)
+            if program is not None:
+                verified = await self._verified(record, program)
+                await self._state(record, program, verified)
+            self._settled.add(done)
+
+    def _is_over(self, record: EventRecord, now: datetime) -> bool:
+        end = effective_end(record)
+        if end is None or state(record, now) not in {EventState.COMPLETED, EventState.CANCELLED}:
+            return False
+        return now >= _interval_end(end, self._site.interval_s) + SETTLE_DELAY
+
+    async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport:
+        known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
+        if known is not None and known.revision == record.event.revision:
+            return known
+        inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
+        # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
+        report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
+        await self._ledger.record_verified(report)
+        return report
+
+    async def _state(self, record: EventRecord, program: Program, verified: VerifiedReport) -> None:
+        event = record.event
+        statement_id = f"{self._site.site_id}-{event.connection_id}-{event.event_id}-r{event.revision}"
+        if await self._ledger.statement(statement_id) is not None:
+            return
+        statement = settle(
+            verified,
+            program=program,
+            site_id=self._site.site_id,
+            statement_id=statement_id,
+            issued_at=self._clock.now(),
+            raw_sha256=event.raw_sha256,
+        )
+        await self._ledger.record_statement(statement)
+        log.info(
+            "statement_issued",
+            statement_id=statement_id,
+            delivered_kwh=str(statement.delivered_kwh),
+            amount=str(statement.amount),
+            currency=statement.currency,
+        )
+        await self._ledger.record_log(
+            LogEntry(
+                connection_id=event.connection_id,
+                event_id=event.event_id,
+                at=self._clock.now(),
+                what="settled",
+                detail=f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency} ({statement_id})",
+            )
+        )
+
+
+def settles(record: EventRecord) -> bool:
+    """Whether an event is settled at all: we opted in, it was no test, and it had begun before it ended."""
+    end = effective_end(record)
+    took_part = record.decision is not None and record.decision.opt is Opt.IN
+    return took_part and not record.event.test and end is not None and end > record.event.starts_at
+
+
+async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
+    """Everything that the verification of an event is computed from, read from the record.
+
+    The same record gives the same inputs, today and at an audit.
+    """
+    event = record.event
+    start, end = event.starts_at, effective_end(record)
+    if end is None:
+        raise ValueError(f"event {event.event_id} is open ended and not over")
+    last = _interval_end(end, site.interval_s)
+    readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
+    others = await ledger.events(since=start - LONGEST_LOOK_BACK)
+    return VerificationInputs(
+        connection_id=event.connection_id,
+        event_id=event.event_id,
+        revision=event.revision,
+        event_start=start,
+        event_end=end,
+        ramp_start=ramp_starts_at(event),
+        rule=rule,
+        timezone=site.timezone,
+        history=await _history(ledger, site, rule, ramp_starts_at(event), last),
+        measured=integrate(readings, slices(start, end, site.interval_s)),
+        excluded=tuple(
+            (other.event.starts_at, other_end)
+            for other in others
+            if settles(other) and other.event.starts_at < end and (other_end := effective_end(other)) is not None
+        ),
+    )
+
+
+async def _history(
+    ledger: Ledger, site: Site, rule: Rule, start: datetime, last: datetime
+) -> tuple[IntervalEnergy, ...]:
+    """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
+
+    The minutes are counted from the start of the ramp, so that none of them mixes before and after. Nothing is read
+    from after ``last``, which has passed when an event is settled: whoever asks later gets the same.
+    """
+    if isinstance(rule.method, DayMatching):
+        look_back = timedelta(days=rule.method.look_back_days + 1)
+        return await ledger.energy_between(site.meter_id, start - look_back, last)
+    before = math.ceil(rule.method.length_s / MINUTE_S)
+    after = math.ceil((last - start).total_seconds() / MINUTE_S)
+    minutes = [
+        Slice(starts_at=start + timedelta(seconds=index * MINUTE_S), duration_s=MINUTE_S)
+        for index in range(-before, after)
+    ]
+    readings = await ledger.readings_between(site.meter_id, minutes[0].starts_at - MARGIN, last)
+    return integrate(readings, minutes)
+
+
+def _interval_end(at: datetime, interval_s: int) -> datetime:
+    """End of the metered interval that ends at or after the instant."""
+    return datetime.fromtimestamp(-(-at.timestamp() // interval_s) * interval_s, UTC)

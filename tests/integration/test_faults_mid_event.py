@@ -1,0 +1,153 @@
+"""Deaths in the middle of an event: a real openleadr VTN, a real gateway process, a real agent process."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware.device import DeviceView
+from hardware.fleet import AgentFleet, SocketLink
+from tests.lab import Gateway, OpenleadrVtn, eventually, free_port
+
+pytestmark = pytest.mark.timeout(240)
+
+LEASE_S = 6.0
+DEVICES = 16
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Short: a socket's path may be no longer than about a hundred characters.
+    path = Path(tempfile.mkdtemp(prefix="gg-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def vtn() -> Iterator[tuple[OpenleadrVtn, int]]:
+    port = free_port()
+    process = OpenleadrVtn(port, "1")
+    yield process, port
+    process.end()
+
+
+@pytest.fixture
+def gateway(folder: Path, vtn: tuple[OpenleadrVtn, int]) -> Iterator[Gateway]:
+    process = Gateway(folder, vtn_port=vtn[1], lease_s=LEASE_S)
+    yield process
+    process.end()
+
+
+def limits_w(folder: Path) -> dict[str, DeviceView]:
+    """The limits that the devices enforce, asked of the agent itself."""
+
+    async def ask() -> dict[str, DeviceView]:
+        fleet = AgentFleet([SocketLink(folder / "state" / "agent.sock")])
+        try:
+            await fleet.refresh()
+            return dict(fleet.devices())
+        finally:
+            await fleet.close()
+
+    return asyncio.run(ask())
+
+
+def capped(folder: Path) -> int:
+    return sum(device.limit_w < device.cap_range.default_w - 0.5 for device in limits_w(folder).values())
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / "gridgate.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+def event_under_way(vtn: OpenleadrVtn, gateway: Gateway, *, lasts_s: float) -> None:
+    """Register, call an event that starts soon, and wait until caps are down."""
+    vtn.wait_for("registered", within_s=30)
+    vtn.tell(do="event", event_id="peak-1", ven_id=vtn.ven_id, in_s=4, interval_s=lasts_s, levels=[2])
+    vtn.wait_for("answer", within_s=15, event_id="peak-1", opt_type="optIn")
+    eventually("caps are down", lambda: capped(gateway.folder), within_s=20)
+
+
+def acknowledgements(folder: Path) -> int:
+    return len(rows(folder, "SELECT * FROM acknowledgement WHERE event_id = 'peak-1'"))
+
+
+def test_gateway_killed_caps_are_restored_by_lease_and_the_event_goes_on(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    utility = vtn[0]
+    gateway.start()
+    event_under_way(utility, gateway, lasts_s=45)
+    kept = len(rows(folder, "SELECT * FROM reading WHERE meter_id = 'site'"))
+    gateway.kill()
+    eventually("the agent alone puts the caps back", lambda: capped(folder) == 0, within_s=LEASE_S + 3)
+    gateway.start()
+    eventually("the event goes on", lambda: capped(folder), within_s=10)
+    assert utility.count("answer", event_id="peak-1") == 1
+    assert acknowledgements(folder) == 1
+    assert len(rows(folder, "SELECT * FROM reading WHERE meter_id = 'site'")) >= kept > 0
+    baselines = rows(folder, "SELECT * FROM live_baseline")
+    assert len(baselines) == 1, "the baseline stays frozen over the death"
+    eventually("caps are back after the event", lambda: capped(folder) == 0, within_s=60)
+    assert gateway.stop() == 0
+
+
+def test_agent_killed_limits_are_restored_first_and_the_event_goes_on(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    gateway.start()
+    event_under_way(vtn[0], gateway, lasts_s=40)
+    first = gateway.agent_pid()
+    os.kill(first, signal.SIGKILL)
+    eventually("another agent was started", lambda: gateway.agent_pid() != first, within_s=10)
+
+    def recovered() -> bool:
+        return any(line.get("event") == "recovered" and line["devices"] > 0 for line in gateway.log())
+
+    eventually("the new agent put back what the journal says", recovered, within_s=10)
+    eventually("the event goes on", lambda: capped(folder), within_s=10)
+    eventually("caps are back after the event", lambda: capped(folder) == 0, within_s=60)
+    assert gateway.stop() == 0
+
+
+def test_sigterm_puts_caps_back_at_once_and_a_new_start_goes_on(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    utility = vtn[0]
+    gateway.start()
+    event_under_way(utility, gateway, lasts_s=45)
+    began = time.monotonic()
+    assert gateway.stop() == 0
+    assert time.monotonic() - began < 15
+    state = folder / "state"
+    assert not (state / "agent.sock").exists(), "the agent ends with its gateway"
+    gateway.start()
+    eventually("the event goes on", lambda: capped(folder), within_s=10)
+    assert utility.count("answer", event_id="peak-1") == 1
+    assert acknowledgements(folder) == 1
+    assert gateway.stop() == 0
+
+
+def test_gateway_and_agent_killed_together_the_next_start_restores_first(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    gateway.start()
+    event_under_way(vtn[0], gateway, lasts_s=12)
+    gateway.kill()
+    os.kill(gateway.agent_pid(), signal.SIGKILL)
+    vtn[0].end()
+    time.sleep(12)
+    gateway.start()
+    eventually("every limit is as it was found", lambda: capped(folder) == 0, within_s=15)
+    assert len(limits_w(folder)) == DEVICES
+    assert gateway.stop() == 0

@@ -1,0 +1,114 @@
+"""A real openleadr VTN as a process of its own, told what to do over standard input, one JSON object a line.
+
+It says what happened to it over standard output in the same way. It knows only VENs that registered in its own life, so
+that starting it anew forgets everybody.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from openleadr import OpenADRServer
+
+
+def say(what: str, **facts: Any) -> None:
+    sys.stdout.write(json.dumps({"what": what, **facts}, default=str) + "\n")
+    sys.stdout.flush()
+
+
+class Utility:
+    def __init__(self, port: int, life: str) -> None:
+        self.life = life
+        self.vens: dict[str, dict[str, str]] = {}
+        self.server = OpenADRServer(
+            vtn_id="Lab-VTN", http_port=port, requested_poll_freq=timedelta(seconds=1), ven_lookup=self.look_up
+        )
+        self.server.add_handler("on_create_party_registration", self.on_registration)
+        self.server.add_handler("on_register_report", self.on_register_report)
+
+    def look_up(self, ven_id: str) -> dict[str, str] | None:
+        return self.vens.get(ven_id)
+
+    async def on_registration(self, info: dict[str, Any]) -> tuple[str, str]:
+        ven_id = f"ven-{self.life}"
+        registration_id = f"registration-{self.life}"
+        self.vens[ven_id] = {"ven_id": ven_id, "ven_name": info["ven_name"], "registration_id": registration_id}
+        say("registered", ven_id=ven_id, ven_name=info["ven_name"])
+        return ven_id, registration_id
+
+    async def on_register_report(
+        self,
+        ven_id: str,
+        resource_id: str,
+        measurement: str,
+        unit: str,
+        scale: str,
+        min_sampling_interval: timedelta,
+        max_sampling_interval: timedelta,
+    ) -> tuple[Any, timedelta]:
+        say(
+            "report offered",
+            ven_id=ven_id,
+            resource_id=resource_id,
+            measurement=measurement,
+            unit=unit,
+            scale=scale,
+            min_sampling_s=min_sampling_interval.total_seconds(),
+            max_sampling_s=max_sampling_interval.total_seconds(),
+        )
+        return partial(self.on_data, resource_id=resource_id), timedelta(seconds=2)
+
+    async def on_data(self, data: list[tuple[datetime, float]], resource_id: str) -> None:
+        say("report data", resource_id=resource_id, data=[(at.isoformat(), value) for at, value in data])
+
+    async def on_answer(self, ven_id: str, event_id: str, opt_type: str) -> None:
+        say("answer", ven_id=ven_id, event_id=event_id, opt_type=opt_type)
+
+    def event(self, order: dict[str, Any]) -> None:
+        starts_at = datetime.now(UTC) + timedelta(seconds=order["in_s"])
+        duration = timedelta(seconds=order["interval_s"])
+        self.server.add_event(
+            ven_id=order["ven_id"],
+            signal_name="SIMPLE",
+            signal_type="level",
+            intervals=[
+                {"dtstart": starts_at + index * duration, "duration": duration, "signal_payload": level}
+                for index, level in enumerate(order["levels"])
+            ],
+            callback=self.on_answer,
+            event_id=order["event_id"],
+            market_context="http://utility.example/peak",
+        )
+        say("event added", event_id=order["event_id"], starts_at=starts_at.isoformat())
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--life", required=True)
+    arguments = parser.parse_args()
+    logging.getLogger("openleadr").setLevel(logging.ERROR)
+    utility = Utility(arguments.port, arguments.life)
+    # The server prints a banner to standard output; what we say must stay lines of JSON.
+    output, sys.stdout = sys.stdout, sys.stderr
+    await utility.server.run()
+    sys.stdout = output
+    say("ready")
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    while line := await orders.readline():
+        order = json.loads(line)
+        if order["do"] == "event":
+            utility.event(order)
+        elif order["do"] == "cancel":
+            utility.server.cancel_event(order["ven_id"], order["event_id"])
+            say("event cancelled", event_id=order["event_id"])
+    await utility.server.stop()
+
+
+asyncio.run(main())
