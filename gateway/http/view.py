@@ -16,6 +16,9 @@ from hardware.device import PowerReading, Quality
 SILENT_AFTER_S = 5.0
 """An older reading is not shown as the present power."""
 
+AT_TARGET_FRACTION = 0.005
+"""Nearer than this to the target, meter noise decides which side of it the site is on."""
+
 MOST_STATEMENTS = 8
 
 
@@ -156,6 +159,8 @@ def _target_note(target_w: float | None, live: PowerReading | None) -> str:
     if live is None:
         return "Whether it is kept cannot be said without a reading."
     over_w = live.power_w - target_w
+    if abs(over_w) < AT_TARGET_FRACTION * abs(target_w):
+        return "The site is at it."
     return f"The site is {words.power(abs(over_w))} {'over' if over_w > 0 else 'under'} it."
 
 
