@@ -1,0 +1,156 @@
+"""What an agent must know after a crash to put everything back: limits found, jobs paused, the highest epoch.
+
+One small JSON file, replaced as a whole (written beside, fsync, rename, fsync of the folder): whenever the process or
+the machine dies, the file is either as before or as after. A commit returns only when it is on disk, so that whoever
+commits before writing to a device can always be undone.
+"""
+
+import fcntl
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hardware.errors import JournalUnreadable
+
+VERSION = 1
+
+
+class PriorLimit(NamedTuple):
+    """What we did to one device.
+
+    ``found_w`` is the limit before our first write and what a restore puts back. ``written_w`` is what we are writing
+    or wrote last, ``before_w`` the limit read just before that write: both count as ours until the write is confirmed.
+    ``hold`` keeps the cap in force when its lease ends.
+    """
+
+    found_w: float
+    written_w: float
+    before_w: float
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalState:
+    """All that the journal holds. ``limits`` is by device, ``paused`` the jobs that we paused."""
+
+    epoch: int = 0
+    limits: Mapping[str, PriorLimit] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
+
+
+class Journal:
+    """The journal of one agent; with no path it is kept in memory, for fleets that die with the process.
+
+    Only one process at a time may have it open. Every method raises ``JournalUnreadable``.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock: int | None = None
+        self._open = path is None
+        self._state = JournalState()
+
+    @property
+    def state(self) -> JournalState:
+        """What was committed last (or found at ``open``)."""
+        return self._state
+
+    def open(self) -> None:
+        """Take the journal for this process and read what an earlier one left."""
+        if self._path is None or self._open:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._take()
+            raw = self._path.read_bytes() if self._path.exists() else None
+            if raw is not None:
+                self._state = _parsed(raw)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+            self.close()
+            raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}") from cause
+        self._open = True
+
+    def commit(
+        self,
+        *,
+        epoch: int | None = None,
+        limits: Mapping[str, PriorLimit] | None = None,
+        paused: frozenset[str] | None = None,
+    ) -> None:
+        """Make a new state durable; what is not given stays. Where it fails, the old state stands."""
+        if not self._open:
+            raise JournalUnreadable(f"the journal {self._path} is not open")
+        old = self._state
+        new = replace(
+            old,
+            epoch=old.epoch if epoch is None else epoch,
+            limits=old.limits if limits is None else limits,
+            paused=old.paused if paused is None else paused,
+        )
+        if new == old:
+            return
+        if self._path is not None:
+            try:
+                _replace_file(self._path, _written(new))
+            except OSError as cause:
+                raise JournalUnreadable(f"the journal {self._path} cannot be written: {cause}") from cause
+        self._state = new
+
+    def close(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._open = self._path is None
+
+    def _take(self) -> None:
+        if self._path is None or self._lock is not None:
+            return
+        # A file of its own: the journal itself is replaced, and a lock belongs to the file that was opened.
+        self._lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            raise OSError("another agent has it open") from cause
+
+
+def _written(state: JournalState) -> bytes:
+    document = {
+        "version": VERSION,
+        "epoch": state.epoch,
+        "limits": state.limits,
+        "paused": sorted(state.paused),
+    }
+    return json.dumps(document, allow_nan=False).encode()
+
+
+def _parsed(raw: bytes) -> JournalState:
+    document: Any = json.loads(raw)
+    if document["version"] != VERSION:
+        raise ValueError(f"it is of version {document['version']}, and this agent reads {VERSION}")
+    limits = {}
+    for device_id, (found_w, written_w, before_w, hold) in document["limits"].items():
+        if not all(math.isfinite(value) for value in (found_w, written_w, before_w)):
+            raise ValueError(f"a limit of {device_id} is not a number")
+        limits[device_id] = PriorLimit(found_w=found_w, written_w=written_w, before_w=before_w, hold=bool(hold))
+    return JournalState(
+        epoch=int(document["epoch"]), limits=limits, paused=frozenset(str(job_id) for job_id in document["paused"])
+    )
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
