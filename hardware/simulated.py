@@ -1,0 +1,221 @@
+"""A simulated site: hosts full of devices, the jobs on them, cooling, and a site meter. Seeded; no test double.
+
+The same seed, times and calls give the same numbers. Without a path the site lives and dies with the object; with one,
+limits, pauses and registers outlive a killed process, as those of real devices do.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from hardware.device import DeviceView, PowerReading
+from hardware.errors import DeviceLost, MeterSilent, Unsupported, WriteRefused
+from hardware.faults import Faults, FaultsFile
+from hardware.job import JobState, JobView
+from hardware.physics import Flags, Placement, SitePhysics, SiteState
+from hardware.workloads import CAP_RANGE, DEVICE_MODEL, MIN_THROUGHPUT, WORKLOADS, SimulatedJob, job_mix
+
+SITE_METER_ID = "site"
+
+RESOLUTION = timedelta(milliseconds=1)
+"""Calls closer together than this are at the same time: a driver's many small calls need one step of physics."""
+
+
+class SimulatedFleet:
+    """A ``DeviceDriver`` and a ``JobDriver`` over ``hosts * devices_per_host`` devices, ``h00-d0`` and so on.
+
+    ``now`` gives the time; nothing happens but at a call, which first lets the time that has passed pass. ``jobs`` are
+    placed on the devices in order, the rest stays idle; without them there is a seeded mix. ``first_host`` numbers the
+    hosts from there on, so that two fleets may stand side by side; ``site_meter_id`` may be ``None`` for a fleet
+    without a site meter. Faults are set by ``inject`` or, with a path, by a JSON file beside it (``faults_path``).
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: int,
+        devices_per_host: int,
+        seed: int,
+        now: Callable[[], datetime],
+        state_path: Path | None = None,
+        jobs: Sequence[SimulatedJob] | None = None,
+        site_meter_id: str | None = SITE_METER_ID,
+        first_host: int = 0,
+    ) -> None:
+        self._now = now
+        self._site_meter_id = site_meter_id
+        self._host_ids = tuple(f"h{first_host + host:02d}" for host in range(hosts) for _ in range(devices_per_host))
+        self._ids = tuple(f"{host_id}-d{index % devices_per_host}" for index, host_id in enumerate(self._host_ids))
+        self._index = {device_id: index for index, device_id in enumerate(self._ids)}
+        prefix = f"h{first_host:02d}-" if first_host else ""
+        self._jobs = tuple(job_mix(len(self._ids), seed, prefix) if jobs is None else jobs)
+        self._job_index = {job.job_id: index for index, job in enumerate(self._jobs)}
+        placement = _placed(self._jobs, len(self._ids))
+        self._devices_of_job = tuple(
+            tuple(self._ids[device] for device in np.flatnonzero(placement.job_of_device == index).tolist())
+            for index in range(len(self._jobs))
+        )
+        self._state = SiteState(len(self._ids), len(self._jobs), state_path)
+        self._physics = SitePhysics(
+            placement=placement,
+            state=self._state,
+            seed=seed,
+            t_s=now().timestamp(),
+            default_w=CAP_RANGE.default_w,
+        )
+        self._faults = Faults()
+        self._file = None if state_path is None else FaultsFile(faults_path(state_path))
+        self._next_step_at = datetime.min.replace(tzinfo=UTC)
+        self._catch_up()
+
+    def devices(self) -> tuple[DeviceView, ...]:
+        self._catch_up()
+        lost = self._faults.lost
+        return tuple(
+            DeviceView(
+                device_id=device_id,
+                host_id=host_id,
+                model=DEVICE_MODEL,
+                cap_range=CAP_RANGE,
+                limit_w=limit_w,
+                present=device_id not in lost,
+            )
+            for device_id, host_id, limit_w in zip(self._ids, self._host_ids, self._state.limit_w.tolist(), strict=True)
+        )
+
+    def limit_w(self, device_id: str) -> float:
+        self._catch_up()
+        return self._state.limit_w.item(self._present(device_id))
+
+    def set_limit_w(self, device_id: str, limit_w: float) -> None:
+        self._catch_up()
+        index = self._present(device_id)
+        if device_id in self._faults.write_refused:
+            raise WriteRefused("no permission (simulated)", device_id=device_id)
+        if not CAP_RANGE.min_w <= limit_w <= CAP_RANGE.max_w:
+            raise WriteRefused(
+                f"{limit_w} W is not from {CAP_RANGE.min_w:g} to {CAP_RANGE.max_w:g} W", device_id=device_id
+            )
+        if device_id not in self._faults.limit_stuck:
+            self._state.limit_w[index] = limit_w
+            self._physics.changed()
+
+    def readings(self) -> tuple[PowerReading, ...]:
+        self._catch_up()
+        at = datetime.fromtimestamp(self._state["t_s"], UTC)
+        out = self._faults.lost | self._faults.silent_meters
+        readings = [
+            PowerReading(meter_id=device_id, power_w=power_w, measured_at=at, energy_j=energy_j)
+            for device_id, power_w, energy_j in zip(
+                self._ids, self._physics.sensed_w().tolist(), self._state.energy_j.tolist(), strict=True
+            )
+            if device_id not in out
+        ]
+        if self._site_meter_id is not None and self._site_meter_id not in out:
+            at_s, power_w, energy_j = self._physics.metered()
+            readings.append(
+                PowerReading(
+                    meter_id=self._site_meter_id,
+                    power_w=power_w,
+                    measured_at=datetime.fromtimestamp(at_s, UTC),
+                    energy_j=energy_j,
+                )
+            )
+        if not readings:
+            raise MeterSilent("no meter of the simulated site answers")
+        return tuple(readings)
+
+    def jobs(self) -> tuple[JobView, ...]:
+        self._catch_up()
+        throughput, paused = self._physics.throughput.tolist(), self._state.paused.tolist()
+        return tuple(
+            JobView(
+                job_id=job.job_id,
+                device_ids=device_ids,
+                tier=job.tier,
+                weight=job.weight,
+                min_throughput=MIN_THROUGHPUT[job.tier],
+                curve=WORKLOADS[job.workload].curve(),
+                max_pause_s=job.max_pause_s,
+                state=JobState.PAUSED if paused[index] else JobState.RUNNING,
+                throughput=throughput[index],
+            )
+            for index, (job, device_ids) in enumerate(zip(self._jobs, self._devices_of_job, strict=True))
+        )
+
+    def pause(self, job_id: str) -> None:
+        self._set_paused(job_id, paused=True)
+
+    def resume(self, job_id: str) -> None:
+        self._set_paused(job_id, paused=False)
+
+    def inject(self, faults: Faults) -> None:
+        """Let these faults be all that is wrong from now on; ``Faults()`` heals everything."""
+        self._catch_up()
+        self._take(faults)
+
+    def work_s(self) -> Mapping[str, float]:
+        """A running register of each job's work, in seconds of uncapped running; never falls."""
+        self._catch_up()
+        return dict(zip(self._job_index, self._state.work_s.tolist(), strict=True))
+
+    def site_w(self) -> float:
+        """What the site truly draws now, before any meter."""
+        self._catch_up()
+        return self._physics.site_w()
+
+    def _catch_up(self) -> None:
+        now = self._now()
+        if now < self._next_step_at:
+            return
+        self._next_step_at = now + RESOLUTION
+        self._physics.advance(now.timestamp())
+        faults = None if self._file is None else self._file.changed()
+        if faults is not None:
+            self._take(faults)
+
+    def _take(self, faults: Faults) -> None:
+        self._physics.break_down(lost=self._flags(faults.lost), power_stuck=self._flags(faults.power_stuck))
+        for device_id, limit_w in faults.limits_w.items():
+            if device_id in self._index and math.isfinite(limit_w):
+                self._state.limit_w[self._index[device_id]] = limit_w
+        self._faults = faults
+        self._physics.changed()
+
+    def _flags(self, device_ids: Collection[str]) -> Flags:
+        return np.array([device_id in device_ids for device_id in self._ids])
+
+    def _set_paused(self, job_id: str, *, paused: bool) -> None:
+        self._catch_up()
+        index = self._job_index.get(job_id)
+        if index is None:
+            raise Unsupported("no such job", device_id=job_id)
+        self._state.paused[index] = paused
+        self._physics.changed()
+
+    def _present(self, device_id: str) -> int:
+        index = self._index.get(device_id)
+        if index is None:
+            raise DeviceLost("no such device", device_id=device_id)
+        if device_id in self._faults.lost:
+            raise DeviceLost("it has gone from the bus", device_id=device_id)
+        return index
+
+
+def faults_path(state_path: Path) -> Path:
+    """Where the faults of a fleet with this state are read from."""
+    return state_path.with_name(state_path.name + ".faults.json")
+
+
+def _placed(jobs: Sequence[SimulatedJob], devices: int) -> Placement:
+    if not jobs or devices < sum(job.devices for job in jobs) or any(job.devices < 1 for job in jobs):
+        raise ValueError("a simulated fleet needs a job, and a device for each that its jobs ask for")
+    job_of_device = np.full(devices, -1, dtype=np.intp)
+    start = 0
+    for index, job in enumerate(jobs):
+        job_of_device[start : start + job.devices] = index
+        start += job.devices
+    return Placement(job_of_device=job_of_device, workloads=tuple(WORKLOADS[job.workload] for job in jobs))
