@@ -1,0 +1,168 @@
+"""Messages between gateway and agent: one JSON object a line, bounded in length, with a version.
+
+    {"version": 1, "message": {"kind": "apply", "commands": [...]}}
+
+Each request has one reply, in order. Unknown fields are ignored, so that either side may be newer by a field; a change
+of meaning raises the version. All requests may be repeated: commands carry epoch and sequence.
+Every number is finite.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from hardware.device import CapCommand, CapResult, DeviceView, PowerReading
+from hardware.errors import WireError
+from hardware.job import JobAction, JobResult, JobView
+
+VERSION: Literal[1] = 1
+
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Room for several thousand devices; a longer line is no message of ours."""
+
+T = TypeVar("T")
+
+
+def _aware(readings: tuple[PowerReading, ...]) -> tuple[PowerReading, ...]:
+    if any(reading.measured_at.tzinfo is None for reading in readings):
+        raise ValueError("an instant without a time zone")
+    return readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """Ask for the host's devices and jobs."""
+
+    kind: Literal["describe"] = "describe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """The agent, its devices and jobs, and the highest epoch it has heard (0: none)."""
+
+    host_id: str
+    highest_epoch: int
+    devices: tuple[DeviceView, ...]
+    jobs: tuple[JobView, ...] = ()
+    kind: Literal["described"] = "described"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply:
+    """Cap devices, or renew their caps."""
+
+    commands: tuple[CapCommand, ...]
+    kind: Literal["apply"] = "apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Put back the limits found."""
+
+    device_ids: tuple[str, ...]
+    epoch: int
+    kind: Literal["restore"] = "restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """One result a command or device, in the order of the request."""
+
+    results: tuple[CapResult, ...]
+    kind: Literal["applied"] = "applied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Pause or resume jobs."""
+
+    actions: tuple[JobAction, ...]
+    kind: Literal["act"] = "act"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """One result an action, in the order of the request."""
+
+    results: tuple[JobResult, ...]
+    kind: Literal["acted"] = "acted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Ask for the latest readings."""
+
+    kind: Literal["read"] = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """The latest reading of each meter that is not silent."""
+
+    readings: Annotated[tuple[PowerReading, ...], AfterValidator(_aware)]
+    kind: Literal["readings"] = "readings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The request as a whole could not be answered. ``error`` is the name of a class in ``hardware.errors``."""
+
+    error: str
+    detail: str
+    kind: Literal["failed"] = "failed"
+
+
+Request: TypeAlias = Describe | Apply | Restore | Act | Read
+Reply: TypeAlias = Described | Applied | Acted | Readings | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    message: Annotated[Request, Field(discriminator="kind")]
+    version: Literal[1] = VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    message: Annotated[Reply, Field(discriminator="kind")]
+    version: Literal[1] = VERSION
+
+
+_QUESTION = TypeAdapter(_Question)
+_ANSWER = TypeAdapter(_Answer)
+
+
+def encode_request(request: Request) -> bytes:
+    """The request as one line. Raises ``WireError`` where it is too long."""
+    return _bounded(_QUESTION.dump_json(_Question(message=request)) + b"\n")
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The reply as one line. Raises ``WireError`` where it is too long."""
+    return _bounded(_ANSWER.dump_json(_Answer(message=reply)) + b"\n")
+
+
+def decode_request(line: bytes) -> Request:
+    """A request from its line. Raises ``WireError`` for anything else."""
+    return _decoded(_QUESTION, line).message
+
+
+def decode_reply(line: bytes) -> Reply:
+    """A reply from its line. Raises ``WireError`` for anything else."""
+    return _decoded(_ANSWER, line).message
+
+
+def _bounded(line: bytes) -> bytes:
+    if len(line) > MAX_LINE_BYTES:
+        raise WireError(f"a message of {len(line)} bytes is over the {MAX_LINE_BYTES} that a line may have")
+    return line
+
+
+def _decoded(adapter: TypeAdapter[T], line: bytes) -> T:
+    try:
+        return adapter.validate_json(_bounded(line), strict=True)
+    except ValidationError as cause:
+        first = cause.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise WireError(f"no message of ours: {place + ': ' if place else ''}{first['msg']}") from cause

@@ -1,0 +1,284 @@
+"""The agent on its socket, in the test's own loop: clients good and bad, drivers that hang, gateways that die."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from hardware import agent as agent_module
+from hardware.agent import run_agent
+from hardware.errors import AgentUnreachable, HardwareError
+from hardware.fleet import SocketLink
+from hardware.wire import MAX_LINE_BYTES, Apply, Describe, Failed, Read, decode_reply, encode_request
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agent.socket"
+
+
+@contextlib.asynccontextmanager
+async def serving(agent, path, **more):
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_agent(agent, path, stop, **more))
+    while not task.done() and not await answers(path):  # noqa: ASYNC110 - a socket file sets no event
+        await asyncio.sleep(0.005)
+    try:
+        yield task
+    finally:
+        stop.set()
+        await task
+
+
+async def answers(path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@contextlib.asynccontextmanager
+async def linked(path, **more):
+    link = SocketLink(path, **more)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def raw(path, sent: bytes) -> bytes:
+    """What comes back for these bytes, up to the first line."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
+    try:
+        writer.write(sent)
+        return await reader.readline()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def until(true, within_s=1.5):
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0.01)
+
+
+async def test_serves_and_puts_everything_back_at_the_end(stand, path):
+    async with serving(stand.agent(), path), linked(path) as link:
+        reply = await link.request(Apply(commands=(stand.cap(250.0),)))
+        assert reply.results[0].applied_w == 250.0
+        assert len((await link.request(Read())).readings) == 5
+        assert stand.limit_w() == 250.0
+    assert stand.limit_w() == 400.0
+    assert not path.exists()
+
+
+async def test_lease_ends_without_any_request(stand, path):
+    async with serving(stand.agent(), path):
+        async with linked(path) as link:
+            await link.request(Apply(commands=(stand.cap(250.0, duration_s=10.0),)))
+        stand.now_s += 10.0
+        await until(lambda: stand.limit_w() == 400.0)
+
+
+async def test_only_this_user_reaches_it(stand, path):
+    async with serving(stand.agent(), path):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_several_clients_at_once(stand, path):
+    async with serving(stand.agent(), path):
+        links = [SocketLink(path) for _ in range(5)]
+        replies = await asyncio.gather(*(link.request(Describe()) for link in links for _ in range(3)))
+        assert {reply.host_id for reply in replies} == {"h00"}
+        await asyncio.gather(*(link.close() for link in links))
+
+
+async def test_malformed_line_is_answered_and_the_connection_goes_on(stand, path):
+    async with serving(stand.agent(), path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"{}\n")
+        reply = decode_reply(await reader.readline())
+        assert isinstance(reply, Failed)
+        assert reply.error == "WireError"
+        writer.write(encode_request(Describe()))
+        assert decode_reply(await reader.readline()).host_id == "h00"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_line_without_an_end_is_cut_off(stand, path):
+    async with serving(stand.agent(), path), linked(path) as link:
+        reply = decode_reply(await raw(path, b"x" * (MAX_LINE_BYTES + 100_000)))
+        assert reply.error == "WireError"
+        assert (await link.request(Describe())).host_id == "h00"
+
+
+async def test_client_that_leaves_in_the_middle_harms_nobody(stand, path):
+    async with serving(stand.agent(), path), linked(path) as link:
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(encode_request(Read())[:20])
+        writer.close()
+        await writer.wait_closed()
+        assert (await link.request(Describe())).host_id == "h00"
+
+
+async def test_too_many_clients_are_turned_away(stand, path, monkeypatch):
+    monkeypatch.setattr(agent_module, "MOST_CLIENTS", 1)
+    async with serving(stand.agent(), path), linked(path) as first, linked(path, timeout_s=0.5) as second:
+        # The probe that waited for the socket may be on its way out still.
+        await asyncio.sleep(0.05)
+        assert (await first.request(Describe())).host_id == "h00"
+        with pytest.raises(AgentUnreachable):
+            await second.request(Describe())
+
+
+async def test_driver_that_hangs_stops_neither_the_loop_nor_the_client(stand, path, monkeypatch):
+    hung = threading.Event()
+    monkeypatch.setattr(stand.fleet, "readings", lambda: hung.wait(10.0) and ())
+    async with serving(stand.agent(), path), linked(path, timeout_s=0.2) as link:
+        with pytest.raises(AgentUnreachable, match=r"0\.2 s"):
+            await link.request(Read())
+        assert decode_reply(await raw(path, b"{}\n")).error == "WireError"
+        hung.set()
+        assert (await link.request(Describe())).host_id == "h00", "and no late answer is taken for this one"
+
+
+async def test_driver_that_hangs_at_the_stop_is_told(stand, path, monkeypatch):
+    monkeypatch.setattr(agent_module, "STOP_S", 0.2)
+    hung = threading.Event()
+    agent = stand.agent()
+    with pytest.raises(HardwareError, match="journal"):  # noqa: PT012 - it comes from the end of the block
+        async with serving(agent, path):
+            async with linked(path) as link:
+                await link.request(Apply(commands=(stand.cap(250.0),)))
+            monkeypatch.setattr(stand.fleet, "set_limit_w", lambda *_: hung.wait(10.0))
+    hung.set()
+    monkeypatch.undo()
+    again = stand.agent()
+    again.recover()
+    assert stand.limit_w() == 400.0
+
+
+async def test_bug_in_a_driver_ends_the_process_after_putting_back(stand, path, monkeypatch):
+    def bug():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - it comes from the end of the block
+        async with serving(stand.agent(), path) as task, linked(path) as link:
+            await link.request(Apply(commands=(stand.cap(250.0),)))
+            monkeypatch.setattr(stand.fleet, "readings", bug)
+            with pytest.raises(AgentUnreachable):
+                await link.request(Read())
+            await asyncio.wait([task], timeout=1.5)
+    assert stand.limit_w() == 400.0
+
+
+async def test_socket_left_by_a_killed_agent_is_replaced(stand, path):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with serving(stand.agent(), path), linked(path) as link:
+        assert (await link.request(Describe())).host_id == "h00"
+
+
+async def test_socket_of_a_living_agent_is_not_touched(stand, path):
+    async with serving(stand.agent(), path):
+        with pytest.raises(HardwareError, match="in use"):
+            await run_agent(stand.agent(journal=False), path, asyncio.Event())
+        assert await answers(path)
+
+
+async def test_file_that_is_no_socket_is_not_removed(stand, path):
+    path.write_text("somebody's")
+    with pytest.raises(HardwareError, match="cannot serve"):
+        await run_agent(stand.agent(), path, asyncio.Event())
+    assert path.read_text() == "somebody's"
+
+
+async def test_path_that_is_too_long_is_told(stand, tmp_path):
+    with pytest.raises(HardwareError, match="cannot serve"):
+        await run_agent(stand.agent(), tmp_path / ("x" * 120), asyncio.Event())
+
+
+async def test_link_reconnects_to_an_agent_started_anew(stand, path):
+    async with linked(path) as link:
+        async with serving(stand.agent(), path):
+            await link.request(Describe())
+        with pytest.raises(AgentUnreachable):
+            await link.request(Describe())
+        async with serving(stand.agent(), path):
+            assert (await link.request(Describe())).host_id == "h00"
+        async with serving(stand.agent(), path):
+            assert (await link.request(Describe())).host_id == "h00", "at once, without a failure between"
+
+
+async def test_deadline_covers_the_wait_for_ones_turn(stand, path, monkeypatch):
+    hung = threading.Event()
+    monkeypatch.setattr(stand.fleet, "readings", lambda: hung.wait(10.0) and ())
+    async with serving(stand.agent(), path), linked(path, timeout_s=0.3) as link:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        replies = await asyncio.gather(*(link.request(Read()) for _ in range(4)), return_exceptions=True)
+        hung.set()
+        assert all(isinstance(reply, AgentUnreachable) for reply in replies)
+        assert loop.time() - began_s < 0.6
+
+
+async def test_orphan_enforces_leases_waits_and_goes(stand, path):
+    lifeline, gateway = os.pipe()
+    try:
+        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=0.0) as task:
+            async with linked(path) as link:
+                await link.request(Apply(commands=(stand.cap(250.0, duration_s=10.0),)))
+            os.close(gateway)
+            await asyncio.sleep(0.8)
+            assert not task.done(), "a lease still runs"
+            assert stand.limit_w() == 250.0
+            stand.now_s += 10.0
+            await asyncio.wait([task], timeout=1.5)
+            assert task.done()
+        assert stand.limit_w() == 400.0
+    finally:
+        os.close(lifeline)
+
+
+async def test_orphan_stays_while_a_new_gateway_is_connected(stand, path):
+    lifeline, gateway = os.pipe()
+    try:
+        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=0.0) as task:
+            async with linked(path) as link:
+                await link.request(Describe())
+                os.close(gateway)
+                await asyncio.sleep(0.8)
+                assert not task.done()
+                assert (await link.request(Describe())).host_id == "h00"
+            await asyncio.wait([task], timeout=1.5)
+            assert task.done()
+    finally:
+        os.close(lifeline)
+
+
+async def test_orphan_waits_its_time_for_a_new_gateway(stand, path):
+    lifeline, gateway = os.pipe()
+    try:
+        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=60.0) as task:
+            os.write(gateway, b"still here")
+            os.close(gateway)
+            await asyncio.sleep(0.8)
+            assert not task.done()
+    finally:
+        os.close(lifeline)
+
+
+async def test_journal_is_followed_before_anybody_is_served(stand, path):
+    stand.agent().handle(Apply(commands=(stand.cap(250.0),)))
+    async with serving(stand.agent(), path):
+        assert stand.limit_w() == 400.0

@@ -1,0 +1,94 @@
+"""Bytes that are no message of ours, and the bounds of those that are."""
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from hardware.device import CapCommand, Lease, PowerReading
+from hardware.errors import WireError
+from hardware.wire import (
+    MAX_LINE_BYTES,
+    Apply,
+    Describe,
+    Failed,
+    Read,
+    Readings,
+    Restore,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+
+READING = PowerReading(meter_id="site", power_w=105_000.0, measured_at=datetime(2026, 7, 1, tzinfo=UTC), energy_j=1e12)
+
+
+def test_one_message_is_one_line_with_a_version():
+    line = encode_request(Restore(device_ids=("a", "b\nc"), epoch=3))
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert b'"version":1' in line
+    assert decode_request(line) == Restore(device_ids=("a", "b\nc"), epoch=3)
+
+
+def test_reply_comes_back_as_it_was():
+    assert decode_reply(encode_reply(Readings(readings=(READING,)))) == Readings(readings=(READING,))
+
+
+def test_unknown_fields_are_ignored():
+    line = b'{"version": 1, "since": 2, "message": {"kind": "read", "colour": "red"}}'
+    assert decode_request(line) == Read()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"hello",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"null",
+        b'{"version": 1}',
+        b'{"version": 2, "message": {"kind": "read"}}',
+        b'{"version": "1", "message": {"kind": "read"}}',
+        b'{"version": 1, "message": {"kind": "shutdown"}}',
+        b'{"version": 1, "message": {"kind": "readings", "readings": []}}',
+        b'{"version": 1, "message": {"kind": "restore", "device_ids": "a", "epoch": 1}}',
+        b'{"version": 1, "message": {"kind": "restore", "device_ids": ["a"], "epoch": true}}',
+        b'{"version": 1, "message": {"kind": "restore", "device_ids": ["a"], "epoch": 1.5}}',
+        b'{"version": 1, "message": {"kind": "apply", "commands": [{"device_id": "a", "cap_w": "200"}]}}',
+        b'{"version": 1, "message": {"kind": "read"}} {"version": 1}',
+        b"[" * 100_000,
+        b'{"version": 1, "message": ' * 10_000,
+    ],
+)
+def test_malformed_requests(line):
+    with pytest.raises(WireError):
+        decode_request(line)
+
+
+def test_error_names_the_place():
+    with pytest.raises(WireError, match=r"message\.restore\.epoch"):
+        decode_request(b'{"version": 1, "message": {"kind": "restore", "device_ids": [], "epoch": "x"}}')
+
+
+def test_instant_without_a_zone_is_malformed():
+    line = encode_reply(Readings(readings=(READING,))).replace(b"00:00:00Z", b"00:00:00")
+    with pytest.raises(WireError, match="time zone"):
+        decode_reply(line)
+
+
+def test_line_that_is_too_long_is_neither_written_nor_read():
+    with pytest.raises(WireError, match="over"):
+        encode_reply(Failed(error="x", detail="y" * MAX_LINE_BYTES))
+    with pytest.raises(WireError, match="over"):
+        decode_request(b" " * MAX_LINE_BYTES + encode_request(Describe()))
+
+
+def test_number_that_is_none_is_no_command():
+    lease = Lease(epoch=1, sequence=1, duration_s=10.0)
+    line = encode_request(Apply(commands=(CapCommand(device_id="a", cap_w=math.nan, lease=lease),)))
+    with pytest.raises(WireError):
+        decode_request(line)
