@@ -3,6 +3,7 @@
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from math import isfinite
 from typing import Any
 
@@ -24,7 +25,7 @@ def describe(body: bytes) -> dict[str, object]:
     """
     root = parse(body)
     name, value = decode_any(root)
-    events, faults = _events(value)
+    events, faults = _events(value, sha256(body).hexdigest())
     return {
         "message": name,
         "protocol": "openadr",
@@ -37,7 +38,7 @@ def describe(body: bytes) -> dict[str, object]:
     }
 
 
-def _events(value: Message | Fragment) -> tuple[tuple[GridEvent, ...], tuple[OptDecision, ...]]:
+def _events(value: Message | Fragment, raw_sha256: str) -> tuple[tuple[GridEvent, ...], tuple[OptDecision, ...]]:
     if isinstance(value, model.EiEvent):
         offered = model.OfferedEvent(event=value, response_required="always")
         value = model.DistributeEvent(request_id="", vtn_id="", events=(offered,))
@@ -45,7 +46,7 @@ def _events(value: Message | Fragment) -> tuple[tuple[GridEvent, ...], tuple[Opt
         return (), ()
     created = [offered.event.descriptor.created_at for offered in value.events]
     received_at = max(created, default=_FOR_A_FRAGMENT)
-    batch = read_batch(value, connection_id="", raw_sha256="", received_at=received_at)
+    batch = read_batch(value, connection_id="", raw_sha256=raw_sha256, received_at=received_at)
     return batch.events, batch.faults
 
 

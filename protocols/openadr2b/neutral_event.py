@@ -85,6 +85,11 @@ _TARGETS = (
 _ATTRIBUTE_OF = dict(_TARGETS)
 
 
+_YEARS = range(1970, 3000)
+_LONGEST_S = 10 * 366 * 86_400.0
+"""Instants and durations beyond these are errors, and sums with them could leave the calendar."""
+
+
 class _Faulty(Exception):
     """An event that contradicts itself."""
 
@@ -129,6 +134,8 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
     event = offered.event
     descriptor, period = event.descriptor, event.period
     length_s = _not_negative(period.duration, "the active period")
+    if period.starts_at.year not in _YEARS:
+        raise _Faulty(f"the active period begins in the year {period.starts_at.year}")
     return GridEvent(
         event_id=descriptor.event_id,
         connection_id=connection_id,
@@ -140,11 +147,11 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
         duration_s=length_s or None,
         signals=tuple(_read_signal(signal, period) for signal in event.signal_set.signals),
         rank=descriptor.priority or None,
-        test=(descriptor.test_event or "false").strip().lower() != "false",
+        test=descriptor.test_event is not None and descriptor.test_event.strip().lower() != "false",
         response_required=offered.response_required == "always",
         notification_s=_not_negative(period.notification, "the notification"),
-        ramp_up_s=_seconds(period.ramp_up),
-        recovery_s=_seconds(period.recovery),
+        ramp_up_s=_signed(period.ramp_up, "the ramp-up"),
+        recovery_s=_signed(period.recovery, "the recovery"),
         start_tolerance_s=_not_negative(period.start_after, "startafter"),
         targets=_read_targets(event.targets),
         comment=descriptor.comment or "",
@@ -152,12 +159,15 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
     )
 
 
-def _seconds(value: timedelta | None) -> float:
-    return 0.0 if value is None else value.total_seconds()
+def _signed(value: timedelta | None, what: str) -> float:
+    seconds = 0.0 if value is None else value.total_seconds()
+    if abs(seconds) > _LONGEST_S:
+        raise _Faulty(f"{what} has a duration of {seconds / 86_400:g} days")
+    return seconds
 
 
 def _not_negative(value: timedelta | None, what: str) -> float:
-    seconds = _seconds(value)
+    seconds = _signed(value, what)
     if seconds < 0:
         raise _Faulty(f"{what} has a negative duration")
     return seconds
@@ -222,8 +232,8 @@ def _read_intervals(signal: model.EventSignal, period: model.Period) -> list[tup
     for index, interval in enumerate(signal.intervals):
         last = index == len(signal.intervals) - 1
         starts_at = interval.starts_at or cursor
-        if starts_at is None or cursor is None or starts_at < cursor:
-            raise _Faulty(f"signal {signal.name}: interval {index} begins before the one before it has ended")
+        if starts_at is None or cursor is None or starts_at < cursor or starts_at.year not in _YEARS:
+            raise _Faulty(f"signal {signal.name}: interval {index} begins before the one before it ends, or never")
         stated = stated or interval.starts_at is not None
         duration_s = None if interval.duration is None else _not_negative(interval.duration, f"interval {index}")
         if duration_s is None and not last:

@@ -76,6 +76,7 @@ def read_order(
     """An order for one of our offers, ``None`` for anything that we do not offer.
 
     A report interval of no duration is open ended. A report-back of zero without an end is a report of one interval.
+    Telemetry is of the present: what an order asks of the time before ``now`` is not served.
     """
     specifier = request.specifier
     asked = {payload.r_id for payload in specifier.payloads}
@@ -88,7 +89,7 @@ def read_order(
     if granularity_s:
         granularity_s = max(granularity_s, offer.min_sampling_s)
     report_back_s = max(specifier.report_back.total_seconds(), 0.0)
-    starts_at = now if specifier.interval is None else specifier.interval.starts_at
+    begins_at = now if specifier.interval is None else specifier.interval.starts_at
     length = timedelta(0) if specifier.interval is None else specifier.interval.duration
     if not length and not report_back_s:
         length = timedelta(seconds=max(granularity_s, offer.min_sampling_s))
@@ -98,9 +99,17 @@ def read_order(
         resource_id=offer.resource_id,
         granularity_s=granularity_s,
         report_back_s=report_back_s,
-        starts_at=starts_at,
-        ends_at=starts_at + length if length > timedelta(0) else None,
+        starts_at=max(begins_at, now),
+        ends_at=_after(begins_at, length) if length > timedelta(0) else None,
     )
+
+
+def _after(begins_at: datetime, length: timedelta) -> datetime | None:
+    try:
+        return begins_at + length
+    except OverflowError:
+        # Past the end of the calendar: that is until cancelled.
+        return None
 
 
 def write_request(

@@ -4,7 +4,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import uuid4
 
-from protocols.errors import MalformedMessage, MessageError, NotRegistered, Rejected, Unreachable, UnsupportedMessage
+from protocols.errors import (
+    MalformedMessage,
+    MessageError,
+    NotRegistered,
+    ProtocolError,
+    Rejected,
+    Unreachable,
+    UnsupportedMessage,
+)
 from protocols.grid import (
     EventBatch,
     IntervalReport,
@@ -114,6 +122,12 @@ class Ven:
             await self._forget()
             if isinstance(fault, AskedToRegister):
                 return None
+            raise
+        except Exception as fault:
+            # Something said to us may be lost (in a gateway between, or the store could not keep it), and some VTNs
+            # say a thing only once. A message that cannot be read or an answered error is not lost.
+            lost = not isinstance(fault, ProtocolError) or (isinstance(fault, Rejected) and fault.code.startswith("5"))
+            self._events_due = self._events_due or lost
             raise
 
     async def respond(self, batch: EventBatch, decisions: Sequence[OptDecision], now: datetime) -> None:

@@ -30,6 +30,7 @@ from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import (
     COMPLIANCE_ERROR,
     EVENT,
+    INVALID_DATA,
     INVALID_ID,
     NOT_ALLOWED,
     POLL,
@@ -271,9 +272,17 @@ class Vtn:
                 description = f"report request {report.report_request_id[:60]} is not ours"
                 response = model.EiResponse(code=INVALID_ID, description=description, request_id=message.request_id)
                 continue
-            for item in read_report(
-                report, connection_id=self._connection_id, granularity_s=self._granularity_s, scale=scale
-            ):
+            try:
+                items = tuple(
+                    read_report(
+                        report, connection_id=self._connection_id, granularity_s=self._granularity_s, scale=scale
+                    )
+                )
+            except OverflowError:
+                description = "intervals past the end of the calendar"
+                response = model.EiResponse(code=INVALID_DATA, description=description, request_id=message.request_id)
+                continue
+            for item in items:
                 await self._store.save_received_report(party.party_id, item)
         return model_report.UpdatedReport(response=response, ven_id=party.party_id)
 
@@ -310,6 +319,8 @@ class Vtn:
 
 async def _bounded(request: web.Request) -> bytes:
     """The request's body, read no further than we would parse."""
+    if (request.content_length or 0) > MAX_BYTES:
+        raise MessageTooLarge(f"{request.content_length} bytes, more than the {MAX_BYTES} bytes that we read")
     body = bytearray()
     async for chunk in request.content.iter_chunked(1 << 16):
         body += chunk

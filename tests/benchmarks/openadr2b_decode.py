@@ -70,7 +70,7 @@ def cpu_ms(work: Callable[[], object], repeats: int) -> float:
 def main(rounds: int) -> None:
     """Measure and print."""
     logging.disable(logging.WARNING)
-    print(f"{'events':>6} {'bytes':>6} {'ours':>8} {'parse':>8} {'val+parse':>9} {'ratio':>6} {'ratio(parse)':>12}  encode")
+    print("events  bytes     ours    parse val+parse  ratio ratio(parse)  encode")
     for events in (1, 10):
         body = message(events)
         ours_message = decode(body)
