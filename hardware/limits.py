@@ -134,7 +134,7 @@ class LimitKeeper:
         hold = lease.on_expiry is OnExpiry.HOLD
         stands = prior is not None and prior.written_w == target_w and _same(limit_w, target_w)
         if prior is None or not stands:
-            limits[key] = PriorLimit(found_w=found_w, written_w=target_w, before_w=limit_w, hold=hold)
+            limits[key] = PriorLimit(found_w, target_w, limit_w, hold)
         elif prior.hold != hold:
             limits[key] = prior._replace(hold=hold)
         return _Step(command, target_w, limit_w, not _same(target_w, cap_w), not (stands or limit_w == target_w))
