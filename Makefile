@@ -28,7 +28,7 @@ soak: $(VENV)/dev.stamp
 	$(RUN) -m pytest -q -m soak tests
 
 bench: $(VENV)/dev.stamp
-	for script in tests/benchmarks/*.py; do PYTHONPATH=. $(RUN) $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'
