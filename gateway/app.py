@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -358,11 +359,13 @@ def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site) -> Gri
     return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=report_offers(site))
 
 
-def built_in_vtn(connection_id: str, store: PartyStore, clock: Clock) -> BuiltInVtn:
-    """The demonstration's VTN."""
+def built_in_vtn(
+    connection_id: str, store: PartyStore, clock: Clock, *, new_id: Callable[[], str] = lambda: uuid4().hex
+) -> BuiltInVtn:
+    """The demonstration's VTN. What it says is the same for the same ids."""
     from protocols.openadr2b.vtn import Vtn
 
-    return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0)
+    return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0, new_id=new_id)
 
 
 def in_process_fleet(hardware: HardwareSettings, clock: Clock) -> MeteredFleet:

@@ -1,8 +1,10 @@
 """Everything that plays in the demonstration, opened and joined."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from gateway import app
 from gateway.clock import Clock
@@ -57,8 +59,13 @@ class Stage:
         return {"utility": utility}, *services
 
 
-async def set_stage(edges: AsyncExitStack, clock: Clock, folder: Path) -> Stage:
-    """Open everything, with both records in ``folder``; ``edges`` closes it, caps first."""
+async def set_stage(
+    edges: AsyncExitStack, clock: Clock, folder: Path, *, new_id: Callable[[], str] = lambda: uuid4().hex
+) -> Stage:
+    """Open everything, with both records in ``folder``; ``edges`` closes it, caps first.
+
+    ``new_id`` names the utility's messages, whose digests stand on the statement.
+    """
     settings = settings_from(SETTINGS, source="demo")
     record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=True))
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
@@ -71,7 +78,7 @@ async def set_stage(edges: AsyncExitStack, clock: Clock, folder: Path) -> Stage:
         clock=clock,
         record=record,
         fleet=fleet,
-        vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock),
+        vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock, new_id=new_id),
         readiness=Readiness(),
         epoch=epoch,
     )
