@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import app
 from gateway.domain.event import EventState, effective_end, state
@@ -92,7 +93,9 @@ async def test_an_event_that_makes_intake_raise_does_not_take_the_others_with_it
     naive = replace(rig.event(event_id="bad"), starts_at=STARTS_AT.replace(tzinfo=None))
     good = rig.event(in_s=600)
     rig.connection.says = [rig.batch(good, naive), rig.batch(good, rig.event(event_id="next", in_s=900))]
-    await rig.run(rig.intake(), for_s=5)
+    with capture_logs() as lines:
+        await rig.run(rig.intake(), for_s=5)
+    assert [line["event"] for line in lines].count("batch_quarantined") == 1
     first = {one.event_id: one for one in rig.connection.answers[0]}
     assert first["peak-1"].opt is Opt.IN
     assert (first["bad"].opt, first["bad"].refusal) == (Opt.OUT, Refusal.INTERNAL_ERROR)
@@ -108,7 +111,9 @@ async def test_a_message_that_makes_intake_raise_as_a_whole_is_answered_with_an_
     await rig.take(rig.event(in_s=600))
     bad = rig.batch(complete=True, received_at=STARTS_AT.replace(tzinfo=None))
     rig.connection.says = [bad, rig.batch(rig.event(in_s=600))]
-    await rig.run(rig.intake(), for_s=5)
+    with capture_logs() as lines:
+        await rig.run(rig.intake(), for_s=5)
+    assert [line["event"] for line in lines].count("batch_quarantined") == 1
     assert rig.connection.refused == [bad]
     assert len(await rig.ledger.quarantined()) == 1
     assert len(rig.connection.answers) == 1
