@@ -7,6 +7,7 @@ import pytest
 
 from gateway.domain.event import EventRecord, EventState, state
 from gateway.domain.plan import LiveBaseline
+from hardware.device import PowerReading
 from hardware.faults import Faults
 from protocols.grid import EventStatus, Opt, OptDecision
 from tests.unit.gateway.services.rig import CONNECTION_ID, SITE, Rig
@@ -407,3 +408,12 @@ async def test_the_decision_wakes_as_the_event_does(rig: Rig) -> None:
     plan = await rig.ledger.plan(CONNECTION_ID, "peak-1")
     assert plan is not None
     assert plan.made_at - event.starts_at < timedelta(seconds=5)
+
+
+async def test_a_reading_that_a_clock_set_back_left_in_the_future_is_no_feedback(rig: Rig) -> None:
+    dispatch, now = rig.dispatch(), rig.clock.now()
+    reading = PowerReading(meter_id=SITE.meter_id, power_w=3000.0, measured_at=now)
+    rig.ledger.publish([reading])
+    assert dispatch._fresh_site_w(now + timedelta(seconds=5)) == 3000.0
+    assert dispatch._fresh_site_w(now + timedelta(seconds=6)) is None
+    assert dispatch._fresh_site_w(now - timedelta(hours=1)) is None
