@@ -1,7 +1,9 @@
 """The commands that run: ``demo``, ``serve`` and ``agent``."""
 
 import asyncio
+import errno
 import logging
+import socket
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -134,10 +136,16 @@ def _run(work: Coroutine[Any, Any, Any], *, where: str = "", json_wanted: bool =
 
 
 def _plainly(cause: OSError, where: str) -> str:
-    """An error of the system without its number, naming the file, or the option that led to it."""
+    """An error of the system without its number, naming the file, or the option that chose the address."""
     text = cause.strerror or str(cause)
-    named = cause.filename or where
-    return f"{named}: {text}" if named else text
+    if cause.filename is not None:
+        return f"{cause.filename}: {text}"
+    of_the_address = isinstance(cause, socket.gaierror) or cause.errno in {
+        errno.EADDRINUSE,
+        errno.EADDRNOTAVAIL,
+        errno.EACCES,
+    }
+    return f"{where}: {text}" if where and of_the_address else text
 
 
 def _tell(text: str) -> None:
