@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.demo.history import seed_history
 from gateway.demo.utility import Schedule, Utility
+from gateway.services.actuator import Actuator
 from gateway.services.readiness import Readiness
 from protocols.grid import GridConnection
 
@@ -41,18 +42,16 @@ class Stage:
     fleet: app.MeteredFleet
     vtn: app.BuiltInVtn
     readiness: Readiness
-    epoch: int
+    actuator: Actuator
 
     def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
         """The utility and the gateway's services over one connection."""
         services = app.build_services(
-            app.Edges(record=self.record, fleet=self.fleet, connections=[connection]),
+            app.Edges(record=self.record, fleet=self.fleet, actuator=self.actuator, connections=[connection]),
             site=self.settings.site.site(),
             programs=self.settings.programs(),
             clock=self.clock,
             readiness=self.readiness,
-            epoch=self.epoch,
-            lease_s=self.settings.control.lease_s,
             flush_s=flush_s,
         )
         utility = Utility(program=self.vtn, program_id=PROGRAM_ID, schedule=schedule, clock=self.clock)
@@ -71,8 +70,7 @@ async def set_stage(
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
     fleet = app.in_process_fleet(settings.hardware[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
-    epoch = await app.begin_epoch(record.ledger, fleet)
-    edges.push_async_callback(app.put_back, fleet, epoch)
+    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
     return Stage(
         settings=settings,
         clock=clock,
@@ -80,5 +78,5 @@ async def set_stage(
         fleet=fleet,
         vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock, new_id=new_id),
         readiness=Readiness(),
-        epoch=epoch,
+        actuator=actuator,
     )

@@ -20,7 +20,7 @@ from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantine
 from gateway.storage import event_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
-from hardware.device import PowerReading
+from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
 
 HELD_READINGS = 500_000
@@ -190,7 +190,7 @@ class SqlLedger(Ledger):
         refuse_unusable(readings)
         for reading in readings:
             latest = self._latest.get(reading.meter_id)
-            if latest is None or latest.measured_at < reading.measured_at:
+            if latest is None or latest.measured_at < reading.measured_at or _better(reading, latest):
                 self._latest[reading.meter_id] = reading
         if keep:
             self._readings.add(readings)
@@ -306,3 +306,7 @@ async def _latest(connection: AsyncConnection, table: Table, connection_id: str,
         .limit(1)
     )
     return (await connection.execute(asked)).scalar_one_or_none()
+
+
+def _better(reading: PowerReading, latest: PowerReading) -> bool:
+    return reading.quality is Quality.GOOD and latest.quality is not Quality.GOOD
