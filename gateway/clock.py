@@ -30,11 +30,6 @@ class Clock(Protocol):
         """Count ``work`` among the tasks whose waiting lets time pass. Call it before the task is made."""
 
 
-async def sleep(clock: Clock, seconds: float) -> None:
-    """Let ``seconds`` pass on ``clock``."""
-    await clock.wait(clock.now() + timedelta(seconds=seconds))
-
-
 class SystemClock:
     """The system's time; with ``speed`` over 1 it runs that much faster from the moment it was made (for demos)."""
 

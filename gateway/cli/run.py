@@ -5,7 +5,7 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,8 +70,20 @@ def demo(
     from gateway.demo.once import run_once
 
     _log_to_standard_error("warning")
-    shown = _run(run_once(folder), json_wanted=json_wanted)
+    with _progress("playing one event") as tell:
+        shown = _run(run_once(folder, tell=tell), json_wanted=json_wanted)
     show(shown, json_wanted=json_wanted, text=shown.in_words)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on standard error where that is a terminal; yields what to call with how far it is, 0 to 1."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda fraction: bar.update(task, completed=fraction)
 
 
 def _settings(config: Path) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from gateway import app
-from gateway.clock import Clock, VirtualClock, sleep
+from gateway.clock import Clock, VirtualClock
 from gateway.demo.stage import CONNECTION_ID, Stage, set_stage
 from gateway.demo.utility import Schedule
 from gateway.domain.fleet import Site
@@ -24,6 +25,9 @@ STARTS_AT = datetime(2026, 7, 15, 22, 40, tzinfo=UTC)
 """A Wednesday afternoon in Phoenix; always the same one, so that every run gives the same figures."""
 
 SCHEDULE = Schedule(first_s=240.0, notice_s=300.0, duration_s=1200.0, again_after_s=None)
+ROUNDING_S = 70.0
+"""The event starts on a whole minute, and its statement comes some seconds after its end."""
+
 AFTERWARDS_S = 300.0
 """How long it goes on after the statement, to show the way back."""
 
@@ -58,8 +62,14 @@ class Shown:
         )
 
 
-async def run_once(out: Path, *, schedule: Schedule = SCHEDULE, afterwards_s: float = AFTERWARDS_S) -> Shown:
-    """Play one event; writes its record, figures and picture into ``out``."""
+async def run_once(
+    out: Path,
+    *,
+    schedule: Schedule = SCHEDULE,
+    afterwards_s: float = AFTERWARDS_S,
+    tell: Callable[[float], None] = lambda _: None,
+) -> Shown:
+    """Play one event; writes its record, figures and picture into ``out``. ``tell`` hears how far it is, 0 to 1."""
     clock = VirtualClock(STARTS_AT)
     _make_room(out)
     async with AsyncExitStack() as edges:
@@ -68,7 +78,14 @@ async def run_once(out: Path, *, schedule: Schedule = SCHEDULE, afterwards_s: fl
         site = stage.settings.site.site()
         connection = app.joined_ven(CONNECTION_ID, stage.vtn, stage.record.parties, site)
         stop = asyncio.Event()
-        watcher = _Watcher(ledger=stage.record.ledger, clock=clock, afterwards_s=afterwards_s, done=stop)
+        length_s = schedule.first_s + schedule.notice_s + schedule.duration_s + ROUNDING_S + afterwards_s
+        watcher = _Watcher(
+            ledger=stage.record.ledger,
+            clock=clock,
+            afterwards_s=afterwards_s,
+            done=stop,
+            tell=lambda now: tell(min(1.0, (now - STARTS_AT).total_seconds() / length_s)),
+        )
         await app.run_services((*stage.stages(connection, schedule, flush_s=60.0), {"watcher": watcher}), clock, stop)
         return await _write_down(stage, site, out, clock.now())
 
@@ -82,19 +99,31 @@ def _make_room(out: Path) -> None:
 
 
 class _Watcher:
-    """Ends the run some time after the statement was issued."""
+    """Ends the run some time after the statement was issued; says every ten seconds what time it is."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, afterwards_s: float, done: asyncio.Event) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        afterwards_s: float,
+        done: asyncio.Event,
+        tell: Callable[[datetime], None],
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._afterwards_s = afterwards_s
+        self._afterwards = timedelta(seconds=afterwards_s)
         self._done = done
+        self._tell = tell
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every ten seconds."""
-        while not stop.is_set() and not await self._ledger.statements():
+        ends_at: datetime | None = None
+        while not stop.is_set() and (ends_at is None or self._clock.now() < ends_at):
+            if ends_at is None and await self._ledger.statements():
+                ends_at = self._clock.now() + self._afterwards
             await self._clock.wait(self._clock.now() + timedelta(seconds=10), stop)
-        await sleep(self._clock, self._afterwards_s)
+            self._tell(self._clock.now())
         self._done.set()
 
 

@@ -6,11 +6,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.clock import VirtualClock, sleep
+from gateway.clock import VirtualClock
 
 START = datetime(2026, 7, 15, 12, 0, tzinfo=UTC)
 
 delays_s = st.lists(st.integers(min_value=0, max_value=50), max_size=6)
+
+
+async def sleep(clock: VirtualClock, seconds: float) -> None:
+    await clock.wait(clock.now() + timedelta(seconds=seconds))
 
 
 @given(st.lists(delays_s, min_size=1, max_size=5))

@@ -5,9 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.clock import SystemClock, VirtualClock, sleep
+from gateway.clock import SystemClock, VirtualClock
 
 START = datetime(2026, 7, 15, 12, 0, tzinfo=UTC)
+
+
+async def sleep(clock: VirtualClock, seconds: float) -> None:
+    await clock.wait(clock.now() + timedelta(seconds=seconds))
 
 
 def at(seconds: float) -> datetime:
