@@ -7,8 +7,8 @@ What must hold whatever fails (ARCHITECTURE.md, safety):
 * a limit that somebody else changed is left as it is, and forgotten;
 * a limit counts as put back only when it was read back.
 
-Whose a limit is shows in what was *asked* of the device; what a cap is worth, in what is in *force*. The two differ where
-a limiter out of band holds the device lower: then nobody has changed our limit, and the one found is still put back.
+Whose a limit is shows in what was *asked* of the device; what a cap is worth, in what is in *force*. The two differ
+where a limiter out of band holds the device lower: nobody has changed our limit then, and the one found is put back.
 """
 
 import math
