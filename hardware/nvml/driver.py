@@ -15,9 +15,9 @@ import pynvml
 import structlog
 
 from hardware.device import DeviceView, PowerReading
-from hardware.errors import DeviceLost, DriverLost, HardwareError, MeterSilent, Unsupported
+from hardware.errors import DriverLost, HardwareError, MeterSilent, Unsupported
 from hardware.nvml.gpu import Gpu, GpuDetails
-from hardware.nvml.policy import After, down, policy_of
+from hardware.nvml.policy import After, down, fault, policy_of
 from hardware.nvml.reasons import Limiting
 from hardware.nvml.session import Session
 
@@ -126,11 +126,11 @@ class NvmlDriver:
                 self._find_all()
                 self._driver_back()
             yield fresh
-        except DriverLost as fault:
+        except DriverLost as lost:
             self.close()
-            if self._driver_trouble != str(fault):
-                self._driver_trouble = str(fault)
-                log.error("nvml_driver_lost", detail=str(fault), devices=len(self._gpus))
+            if self._driver_trouble != str(lost):
+                self._driver_trouble = str(lost)
+                log.error("nvml_driver_lost", detail=str(lost), devices=len(self._gpus))
             raise
 
     def _driver_back(self) -> None:
@@ -168,6 +168,13 @@ class NvmlDriver:
             raise Unsupported(
                 "an instance has no limit of its own: cap the GPU that it is part of", device_id=device_id
             )
-        if device_id not in self._gpus:
-            raise DeviceLost("no such device on this host", device_id=device_id)
-        return self._gpus[device_id]
+        gpu = self._gpus.get(device_id)
+        if gpu is None:
+            # It may have been away when we looked: what the journal knows of it waits to be put back.
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByUUID(device_id)
+            except pynvml.NVMLError as cause:
+                raise fault(cause, doing="find the device", device_id=device_id) from cause
+            gpu = self._gpus[device_id] = Gpu(device_id)
+            gpu.look(handle)
+        return gpu
