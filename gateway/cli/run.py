@@ -78,12 +78,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     import structlog
 
     from gateway.ledger import LedgerError, LedgerNotUpgraded
+    from hardware.errors import HardwareError
 
     try:
         return asyncio.run(work)
     except LedgerNotUpgraded as cause:
         fail(str(cause), code=BAD_USAGE)
-    except (LedgerError, OSError) as cause:
+    except (LedgerError, HardwareError, OSError) as cause:
         fail(str(cause), code=FAILED)
     except BaseExceptionGroup as bugs:
         for bug in bugs.exceptions:
