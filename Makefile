@@ -32,7 +32,7 @@ gpu: $(VENV)/dev.stamp
 	$(RUN) -m pytest -q -s -m gpu tests/gpu
 
 bench: $(VENV)/dev.stamp
-	for script in tests/benchmarks/*.py; do $(RUN) $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'

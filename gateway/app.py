@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -72,6 +73,7 @@ class Edges:
 
     record: Record
     fleet: MeteredFleet
+    actuator: Actuator
     connections: Sequence[GridConnection]
     meter: PowerMeter | None = None
 
@@ -215,13 +217,10 @@ def build_services(
     programs: Mapping[str, Program],
     clock: Clock,
     readiness: Readiness,
-    epoch: int,
-    lease_s: float,
     flush_s: float = FLUSH_S,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out."""
     ledger = edges.record.ledger
-    actuator = Actuator(fleet=edges.fleet, ledger=ledger, clock=clock, epoch=epoch, lease_s=lease_s)
     intakes = {
         f"intake {connection.connection_id}": Intake(
             connection=connection, ledger=ledger, clock=clock, programs=programs, readiness=readiness
@@ -234,7 +233,7 @@ def build_services(
         programs=programs,
         ledger=ledger,
         clock=clock,
-        actuator=actuator,
+        actuator=edges.actuator,
         readiness=readiness,
     )
     settling = Settling(
@@ -273,25 +272,31 @@ async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> Non
                 task.cancel()
 
 
-async def put_back(fleet: MeteredFleet, epoch: int) -> None:
-    """Restore every limit, whatever ended the services. Hosts that cannot be reached do it themselves, by lease."""
-    try:
-        results = await fleet.restore(list(fleet.devices()), epoch)
-    except EXPECTED_FAULTS as fault:
-        log.warning("not_put_back", reason=str(fault))
-        return
-    left = [result.device_id for result in results if result.applied_w is None]
-    if left:
-        log.warning("not_put_back", devices=len(left), first=left[0])
+async def open_actuator(
+    edges: AsyncExitStack, ledger: Ledger, fleet: MeteredFleet, clock: Clock, lease_s: float
+) -> Actuator:
+    """The one who commands the fleet, in a new epoch; whatever ends the services, ``edges`` has it put all back.
 
-
-async def begin_epoch(ledger: Ledger, fleet: MeteredFleet) -> int:
-    """A new epoch, above every one that an agent has heard (a restored backup would otherwise be refused)."""
+    The epoch is above every one that an agent has heard: the commands of a restored backup would be refused otherwise.
+    """
     try:
         await fleet.refresh()
     except EXPECTED_FAULTS as fault:
         log.warning("agents_not_reached", reason=str(fault))
-    return await ledger.begin_epoch(above=fleet.highest_epoch)
+    epoch = await ledger.begin_epoch(above=fleet.highest_epoch)
+    actuator = Actuator(fleet=fleet, ledger=ledger, clock=clock, epoch=epoch, lease_s=lease_s)
+    edges.push_async_callback(_put_back, actuator)
+    return actuator
+
+
+async def _put_back(actuator: Actuator) -> None:
+    """Restore every limit and resume every job. Hosts that cannot be reached do it themselves, by lease."""
+    try:
+        trouble = await actuator.release()
+    except EXPECTED_FAULTS as fault:
+        trouble = str(fault)
+    if trouble is not None:
+        log.warning("not_all_put_back", reason=trouble)
 
 
 async def serve(settings: Settings, *, config_path: Path) -> None:
@@ -312,8 +317,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         edges.push_async_callback(agent.end)
         fleet = AgentFleet([SocketLink(socket)])
         edges.push_async_callback(fleet.close)
-        epoch = await begin_epoch(record.ledger, fleet)
-        edges.push_async_callback(put_back, fleet, epoch)
+        actuator = await open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
         connections = [
             await connect_ven(
                 edges,
@@ -329,6 +333,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             Edges(
                 record=record,
                 fleet=fleet,
+                actuator=actuator,
                 connections=connections,
                 meter=site_meter(settings.hardware[0], fleet),
             ),
@@ -336,8 +341,6 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             programs=settings.programs(),
             clock=clock,
             readiness=readiness,
-            epoch=epoch,
-            lease_s=settings.control.lease_s,
         )
         application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
         await edges.enter_async_context(listening(application, settings.gateway.listen))
@@ -398,11 +401,13 @@ def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site) -> Gri
     return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=report_offers(site))
 
 
-def built_in_vtn(connection_id: str, store: PartyStore, clock: Clock) -> BuiltInVtn:
-    """The demonstration's VTN."""
+def built_in_vtn(
+    connection_id: str, store: PartyStore, clock: Clock, *, new_id: Callable[[], str] = lambda: uuid4().hex
+) -> BuiltInVtn:
+    """The demonstration's VTN. What it says is the same for the same ids."""
     from protocols.openadr2b.vtn import Vtn
 
-    return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0)
+    return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0, new_id=new_id)
 
 
 def in_process_fleet(hardware: HardwareSettings, clock: Clock) -> MeteredFleet:

@@ -7,10 +7,14 @@ waits, so that input, output and threads hold time still and a run is the same e
 import asyncio
 import heapq
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_tended_as: ContextVar[object | None] = ContextVar("tended_as", default=None)
+"""Which tended work the present task is, or is part of."""
 
 
 class Clock(Protocol):
@@ -73,20 +77,23 @@ class SystemClock:
 class _Waiter:
     """One task's wait: until when, and what else ends it."""
 
-    def __init__(self, until: datetime, wakes: tuple[asyncio.Event, ...]) -> None:
-        self.until = until
+    def __init__(self, wakes: tuple[asyncio.Event, ...]) -> None:
         self.wakes = wakes
+        self.tended_as = _tended_as.get()
         self.due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class VirtualClock:
-    """Time that jumps to the next deadline as soon as every tended task waits."""
+    """Time that jumps to the next deadline as soon as every tended task waits.
+
+    A task that nobody tends may wait as well: it is woken in its turn, and does not count.
+    """
 
     def __init__(self, start: datetime) -> None:
         if start.tzinfo is None:
             raise ValueError("a clock starts at an aware instant")
         self._now = start.astimezone(UTC)
-        self._tended = 0
+        self._tended: set[object] = set()
         self._waiters: list[tuple[datetime, int, _Waiter]] = []
         self._order = 0
 
@@ -100,7 +107,7 @@ class VirtualClock:
         if until <= self._now:
             await asyncio.sleep(0)
             return False
-        waiter = _Waiter(until, wakes)
+        waiter = _Waiter(wakes)
         self._order += 1
         entry = (until, self._order, waiter)
         heapq.heappush(self._waiters, entry)
@@ -114,23 +121,29 @@ class VirtualClock:
             if entry in self._waiters:
                 self._waiters.remove(entry)
                 heapq.heapify(self._waiters)
+            if waiter.tended_as not in self._tended:
+                # Nobody waits for it to wait again.
+                asyncio.get_running_loop().call_soon(self._move_on)
         return not waiter.due.done()
 
     def tend(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        self._tended += 1
+        name = object()
+        self._tended.add(name)
 
         async def tended() -> T:
+            before = _tended_as.set(name)
             try:
                 return await work
             finally:
-                self._tended -= 1
+                _tended_as.reset(before)
+                self._tended.discard(name)
                 self._move_on()
 
         return tended()
 
     def _move_on(self) -> None:
         """Release the earliest waiter where all tended tasks wait and none of them is about to be woken."""
-        if not self._waiters or len(self._waiters) < self._tended:
+        if not self._waiters or not self._tended <= {waiter.tended_as for _, _, waiter in self._waiters}:
             return
         if any(wake.is_set() for _, _, waiter in self._waiters for wake in waiter.wakes):
             return

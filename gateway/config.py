@@ -16,10 +16,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 
 SITE_METER_ID = "site"
+
+
+LONGEST_STATE_DIR_BYTES = 92
+"""The path of a local socket has 104 bytes on macOS and 108 on Linux, its end included; ours is ``agent.sock``."""
 
 
 class ConfigError(Exception):
@@ -41,6 +46,22 @@ def _address(text: str) -> str:
     return text
 
 
+def _room_for_a_socket(path: Path) -> Path:
+    if len(os.fsencode(path)) > LONGEST_STATE_DIR_BYTES:
+        raise ValueError(
+            f"{path} is longer than the {LONGEST_STATE_DIR_BYTES} bytes that leave room for a local socket;"
+            " use a shorter path, such as /var/lib/gridgate"
+        )
+    return path
+
+
+def _rule(rule_id: str) -> str:
+    rules = list(shipped_rules())
+    if rule_id not in rules:
+        raise ValueError(f"no baseline rule is called {rule_id!r}; known: {', '.join(rules)}")
+    return rule_id
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +71,7 @@ class GatewaySettings(_Section):
 
     database: str = "sqlite+aiosqlite:///gridgate.db"
     listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
-    state_dir: Path = Path("gridgate-state")
+    state_dir: Annotated[Path, AfterValidator(_room_for_a_socket)] = Path("gridgate-state")
     """Sockets, journals and device state of agents that this gateway starts."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -90,7 +111,7 @@ class ProgramSettings(_Section):
     id: str = Field(min_length=1)
     levels: dict[int, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     signal: str | None = None
-    baseline: str = "meter-before-after"
+    baseline: Annotated[str, AfterValidator(_rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
 
@@ -186,8 +207,10 @@ def load_config(path: Path) -> Settings:
     """Read, merge and check the settings. Raises ``ConfigError`` with one line for each thing that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"cannot read {path}: {cause}") from cause
+    except OSError as cause:
+        raise ConfigError(f"cannot read {path}: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"cannot read {path}: it is not text in UTF-8") from cause
     try:
         declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:

@@ -146,7 +146,8 @@ class Ledger(Protocol):
     def publish(self, readings: Sequence[PowerReading], keep: bool = True) -> None:
         """Make readings the latest; ``keep`` also stores them at the next flush.
 
-        One that is older than its meter's latest does not replace it. Of two of the same meter and instant the first is
+        One that is older than its meter's latest does not replace it, unless it is good and the latest is not (a stamp
+        from the future would stay the latest until time caught up). Of two of the same meter and instant the first is
         stored. Raises ``ValueError`` where one is NaN or infinite; none is taken then.
         """
 

@@ -354,6 +354,8 @@ def _bound(path: Path) -> socket.socket:
     mask = os.umask(0o177)
     try:
         listener.bind(str(path))
+        # At once, and not only when the journal was followed: nobody shall take the socket for one left behind.
+        listener.listen(MOST_CLIENTS)
     except OSError:
         listener.close()
         raise

@@ -127,6 +127,7 @@ class AgentFleet:
         self._heard: list[Described | None] = [None] * len(self._links)
         self._devices: dict[str, DeviceView] = {}
         self._jobs: dict[str, JobView] = {}
+        self._news: dict[str, CapResult] = {}
         self._link_of_device: dict[str, int] = {}
         self._link_of_job: dict[str, int] = {}
 
@@ -136,6 +137,11 @@ class AgentFleet:
         return max((heard.highest_epoch for heard in self._heard if heard is not None), default=0)
 
     def devices(self) -> Mapping[str, DeviceView]:
+        for result in self._news.values():
+            view = self._devices.get(result.device_id)
+            if view is not None:
+                self._devices[view.device_id] = _with_news(view, result)
+        self._news.clear()
         return self._devices
 
     def jobs(self) -> Mapping[str, JobView]:
@@ -148,6 +154,7 @@ class AgentFleet:
             if isinstance(reply, Described):
                 self._heard[index] = reply
         self._devices, self._link_of_device = {}, {}
+        self._news.clear()
         self._jobs, self._link_of_job = {}, {}
         for index, heard in enumerate(self._heard):
             if heard is not None:
@@ -177,6 +184,7 @@ class AgentFleet:
             commands,
             [self._link_of_device.get(one.device_id) if _is_finite(one) else None for one in commands],
             lambda part: Apply(commands=part),
+            Applied,
             failed,
         )
         self._note_limits(results)
@@ -190,6 +198,7 @@ class AgentFleet:
             tuple(device_ids),
             [self._link_of_device.get(device_id) for device_id in device_ids],
             lambda part: Restore(device_ids=part, epoch=epoch),
+            Applied,
             failed,
         )
         self._note_limits(results)
@@ -203,6 +212,7 @@ class AgentFleet:
             actions,
             [self._link_of_job.get(action.job_id) for action in actions],
             lambda part: Act(actions=part),
+            Acted,
             failed,
         )
         for result in results:
@@ -220,6 +230,7 @@ class AgentFleet:
         items: Sequence[Item],
         links: Sequence[int | None],
         message: Callable[[tuple[Item, ...]], Request],
+        answer: type[Applied] | type[Acted],
         failed: Callable[[Item, Outcome, str], R],
     ) -> tuple[R, ...]:
         """Send each item to its agent and gather one result an item, in the order of the items."""
@@ -235,9 +246,9 @@ class AgentFleet:
         )
         for link, part in parts.items():
             reply = replies[link]
-            answers = reply.results if isinstance(reply, Applied | Acted) else ()
+            answers = reply.results if isinstance(reply, answer) else ()
             if len(answers) == len(part):
-                # An agent answers commands with Applied and actions with Acted; R follows from the message.
+                # R is the result of the items' kind: CapResult in Applied, JobResult in Acted.
                 results |= zip(part, cast("tuple[R, ...]", answers), strict=True)
                 continue
             outcome = Outcome.TIMED_OUT if isinstance(reply, AgentUnreachable) else Outcome.REFUSED
@@ -258,24 +269,15 @@ class AgentFleet:
         except (AgentUnreachable, WireError) as fault:
             return fault
 
-    def _note_limits(self, results: Sequence[CapResult]) -> None:
-        """Keep what was read back, so that ``devices`` is as last heard of."""
-        for result in results:
-            view = self._devices.get(result.device_id)
-            if view is None:
-                continue
-            limit_w = view.limit_w if result.applied_w is None else result.applied_w
-            present = result.outcome is not Outcome.LOST and (view.present or result.applied_w is not None)
-            if (limit_w, present) != (view.limit_w, view.present):
-                # Written out, since dataclasses.replace takes three times as long and every cap comes by here.
-                self._devices[result.device_id] = DeviceView(
-                    device_id=view.device_id,
-                    host_id=view.host_id,
-                    model=view.model,
-                    cap_range=view.cap_range,
-                    limit_w=limit_w,
-                    present=present,
-                )
+    def _note_limits(self, results: Iterable[CapResult]) -> None:
+        """Keep what was read back, for ``devices`` to tell: far fewer ask for it than caps come by."""
+        self._news.update((result.device_id, result) for result in results)
+
+
+def _with_news(view: DeviceView, result: CapResult) -> DeviceView:
+    limit_w = view.limit_w if result.applied_w is None else result.applied_w
+    present = result.outcome is not Outcome.LOST and (view.present or result.applied_w is not None)
+    return replace(view, limit_w=limit_w, present=present)
 
 
 def _is_finite(command: CapCommand) -> bool:

@@ -138,7 +138,7 @@ class LimitKeeper:
         hold = lease.on_expiry is OnExpiry.HOLD
         stands = prior is not None and prior.written_w == target_w and _same(asked_w, target_w)
         if prior is None or not stands:
-            limits[key] = PriorLimit(found_w=found_w, written_w=target_w, before_w=asked_w, hold=hold)
+            limits[key] = PriorLimit(found_w, target_w, asked_w, hold)
         elif prior.hold != hold:
             limits[key] = prior._replace(hold=hold)
         write = not (stands or asked_w == target_w)

@@ -1,10 +1,12 @@
 """Processes that tests start on loopback and end by process id: a gateway as a user runs it, an openleadr VTN."""
 
+import asyncio
 import json
 import os
 import queue
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,8 +14,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+
+from hardware.device import DeviceView
+from hardware.errors import AgentUnreachable
+from hardware.fleet import AgentFleet, SocketLink
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
@@ -67,6 +74,35 @@ def eventually(what: str, question: Callable[[], T | None], within_s: float, eve
             return answer
         time.sleep(every_s)
     raise AssertionError(f"waited {within_s:g} s in vain: {what}")
+
+
+def limits_w(folder: Path) -> dict[str, DeviceView]:
+    """The limits that the devices enforce, asked of the agent itself."""
+
+    async def ask() -> dict[str, DeviceView]:
+        fleet = AgentFleet([SocketLink(folder / "state" / "agent.sock")])
+        try:
+            await fleet.refresh()
+            return dict(fleet.devices())
+        finally:
+            await fleet.close()
+
+    return asyncio.run(ask())
+
+
+def capped(folder: Path) -> int | None:
+    """How many devices are held under their own limit; ``None`` while no agent answers."""
+    try:
+        devices = limits_w(folder).values()
+    except AgentUnreachable:
+        return None
+    return sum(device.limit_w < device.cap_range.default_w - 0.5 for device in devices)
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    """What the gateway has on record."""
+    with closing(sqlite3.connect(folder / "gridgate.db")) as connection:
+        return connection.execute(query).fetchall()
 
 
 class OpenleadrVtn:

@@ -18,7 +18,9 @@ def upgrade(config: ConfigOption = None, database: DatabaseOption = None, json_w
     """Bring the database to the revision that this version needs; make it where it is an SQLite file."""
     from gateway.app import upgrade_database
 
-    revision = _answer(upgrade_database, database_url(config, database), json_wanted=json_wanted)
+    revision = _answer(
+        upgrade_database, database_url(config, database, json_wanted=json_wanted), json_wanted=json_wanted
+    )
     show({"revision": revision}, json_wanted=json_wanted, text=lambda: f"the database is of revision {revision}")
 
 
@@ -27,7 +29,9 @@ def check(config: ConfigOption = None, database: DatabaseOption = None, json_wan
     """Say whether the database is of the revision that this version needs; exit code 1 where it is not."""
     from gateway.app import check_database
 
-    current, newest = _answer(check_database, database_url(config, database), json_wanted=json_wanted)
+    current, newest = _answer(
+        check_database, database_url(config, database, json_wanted=json_wanted), json_wanted=json_wanted
+    )
     up_to_date = current == newest
 
     def text() -> str:

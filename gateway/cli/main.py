@@ -22,9 +22,9 @@ app = typer.Typer(
 
 
 def _print_version(wanted: bool) -> None:
-    from gateway.app import product_version
-
     if wanted:
+        from gateway.app import product_version
+
         typer.echo(f"gridgate {product_version()}")
         raise typer.Exit
 

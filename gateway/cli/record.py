@@ -1,15 +1,12 @@
 """How commands find the record they read: a database URL, or the one that a config file names."""
 
-from collections.abc import Awaitable, Callable
+import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from gateway.cli.output import BAD_USAGE, FAILED, fail
-from gateway.ledger import Ledger
-
-T = TypeVar("T")
+from gateway.cli.output import BAD_USAGE, fail
 
 DEFAULT_DATABASE = "sqlite+aiosqlite:///gridgate.db"
 
@@ -18,32 +15,19 @@ DatabaseOption = Annotated[str | None, typer.Option("--database", help=f"Databas
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def database_url(config: Path | None, database: str | None) -> str:
-    """The URL that the options name. Ends the command with exit code 2 where they cannot be used."""
-    from gateway.config import ConfigError, load_config
+def database_url(config: Path | None, database: str | None, *, json_wanted: bool = False) -> str:
+    """The URL that the options name, else the environment. Ends the command with exit code 2 where they cannot be used.
 
+    Without a config file ``GRIDGATE_GATEWAY__DATABASE`` holds as it does over one.
+    """
     if database is not None:
         return database
     if config is None:
-        return DEFAULT_DATABASE
+        return os.environ.get("GRIDGATE_GATEWAY__DATABASE", DEFAULT_DATABASE)
+
+    from gateway.config import ConfigError, load_config
+
     try:
         return load_config(config).gateway.database
     except ConfigError as cause:
-        fail(str(cause), code=BAD_USAGE)
-
-
-def read_record(url: str, question: Callable[[Ledger], Awaitable[T]], *, json_wanted: bool) -> T:
-    """Ask the record a question. Ends the command with exit code 1 where the record cannot be read."""
-    import asyncio
-
-    from gateway.app import open_record
-    from gateway.ledger import LedgerError
-
-    async def asked() -> T:
-        async with open_record(url, migrate=False) as record:
-            return await question(record.ledger)
-
-    try:
-        return asyncio.run(asked())
-    except LedgerError as cause:
-        fail(str(cause), code=FAILED, json_wanted=json_wanted)
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)

@@ -1,28 +1,31 @@
 """The commands that run: ``demo``, ``serve`` and ``agent``."""
 
 import asyncio
+import errno
 import logging
+import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.output import BAD_USAGE, FAILED, fail
+from gateway.cli.output import BAD_USAGE, FAILED, fail, show
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="Config file (TOML).")]
 
 
 def serve(config: ConfigFile) -> None:
     """Run the service until it is told to stop (SIGTERM, SIGINT)."""
+    settings = _settings(config)
+
     from gateway.app import serve as run
 
-    settings = _settings(config)
-    if not settings.hardware:
-        fail(f'{config}: declare [[hardware]], such as kind = "simulated"', code=BAD_USAGE)
     _log_to_standard_error(settings.gateway.log_level)
-    _run(run(settings, config_path=config.resolve()))
+    with _alone(settings.gateway.state_dir):
+        _run(run(settings, config_path=config.resolve()), where=f"listen = {settings.gateway.listen}")
 
 
 def agent(
@@ -32,11 +35,10 @@ def agent(
     ] = False,
 ) -> None:
     """Run the node agent of this host: it alone touches devices, and restores them whatever happens to the gateway."""
+    settings = _settings(config)
+
     from gateway.app import run_agent
 
-    settings = _settings(config)
-    if not settings.hardware:
-        fail(f'{config}: declare [[hardware]], such as kind = "simulated"', code=BAD_USAGE)
     _log_to_standard_error(settings.gateway.log_level)
     _run(run_agent(settings, lifeline=lifeline))
 
@@ -45,36 +47,73 @@ def demo(
     speed: Annotated[float, typer.Option(min=0.1, max=60, help="How many times faster than real time.")] = 1.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page on loopback; 0 picks one.")] = 8080,
     once: Annotated[bool, typer.Option("--once", help="One whole event in virtual time, no port.")] = False,
-    out: Annotated[Path | None, typer.Option(help="With --once: folder for what comes out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --once: folder for what comes out [default: demo-out].")
+    ] = None,
     json_wanted: Annotated[bool, typer.Option("--json", help="With --once: print JSON.")] = False,
 ) -> None:
     """Show the whole job on a simulated site: utility, gateway, GPUs, meter, statement."""
-    from gateway.cli.output import show
-    from gateway.demo.live import run_live
+    if not once:
+        for option, given in (("--out", out is not None), ("--json", json_wanted)):
+            if given:
+                fail(f"{option} goes with --once", code=BAD_USAGE, json_wanted=json_wanted)
+        from gateway.demo.live import run_live
+
+        _log_to_standard_error("info")
+        _run(run_live(speed=speed, port=port, tell=_tell), where=f"--port {port}")
+        return
+    folder = out or Path("demo-out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        fail(f"cannot write to {folder}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
     from gateway.demo.once import run_once
 
-    if not once:
-        if out is not None:
-            fail("--out goes with --once", code=BAD_USAGE)
-        _log_to_standard_error("info")
-        _run(run_live(speed=speed, port=port))
-        return
     _log_to_standard_error("warning")
-    shown = _run(run_once(out or Path("demo-out")))
+    shown = _run(run_once(folder), json_wanted=json_wanted)
     show(shown, json_wanted=json_wanted, text=shown.in_words)
 
 
 def _settings(config: Path) -> Any:
+    """The settings in the file, with hardware declared; ends the command with exit code 2 where they are wrong."""
     from gateway.config import ConfigError, load_config
 
     try:
-        return load_config(config)
+        settings = load_config(config)
     except ConfigError as cause:
         fail(str(cause), code=BAD_USAGE)
+    if not settings.hardware:
+        fail(f'{config}: declare [[hardware]], such as kind = "simulated"', code=BAD_USAGE)
+    return settings
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; an expected fault ends with one line, a bug with its trace in the log and exit code 1."""
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Hold the folder of state for this process; ends the command where another gateway has it.
+
+    A second gateway would begin a higher epoch at the same agent, which from then on refuses the first one's caps. The
+    system lets go of the lock when the process dies, however suddenly.
+    """
+    import fcntl
+
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "gateway.lock").open("a")
+    except OSError as cause:
+        fail(f"state_dir = {state_dir}: {cause.strerror}", code=FAILED)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail(f"another gridgate serves already with state_dir = {state_dir}", code=FAILED)
+        yield
+
+
+def _run(work: Coroutine[Any, Any, Any], *, where: str = "", json_wanted: bool = False) -> Any:
+    """Run to the end; an expected fault ends with one line, a bug with its trace in the log and exit code 1.
+
+    ``where`` names the option that chose the address to listen at.
+    """
     import structlog
 
     from gateway.ledger import LedgerError, LedgerNotUpgraded
@@ -83,13 +122,34 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(work)
     except LedgerNotUpgraded as cause:
-        fail(str(cause), code=BAD_USAGE)
-    except (LedgerError, HardwareError, OSError) as cause:
-        fail(str(cause), code=FAILED)
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    except OSError as cause:
+        fail(_plainly(cause, where), code=FAILED, json_wanted=json_wanted)
+    except (LedgerError, HardwareError) as cause:
+        fail(str(cause), code=FAILED, json_wanted=json_wanted)
+    except KeyboardInterrupt:
+        fail("interrupted", code=FAILED, json_wanted=json_wanted)
     except BaseExceptionGroup as bugs:
         for bug in bugs.exceptions:
             structlog.get_logger().error("service_failed", error=f"{type(bug).__name__}: {bug}", exc_info=bug)
         fail("a service failed; the log above says which and why. Caps were put back.", code=FAILED)
+
+
+def _plainly(cause: OSError, where: str) -> str:
+    """An error of the system without its number, naming the file, or the option that chose the address."""
+    text = cause.strerror or str(cause)
+    if cause.filename is not None:
+        return f"{cause.filename}: {text}"
+    of_the_address = isinstance(cause, socket.gaierror) or cause.errno in {
+        errno.EADDRINUSE,
+        errno.EADDRNOTAVAIL,
+        errno.EACCES,
+    }
+    return f"{where}: {text}" if where and of_the_address else text
+
+
+def _tell(text: str) -> None:
+    typer.echo(f"gridgate: {text}", err=True)
 
 
 def _log_to_standard_error(level: str) -> None:

@@ -1,23 +1,20 @@
 """``gridgate demo``: the demonstration with a page, over real HTTP on loopback, until it is told to stop."""
 
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-
-import structlog
 
 from gateway import app
 from gateway.clock import SystemClock
 from gateway.demo.stage import CONNECTION_ID, set_stage
 from gateway.demo.utility import Schedule
 
-log = structlog.get_logger()
-
 SCHEDULE = Schedule(first_s=10.0, notice_s=60.0, duration_s=300.0, again_after_s=240.0)
 
 
-async def run_live(*, speed: float, port: int) -> None:
-    """Play event after event; the record is thrown away at the end."""
+async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> None:
+    """Play event after event; the record is thrown away at the end. ``tell`` hears where the page is."""
     clock = SystemClock(speed)
     stop = app.stop_on_signals()
     async with AsyncExitStack() as edges:
@@ -41,5 +38,5 @@ async def run_live(*, speed: float, port: int) -> None:
             site=stage.settings.site.site(),
             poll_s=2.0,
         )
-        log.info("demo_page", url=f"http://127.0.0.1:{chosen}/", stop_with="Ctrl-C")
+        tell(f"open http://127.0.0.1:{chosen}/ in a browser; stop with Ctrl-C")
         await app.run_services(stage.stages(connection, SCHEDULE), clock, stop)

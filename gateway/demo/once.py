@@ -6,6 +6,7 @@ import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from gateway import app
@@ -22,9 +23,11 @@ from hardware.device import PowerReading
 STARTS_AT = datetime(2026, 7, 15, 22, 40, tzinfo=UTC)
 """A Wednesday afternoon in Phoenix; always the same one, so that every run gives the same figures."""
 
-SCHEDULE = Schedule(first_s=300.0, notice_s=600.0, duration_s=1800.0, again_after_s=None)
-AFTERWARDS_S = 600.0
+SCHEDULE = Schedule(first_s=240.0, notice_s=300.0, duration_s=1200.0, again_after_s=None)
+AFTERWARDS_S = 300.0
 """How long it goes on after the statement, to show the way back."""
+
+RECORDS = ("site.db", "utility.db")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,39 +58,43 @@ class Shown:
         )
 
 
-async def run_once(out: Path) -> Shown:
+async def run_once(out: Path, *, schedule: Schedule = SCHEDULE, afterwards_s: float = AFTERWARDS_S) -> Shown:
     """Play one event; writes its record, figures and picture into ``out``."""
     clock = VirtualClock(STARTS_AT)
     _make_room(out)
     async with AsyncExitStack() as edges:
-        stage = await set_stage(edges, clock, out)
+        numbers = count(1)
+        stage = await set_stage(edges, clock, out, new_id=lambda: f"{next(numbers):08d}")
         site = stage.settings.site.site()
         connection = app.joined_ven(CONNECTION_ID, stage.vtn, stage.record.parties, site)
         stop = asyncio.Event()
-        watcher = _Watcher(ledger=stage.record.ledger, clock=clock, done=stop)
-        await app.run_services((*stage.stages(connection, SCHEDULE, flush_s=60.0), {"watcher": watcher}), clock, stop)
+        watcher = _Watcher(ledger=stage.record.ledger, clock=clock, afterwards_s=afterwards_s, done=stop)
+        await app.run_services((*stage.stages(connection, schedule, flush_s=60.0), {"watcher": watcher}), clock, stop)
         return await _write_down(stage, site, out, clock.now())
 
 
 def _make_room(out: Path) -> None:
+    """Remove the records of an earlier run, and nothing else: the folder is the user's."""
     out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("*.db*"):
-        stale.unlink()
+    for record in RECORDS:
+        for suffix in ("", "-wal", "-shm"):
+            (out / (record + suffix)).unlink(missing_ok=True)
 
 
 class _Watcher:
     """Ends the run some time after the statement was issued."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, done: asyncio.Event) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, afterwards_s: float, done: asyncio.Event) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._afterwards_s = afterwards_s
         self._done = done
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every ten seconds."""
         while not stop.is_set() and not await self._ledger.statements():
             await self._clock.wait(self._clock.now() + timedelta(seconds=10), stop)
-        await sleep(self._clock, AFTERWARDS_S)
+        await sleep(self._clock, self._afterwards_s)
         self._done.set()
 
 

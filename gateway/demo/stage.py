@@ -1,14 +1,17 @@
 """Everything that plays in the demonstration, opened and joined."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from gateway import app
 from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.demo.history import seed_history
 from gateway.demo.utility import Schedule, Utility
+from gateway.services.actuator import Actuator
 from gateway.services.readiness import Readiness
 from protocols.grid import GridConnection
 
@@ -39,39 +42,41 @@ class Stage:
     fleet: app.MeteredFleet
     vtn: app.BuiltInVtn
     readiness: Readiness
-    epoch: int
+    actuator: Actuator
 
     def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
         """The utility and the gateway's services over one connection."""
         services = app.build_services(
-            app.Edges(record=self.record, fleet=self.fleet, connections=[connection]),
+            app.Edges(record=self.record, fleet=self.fleet, actuator=self.actuator, connections=[connection]),
             site=self.settings.site.site(),
             programs=self.settings.programs(),
             clock=self.clock,
             readiness=self.readiness,
-            epoch=self.epoch,
-            lease_s=self.settings.control.lease_s,
             flush_s=flush_s,
         )
         utility = Utility(program=self.vtn, program_id=PROGRAM_ID, schedule=schedule, clock=self.clock)
         return {"utility": utility}, *services
 
 
-async def set_stage(edges: AsyncExitStack, clock: Clock, folder: Path) -> Stage:
-    """Open everything, with both records in ``folder``; ``edges`` closes it, caps first."""
+async def set_stage(
+    edges: AsyncExitStack, clock: Clock, folder: Path, *, new_id: Callable[[], str] = lambda: uuid4().hex
+) -> Stage:
+    """Open everything, with both records in ``folder``; ``edges`` closes it, caps first.
+
+    ``new_id`` names the utility's messages, whose digests stand on the statement.
+    """
     settings = settings_from(SETTINGS, source="demo")
     record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=True))
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
     fleet = app.in_process_fleet(settings.hardware[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
-    epoch = await app.begin_epoch(record.ledger, fleet)
-    edges.push_async_callback(app.put_back, fleet, epoch)
+    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
     return Stage(
         settings=settings,
         clock=clock,
         record=record,
         fleet=fleet,
-        vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock),
+        vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock, new_id=new_id),
         readiness=Readiness(),
-        epoch=epoch,
+        actuator=actuator,
     )

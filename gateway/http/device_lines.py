@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from gateway.http import words
 from hardware.device import DeviceView, PowerReading
 
-STALE_AFTER_S = 5.0
+STALE_AFTER = timedelta(seconds=5)
 """An older reading is not shown as a device's present power."""
 
 CAPPED_BELOW_DEFAULT_W = 0.5
@@ -79,7 +79,7 @@ def device_summary(
 
 def _line(view: DeviceView, reading: PowerReading | None, now: datetime) -> DeviceLine:
     capped = view.present and view.limit_w < view.cap_range.default_w - CAPPED_BELOW_DEFAULT_W
-    fresh = view.present and reading is not None and (now - reading.measured_at).total_seconds() <= STALE_AFTER_S
+    fresh = view.present and reading is not None and abs(now - reading.measured_at) <= STALE_AFTER
     power_w = reading.power_w if fresh and reading is not None else None
     return DeviceLine(
         device_id=view.device_id,

@@ -1,23 +1,23 @@
 """From caps and pauses wanted to leased commands, and from their results to the record."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
-
-import structlog
 
 from gateway.clock import Clock
 from gateway.ledger import CapOutcome, Ledger
 from hardware.device import CapCommand, CapResult, Lease, Outcome, PowerCap
 from hardware.job import JobAction, JobControl, JobState, Verb
 
-log = structlog.get_logger()
-
 SMALLEST_CHANGE_W = 1.0
 """A cap that would move by less is left as it is until its lease is renewed: few writes."""
 
 RENEWALS_A_LEASE = 3
 """So that two renewals in a row may be lost."""
+
+_HELD = frozenset({Outcome.APPLIED, Outcome.CLAMPED})
+_ASK_AGAIN = frozenset({Outcome.TIMED_OUT, Outcome.REFUSED})
+"""A restore that came to this is not done. A lost device's limit is its host's to restore; a conflict is nobody's."""
 
 
 class Fleet(PowerCap, JobControl, Protocol):
@@ -39,16 +39,13 @@ class Actuator:
         self._lease_s = lease_s
         self._sequence = 0
         self._caps_w: dict[str, float] = {}
-        self._renew_at: datetime | None = None
+        self._renewed_at: datetime | None = None
         self._last: dict[str, tuple[float | None, str]] = {}
         self._not_ours: set[str] = set()
-        self._paused: set[str] = set()
-        self._unrestored: set[str] = set()
-
-    @property
-    def holding(self) -> bool:
-        """Whether anything is held, as far as we know."""
-        return bool(self._caps_w or self._paused or self._unrestored)
+        # Jobs that we asked to pause, and whether the host confirmed it.
+        self._paused: dict[str, bool] = {}
+        # What a release has still to restore; None stands for every device.
+        self._unrestored: set[str] | None = None
 
     @property
     def not_ours(self) -> Collection[str]:
@@ -58,78 +55,96 @@ class Actuator:
     async def hold(self, caps_w: Mapping[str, float], paused: Collection[str]) -> str | None:
         """Hold these caps and pauses from now on. Returns what went wrong in plain words, ``None`` if nothing did."""
         now = self._clock.now()
-        renew = self._renew_at is None or now >= self._renew_at
+        renew = self._is_renewal_due(now)
+        if renew:
+            # What is not wanted any more is left to its lease, and is written anew should it be wanted again.
+            self._caps_w = {device_id: cap_w for device_id, cap_w in self._caps_w.items() if device_id in caps_w}
         due = [
             device_id
             for device_id, cap_w in caps_w.items()
             if device_id not in self._not_ours
             and (renew or device_id not in self._caps_w or abs(cap_w - self._caps_w[device_id]) >= SMALLEST_CHANGE_W)
         ]
-        if renew:
-            self._renew_at = now + timedelta(seconds=self._lease_s / RENEWALS_A_LEASE)
+        self._unrestored = None
         lease = self._lease()
         troubles: list[str] = []
         if due:
             commands = [CapCommand(device_id=device_id, cap_w=caps_w[device_id], lease=lease) for device_id in due]
-            troubles += self._note(await self._fleet.apply(commands))
+            troubles += self._take(await self._fleet.apply(commands))
         troubles += await self._pause(paused, lease, renew=renew)
+        if renew:
+            self._renewed_at = now
         return "; ".join(troubles[:3]) or None
 
     async def release(self) -> str | None:
-        """Put back every limit and resume every job. Repeated by the caller until nothing went wrong."""
-        troubles: list[str] = []
-        if self._paused:
-            lease = self._lease()
-            actions = [JobAction(job_id=job_id, verb=Verb.RESUME, lease=lease) for job_id in sorted(self._paused)]
-            for done in await self._fleet.act(actions):
-                if done.state is JobState.PAUSED or done.outcome is Outcome.TIMED_OUT:
-                    troubles.append(f"job {done.job_id} is not resumed: {done.detail or done.outcome}")
-                else:
-                    self._paused.discard(done.job_id)
-        results = await self._fleet.restore(list(self._fleet.devices()), self._epoch)
-        troubles += self._note(results, restored=True)
-        self._unrestored = {result.device_id for result in results if result.outcome is Outcome.TIMED_OUT}
+        """Put back every limit and resume every job; what was not confirmed is said, and asked again at the next call.
+
+        Returns ``None`` once there is nothing left to do.
+        """
+        troubles = await self._act(dict.fromkeys(self._paused, Verb.RESUME), self._lease())
+        asked = list(self._fleet.devices()) if self._unrestored is None else sorted(self._unrestored)
+        if self._unrestored is None and not asked:
+            return "no device is known yet"
+        results = await self._fleet.restore(asked, self._epoch) if asked else ()
+        self._note(results, restored=True)
+        self._unrestored = {result.device_id for result in results if result.outcome in _ASK_AGAIN}
         self._caps_w.clear()
         self._not_ours.clear()
-        self._renew_at = None
-        return "; ".join(troubles[:3]) or None
+        self._renewed_at = None
+        troubles += [_in_words(result) for result in results if result.device_id in self._unrestored]
+        return "; ".join(troubles[:3]) if self._paused or self._unrestored else None
 
-    async def _pause(self, wanted: Collection[str], lease: Lease, *, renew: bool) -> list[str]:
-        due = [(job_id, Verb.PAUSE) for job_id in wanted if renew or job_id not in self._paused]
-        due += [(job_id, Verb.RESUME) for job_id in self._paused if job_id not in wanted]
-        if not due:
-            return []
-        troubles: list[str] = []
-        actions = [JobAction(job_id=job_id, verb=verb, lease=lease) for job_id, verb in due]
-        for done in await self._fleet.act(actions):
-            if done.state is JobState.PAUSED:
-                self._paused.add(done.job_id)
-            elif done.state is not None:
-                self._paused.discard(done.job_id)
-            if done.outcome not in {Outcome.APPLIED, Outcome.CLAMPED}:
-                troubles.append(f"job {done.job_id}: {done.verb} {done.outcome} {done.detail}".rstrip())
-        return troubles
+    def _is_renewal_due(self, now: datetime) -> bool:
+        """A clock that was set back counts as time for it: hosts count a lease on clocks that nobody sets."""
+        if self._renewed_at is None:
+            return True
+        return not timedelta(0) <= now - self._renewed_at < timedelta(seconds=self._lease_s / RENEWALS_A_LEASE)
 
     def _lease(self) -> Lease:
         self._sequence += 1
         return Lease(epoch=self._epoch, sequence=self._sequence, duration_s=self._lease_s)
 
-    def _note(self, results: Iterable[CapResult], *, restored: bool = False) -> list[str]:
-        """Remember what holds; keep in the ledger what changed; say what went wrong.
+    async def _pause(self, wanted: Collection[str], lease: Lease, *, renew: bool) -> list[str]:
+        verbs = {job_id: Verb.PAUSE for job_id in wanted if renew or not self._paused.get(job_id)}
+        verbs |= {job_id: Verb.RESUME for job_id in self._paused if job_id not in wanted}
+        return await self._act(verbs, lease)
 
-        A restore of what was never capped is no change.
-        """
-        now = self._clock.now()
-        outcomes: list[CapOutcome] = []
+    async def _act(self, verbs: Mapping[str, Verb], lease: Lease) -> list[str]:
+        """Pause and resume. A job stays ours until its host says that it runs or is not ours: answers get lost."""
+        if not verbs:
+            return []
+        self._paused = {job_id: False for job_id, verb in verbs.items() if verb is Verb.PAUSE} | self._paused
+        troubles: list[str] = []
+        actions = [JobAction(job_id=job_id, verb=verb, lease=lease) for job_id, verb in verbs.items()]
+        for done in await self._fleet.act(actions):
+            runs = done.state is not None and done.state is not JobState.PAUSED
+            if runs or done.outcome in {Outcome.CONFLICT, Outcome.LOST}:
+                self._paused.pop(done.job_id, None)
+            else:
+                self._paused[done.job_id] = done.outcome in _HELD
+            if done.outcome not in _HELD:
+                troubles.append(f"job {done.job_id}: {done.verb} {done.outcome} {done.detail}".rstrip())
+        return troubles
+
+    def _take(self, results: Sequence[CapResult]) -> list[str]:
+        """Remember what holds now; says what does not."""
         troubles: list[str] = []
         for result in results:
-            if result.outcome in {Outcome.APPLIED, Outcome.CLAMPED}:
+            if result.outcome in _HELD:
                 self._caps_w[result.device_id] = result.requested_w
             else:
                 self._caps_w.pop(result.device_id, None)
-                troubles.append(f"{result.device_id}: {result.outcome} {result.detail}".rstrip())
+                troubles.append(_in_words(result))
             if result.outcome is Outcome.CONFLICT:
                 self._not_ours.add(result.device_id)
+        self._note(results, restored=False)
+        return troubles
+
+    def _note(self, results: Sequence[CapResult], *, restored: bool) -> None:
+        """Keep in the ledger what changed. A restore of what was never capped is no change."""
+        now = self._clock.now()
+        outcomes: list[CapOutcome] = []
+        for result in results:
             state = (result.applied_w, str(result.outcome))
             known = self._last.get(result.device_id)
             if known == state or (known is None and restored and result.outcome is Outcome.APPLIED):
@@ -146,4 +161,7 @@ class Actuator:
                 )
             )
         self._ledger.note_outcomes(outcomes)
-        return troubles
+
+
+def _in_words(result: CapResult) -> str:
+    return f"{result.device_id}: {result.outcome} {result.detail}".rstrip()

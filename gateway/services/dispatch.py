@@ -1,9 +1,11 @@
 """Dispatch: from durable events to plans, and each second from the plans to caps on devices."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -11,14 +13,14 @@ from gateway.clock import Clock
 from gateway.domain.allocate import Allocator
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlMode, ControlState, ControlStep, step
-from gateway.domain.event import EventRecord, EventState, acts, dispatch_ends_at, ramp_starts_at, state
+from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
 from gateway.domain.measurement import mean_power
-from gateway.domain.plan import LiveBaseline, PowerPlan, governing_target, pauses_at, plan
-from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.domain.plan import GoverningTarget, LiveBaseline, PowerPlan, governing_target, pauses_at, plan
+from gateway.ledger import Ledger, LedgerUnavailable, LogEntry, Topic
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from hardware.device import CapRange, Quality
+from hardware.device import CapRange, PowerReading, Quality
 from hardware.job import JobState, JobView
 from protocols.grid import GridEvent, Opt
 
@@ -27,13 +29,15 @@ log = structlog.get_logger()
 PERIOD_S = 1.0
 BASELINE_WINDOW = timedelta(minutes=15)
 REFRESH_PERIOD = timedelta(seconds=10)
-STALE_AFTER_S = 5.0
-"""A reading of the site meter that is older than this is no feedback any more."""
+STALE_AFTER = timedelta(seconds=5)
+"""A reading that is older than this is no feedback any more; nor is one that a clock set back left in the future."""
 
 LOOK_BACK = timedelta(hours=6)
 """An event that ended longer ago has nothing left to recover from."""
 
 SHORTEST_STEP_S = 0.05
+LONGEST_STEP_S = 10.0
+"""So much of a pause, or of a clock that was set, counts as time for the control loop."""
 
 WHAT_A_MODE_MEANS = {
     ControlMode.HOLD: "the last caps stay, only a lower target lowers them",
@@ -42,9 +46,16 @@ WHAT_A_MODE_MEANS = {
 
 PART = "dispatch"
 
+Key = tuple[str, str]
+"""connection_id and event_id."""
+
 
 class Dispatch:
-    """The control loop. Its only memory that matters is in the ledger; a restart goes on with an event by itself."""
+    """The control loop. Its only memory that matters is in the ledger; a restart goes on with an event by itself.
+
+    Control does not wait for the record: while the ledger is away an event is planned and held all the same, and what
+    was decided is written down later, in order.
+    """
 
     def __init__(
         self,
@@ -64,13 +75,16 @@ class Dispatch:
         self._clock = clock
         self._actuator = actuator
         self._readiness = readiness
-        self._records: tuple[EventRecord, ...] = ()
-        self._plans: dict[tuple[str, str], PowerPlan] = {}
+        # None until the events were read for the first time: nothing is done, nor put back, before that.
+        self._records: tuple[EventRecord, ...] | None = None
+        self._plans: dict[Key, PowerPlan] = {}
+        self._baselines: dict[Key, LiveBaseline] = {}
+        self._unwritten: deque[LiveBaseline | PowerPlan | LogEntry] = deque()
         self._jobs: tuple[JobView, ...] = ()
         self._allocator: Allocator | None = None
         self._allocated_paused: tuple[str, ...] = ()
         self._control = ControlState()
-        self._holding = False
+        self._held: set[Key] = set()
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
         self._refreshed_at: datetime | None = None
@@ -81,38 +95,46 @@ class Dispatch:
     async def run(self, stop: asyncio.Event) -> None:
         """Step each second until told to stop; then put everything back."""
         events_changed = self._ledger.subscribe(Topic.EVENTS)
-        events_changed.set()
+        reload_due = True
         while not stop.is_set():
-            try:
-                if events_changed.is_set():
-                    await self._reload()
-                    events_changed.clear()
-                await self._refresh()
-                trouble = await self._step(self._clock.now())
-            except EXPECTED_FAULTS as fault:
-                trouble = str(fault) or type(fault).__name__
-            if trouble is None:
-                self._readiness.well(PART)
+            reload_due |= events_changed.is_set()
+            # Cleared before the events are read: a change meanwhile is seen at the next turn.
+            events_changed.clear()
+            troubles = []
+            if reload_due:
+                troubles.append(await _trouble(self._reload()))
+                reload_due = troubles[0] is not None
+            # Each by itself: whatever is away, the others go on.
+            troubles.append(await _trouble(self._refresh()))
+            troubles.append(await _trouble(self._step(self._clock.now())))
+            troubles.append(await _trouble(self._write_down()))
+            said = "; ".join(dict.fromkeys(trouble for trouble in troubles if trouble))
+            if said:
+                self._readiness.faulty(PART, said)
             else:
-                self._readiness.faulty(PART, trouble)
+                self._readiness.well(PART)
             await self._clock.wait(self._clock.now() + timedelta(seconds=PERIOD_S), stop, events_changed)
         await self._put_back()
 
     async def _reload(self) -> None:
         """Read the events anew, and the plans that stand for their present revisions."""
-        records = await self._ledger.events(since=self._clock.now() - LOOK_BACK)
-        self._records = tuple(record for record in records if _is_ours_to_act_on(record))
-        plans: dict[tuple[str, str], PowerPlan] = {}
-        for record in self._records:
-            stood = await self._ledger.plan(record.event.connection_id, record.event.event_id)
-            if stood is not None and stood.revision == record.event.revision:
-                plans[_key(record)] = stood
-        self._plans = plans
+        found = await self._ledger.events(since=self._clock.now() - LOOK_BACK)
+        records = tuple(record for record in found if self._is_ours_to_act_on(record))
+        plans: dict[Key, PowerPlan] = {}
+        for record in records:
+            key = _key(record)
+            for stood in (self._plans.get(key), await self._ledger.plan(*key)):
+                if stood is not None and stood.revision == record.event.revision:
+                    plans[key] = stood
+        self._records, self._plans = records, plans
+        self._baselines = {
+            key: baseline for key, baseline in self._baselines.items() if key in {_key(record) for record in records}
+        }
 
     async def _refresh(self) -> None:
         """Hear of devices and jobs again from time to time."""
         now = self._clock.now()
-        if self._refreshed_at is not None and now - self._refreshed_at < REFRESH_PERIOD:
+        if self._refreshed_at is not None and abs(now - self._refreshed_at) < REFRESH_PERIOD:
             return
         await self._fleet.refresh()
         self._refreshed_at = now
@@ -122,11 +144,24 @@ class Dispatch:
             self._allocator = None
             self._caps_w = {}
 
+    async def _write_down(self) -> None:
+        """What was decided, into the record. What cannot be written now stays, in order."""
+        while self._unwritten:
+            match self._unwritten[0]:
+                case LiveBaseline() as baseline:
+                    await self._ledger.freeze_baseline(baseline)
+                case PowerPlan() as made:
+                    await self._ledger.record_plan(made)
+                case LogEntry() as line:
+                    await self._ledger.record_log(line)
+            self._unwritten.popleft()
+
     async def _step(self, now: datetime) -> str | None:
         """One control step. Returns what is wrong in plain words, ``None`` where nothing is."""
+        if self._records is None:
+            return None
         for record in self._records:
-            due = ramp_starts_at(record.event) <= now and record.ended_at is None
-            if due and _key(record) not in self._plans and state(record, now) is not EventState.COMPLETED:
+            if _is_due(record, now) and _key(record) not in self._plans:
                 await self._make_plan(record, now)
         running = [
             self._plans[_key(record)]
@@ -136,9 +171,8 @@ class Dispatch:
         governing = governing_target(running, now)
         if governing is None:
             self._control_step(None, (), now)
-            return await self._release(now)
-        most_w = governing.target_w if self._site.import_limit_w is None else self._site.import_limit_w
-        return await self._hold(min(governing.target_w, most_w), self._plans[governing.event_keys[0]], now)
+            return await self._release()
+        return await self._hold(governing, now)
 
     def _control_step(self, target_w: float | None, paused: tuple[str, ...], now: datetime) -> ControlStep:
         """Feed the meters into the control loop; without a target it only keeps its estimate of other loads."""
@@ -152,34 +186,46 @@ class Dispatch:
             fleet_w=self._jobs_power_w(now),
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
-            dt_s=max(elapsed_s, SHORTEST_STEP_S),
+            dt_s=min(max(elapsed_s, SHORTEST_STEP_S), LONGEST_STEP_S),
         )
         self._control = stepped.state
         return stepped
 
     async def _make_plan(self, record: EventRecord, now: datetime) -> None:
-        """Freeze the event's live baseline, plan against it, and make both durable before anything is written."""
-        event = record.event
-        baseline = await self._live_baseline(event, now)
-        if baseline is None:
-            # Without a single reading nothing can be promised; the next step tries again.
+        """Freeze the event's live baseline and plan against it."""
+        baseline = await self._frozen_baseline(record.event, now)
+        if baseline is None or not self._jobs:
+            # Without a single reading or device nothing can be promised; the next step tries again.
             return
-        frozen = await self._ledger.freeze_baseline(baseline)
         fleet_w = self._jobs_power_w(now)
         if fleet_w is None:
             fleet_w = self._allocator_with(()).ceiling_w
         made = plan(
             record,
-            self._programs[event.program_id],
-            frozen,
+            self._programs[record.event.program_id],
+            baseline,
             self._jobs,
-            fixed_w=max(0.0, frozen.power_w - fleet_w),
+            fixed_w=max(0.0, baseline.power_w - fleet_w),
             made_at=now,
             ranges=self._ranges(),
         )
-        await self._ledger.record_plan(made)
-        await self._say(made, "planned", made.reason)
         self._plans[_key(record)] = made
+        self._unwritten.append(made)
+        self._say(_key(record), "planned", made.reason)
+
+    async def _frozen_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
+        """The event's live baseline: the first that was found, whatever revision the event is of."""
+        key = (event.connection_id, event.event_id)
+        if key not in self._baselines:
+            found = await self._live_baseline(event, now)
+            if found is None:
+                return None
+            try:
+                found = await self._ledger.freeze_baseline(found)
+            except LedgerUnavailable:
+                self._unwritten.append(found)
+            self._baselines[key] = found
+        return self._baselines[key]
 
     async def _live_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
         """Mean site power over the last 15 minutes before the ramp, or over what there is.
@@ -193,8 +239,7 @@ class Dispatch:
             power_w, count, from_at = held[0].baseline_w, 0, to_at
         else:
             from_at = to_at - BASELINE_WINDOW
-            readings = await self._ledger.readings_between(self._site.meter_id, from_at, to_at)
-            mean = mean_power(readings, from_at, to_at)
+            mean = mean_power(await self._site_readings(from_at, to_at), from_at, to_at)
             if mean is None:
                 latest = self._ledger.latest_readings().get(self._site.meter_id)
                 if latest is None:
@@ -211,15 +256,25 @@ class Dispatch:
             readings=count,
         )
 
-    async def _hold(self, target_w: float, governing: PowerPlan, now: datetime) -> str | None:
+    async def _site_readings(self, start: datetime, end: datetime) -> Sequence[PowerReading]:
+        """The site meter's readings, none where the record cannot be read: the latest one must do then."""
+        try:
+            return await self._ledger.readings_between(self._site.meter_id, start, end)
+        except LedgerUnavailable:
+            return ()
+
+    async def _hold(self, governing: GoverningTarget, now: datetime) -> str | None:
         """Bring the site to the target and keep it there."""
         if not self._jobs:
             return "no device with a job is known that could be capped"
-        if not self._holding:
-            log.info("holding", event_id=governing.event_id, target_w=round(target_w))
-            await self._say(governing, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
-        self._holding, self._released = True, False
-        paused = pauses_at(governing, now)
+        limit_w = self._site.import_limit_w
+        target_w = governing.target_w if limit_w is None else min(governing.target_w, limit_w)
+        for key in governing.event_keys:
+            if key not in self._held:
+                self._held.add(key)
+                self._say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
+        self._released = False
+        paused = pauses_at(self._plans[governing.event_keys[0]], now)
         stepped = self._control_step(target_w, paused, now)
         stale = stepped.changed or not self._caps_w or paused != self._caps_paused
         if stepped.fleet_budget_w is not None and stale:
@@ -231,30 +286,28 @@ class Dispatch:
             return f"the site meter is silent: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
         return trouble
 
-    async def _release(self, now: datetime) -> str | None:
+    async def _release(self) -> str | None:
         """Put everything back, again and again until it is confirmed."""
         if self._released:
             return None
-        trouble = await self._actuator.release()
-        self._released = trouble is None
-        if self._holding:
-            log.info("released", trouble=trouble)
-            for record in self._records:
-                end = dispatch_ends_at(record)
-                if _key(record) in self._plans and end is not None and end <= now < end + timedelta(minutes=1):
-                    await self._say(self._plans[_key(record)], "released", trouble or "every limit is put back")
-        self._holding = False
         self._caps_w = {}
-        return trouble
+        trouble = await self._actuator.release()
+        if trouble is not None:
+            return trouble
+        self._released = True
+        for key in sorted(self._held):
+            self._say(key, "released", "every limit is put back")
+        self._held.clear()
+        return None
 
     async def _put_back(self) -> None:
         """The last act: caps are put back before the edges close. What cannot be reached restores itself by lease."""
-        try:
-            trouble = await self._actuator.release()
-        except EXPECTED_FAULTS as fault:
-            trouble = str(fault)
+        trouble = await _trouble(self._actuator.release())
         if trouble is not None:
             log.warning("not_all_put_back", reason=trouble)
+        trouble = await _trouble(self._write_down())
+        if trouble is not None:
+            log.warning("not_written_down", entries=len(self._unwritten), reason=trouble)
 
     def _allocator_with(self, paused: tuple[str, ...]) -> Allocator:
         if self._allocator is None or self._allocated_paused != paused:
@@ -283,7 +336,7 @@ class Dispatch:
 
     def _fresh_site_w(self, now: datetime) -> float | None:
         reading = self._ledger.latest_readings().get(self._site.meter_id)
-        if reading is None or (now - reading.measured_at).total_seconds() > STALE_AFTER_S:
+        if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
             return None
         return reading.power_w if reading.quality is Quality.GOOD else None
 
@@ -294,22 +347,42 @@ class Dispatch:
         for job in self._jobs:
             for device_id in job.device_ids:
                 reading = latest.get(device_id)
-                if reading is None or (now - reading.measured_at).total_seconds() > STALE_AFTER_S:
+                if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
                     return None
                 drawn_w += reading.power_w
         return drawn_w
 
-    async def _say(self, of: PowerPlan, what: str, detail: str) -> None:
-        await self._ledger.record_log(
-            LogEntry(
-                connection_id=of.connection_id, event_id=of.event_id, at=self._clock.now(), what=what, detail=detail
-            )
+    def _is_ours_to_act_on(self, record: EventRecord) -> bool:
+        event, decision = record.event, record.decision
+        if not acts(event) or decision is None or decision.opt is not Opt.IN:
+            return False
+        if event.program_id not in self._programs:
+            # It was when we opted in: the settings have changed since.
+            log.warning("program_unknown", event_id=event.event_id, program_id=event.program_id)
+            return False
+        return True
+
+    def _say(self, key: Key, what: str, detail: str) -> None:
+        connection_id, event_id = key
+        log.info(what, connection=connection_id, event_id=event_id, detail=detail)
+        self._unwritten.append(
+            LogEntry(connection_id=connection_id, event_id=event_id, at=self._clock.now(), what=what, detail=detail)
         )
 
 
-def _key(record: EventRecord) -> tuple[str, str]:
+async def _trouble(work: Coroutine[Any, Any, str | None]) -> str | None:
+    """What went wrong in plain words, by its own account or by an expected fault; ``None`` where nothing did."""
+    try:
+        return await work
+    except EXPECTED_FAULTS as fault:
+        return str(fault) or type(fault).__name__
+
+
+def _key(record: EventRecord) -> Key:
     return record.event.connection_id, record.event.event_id
 
 
-def _is_ours_to_act_on(record: EventRecord) -> bool:
-    return acts(record.event) and record.decision is not None and record.decision.opt is Opt.IN
+def _is_due(record: EventRecord, now: datetime) -> bool:
+    """Whether power is to move by now, and the event is not over."""
+    begun = ramp_starts_at(record.event) <= now and record.ended_at is None
+    return begun and state(record, now) is not EventState.COMPLETED

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -12,14 +13,13 @@ from gateway.domain.event import Change, ChangeKind, EventRecord, changes, decid
 from gateway.ledger import Ledger, LogEntry, Quarantined
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
 from protocols.errors import MessageError
-from protocols.grid import EventBatch, GridConnection, OptDecision
+from protocols.grid import EventBatch, EventStatus, GridConnection, GridEvent, Opt, OptDecision, Refusal
 
 log = structlog.get_logger()
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 60.0
-LOOK_BACK = timedelta(days=30)
-"""What ended longer ago cannot be changed by a message any more."""
+REFUSED = "the events could not be processed"
 
 
 class Intake:
@@ -53,8 +53,9 @@ class Intake:
             try:
                 await self._turn()
             except MessageError as fault:
-                # The connection itself works: the message is set aside, and the next one may be better.
+                # We are connected: the message is set aside, and the next one may be better.
                 await self._set_aside(fault)
+                backoff.well()
                 delay_s = self._connection.poll_s
             except EXPECTED_FAULTS as fault:
                 self._readiness.faulty(self._part, str(fault) or type(fault).__name__)
@@ -75,7 +76,8 @@ class Intake:
         except EXPECTED_FAULTS:
             raise
         except Exception as bug:  # noqa: BLE001 - whatever a message does to us, it must not stop the others
-            await self._refuse(batch, bug)
+            await self._quarantine(batch, bug)
+            await self._connection.refuse(batch, REFUSED, self._clock.now())
         else:
             await self._connection.respond(batch, decisions, self._clock.now())
             for decision in decisions:
@@ -86,17 +88,31 @@ class Intake:
 
     async def _take(self, batch: EventBatch) -> tuple[OptDecision, ...]:
         """Make the batch durable; returns one decision for each event it brought."""
-        known = {
-            record.event.event_id: record
-            for record in await self._ledger.events(since=self._clock.now() - LOOK_BACK)
-            if record.event.connection_id == batch.connection_id
-        }
+        known = await self._known(batch)
         answers: list[OptDecision] = list(batch.faults)
         for change in changes(known, batch):
-            decision = await self._record(change, known.get(change.event.event_id))
+            try:
+                decision = await self._record(change, known.get(change.event.event_id))
+            except EXPECTED_FAULTS:
+                raise
+            except Exception as bug:  # noqa: BLE001 - nor must one event of a message stop the others in it
+                await self._quarantine(batch, bug)
+                decision = None if change.kind is ChangeKind.IMPLIED_CANCEL else _not_processed(change.event, batch)
             if decision is not None:
                 answers.append(decision)
         return tuple(answers)
+
+    async def _known(self, batch: EventBatch) -> dict[str, EventRecord]:
+        """What the batch can change: this connection's events that are not over, and those that it names."""
+        current = await self._ledger.events(since=batch.received_at)
+        known = {
+            record.event.event_id: record for record in current if record.event.connection_id == batch.connection_id
+        }
+        for event_id in {event.event_id for event in batch.events} - known.keys():
+            record = await self._ledger.event(batch.connection_id, event_id)
+            if record is not None:
+                known[event_id] = record
+        return known
 
     async def _record(self, change: Change, record: EventRecord | None) -> OptDecision | None:
         now = self._clock.now()
@@ -110,10 +126,19 @@ class Intake:
         if change.kind is ChangeKind.STALE:
             return record.decision if record is not None else None
         decision = decide(event, self._programs, self._connection.party_ids, now)
+        if (
+            record is not None
+            and record.decision is not None
+            and record.decision.opt is Opt.OUT
+            and _is_over(event, now)
+        ):
+            # That it is over is acknowledged; it does not make us have taken part.
+            decision = replace(decision, opt=Opt.OUT)
+        # The decision first: a revision without one would stop what its forerunner had begun.
+        await self._ledger.record_decision(decision)
         await self._ledger.record_event(event, now)
         if change.kind is ChangeKind.CANCELLED:
             await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
-        await self._ledger.record_decision(decision)
         await self._log(change, decision)
         return decision
 
@@ -138,22 +163,21 @@ class Intake:
             )
         )
 
-    async def _refuse(self, batch: EventBatch, bug: Exception) -> None:
-        """Set a batch aside that we could read but not process, and tell the grid so."""
-        reason = f"{type(bug).__name__}: {bug}"
+    async def _quarantine(self, batch: EventBatch, bug: Exception) -> None:
+        """Mark a message that we could read but not process, or not all of it."""
         log.error("batch_quarantined", connection=batch.connection_id, raw_sha256=batch.raw_sha256, exc_info=bug)
         await self._ledger.quarantine(
             Quarantined(
                 connection_id=batch.connection_id,
                 raw_sha256=batch.raw_sha256,
                 at=self._clock.now(),
-                reason=reason,
+                reason=f"{type(bug).__name__}: {bug}",
             )
         )
-        await self._connection.refuse(batch, "the events could not be processed", self._clock.now())
 
     async def _set_aside(self, fault: MessageError) -> None:
-        log.warning("message_quarantined", connection=self._connection.connection_id, reason=str(fault))
+        """Mark a message that could not be read; its bytes are kept already, and the grid has its answer."""
+        self._readiness.faulty(self._part, f"its last message cannot be read: {fault}")
         item = Quarantined(
             connection_id=self._connection.connection_id,
             raw_sha256=fault.raw_sha256,
@@ -163,5 +187,22 @@ class Intake:
         try:
             await self._ledger.quarantine(item)
         except EXPECTED_FAULTS as unavailable:
-            # The bytes are kept already, and the grid has its answer: only the mark is missing.
-            self._readiness.faulty("ledger", str(unavailable))
+            log.warning("not_marked_quarantined", raw_sha256=fault.raw_sha256, reason=str(unavailable))
+
+
+def _is_over(event: GridEvent, now: datetime) -> bool:
+    ended = event.status in {EventStatus.CANCELLED, EventStatus.COMPLETED}
+    return ended or (event.ends_at is not None and event.ends_at <= now)
+
+
+def _not_processed(event: GridEvent, batch: EventBatch) -> OptDecision:
+    """The answer for an event that a bug of ours kept from the record."""
+    return OptDecision(
+        connection_id=event.connection_id,
+        event_id=event.event_id,
+        revision=event.revision,
+        opt=Opt.OUT,
+        decided_at=batch.received_at,
+        refusal=Refusal.INTERNAL_ERROR,
+        detail="the event could not be processed",
+    )

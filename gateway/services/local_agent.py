@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,8 +37,10 @@ class LocalAgent:
         """Start the agent anew whenever none listens, until told to stop; ``end`` ends it."""
         backoff = Backoff(0.5, 30.0)
         while not stop.is_set():
-            if await self._listening():
+            if await self._answers():
                 backoff.well()
+                delay_s = PERIOD_S
+            elif self._running():
                 delay_s = PERIOD_S
             else:
                 await self._start()
@@ -46,7 +49,7 @@ class LocalAgent:
 
     async def ensure(self) -> None:
         """Have an agent listening before anything is asked of it; gives up quietly, since ``run`` goes on trying."""
-        if await self._listening():
+        if await self._answers():
             return
         await self._start()
         for _ in range(int(START_DEADLINE_S / START_LOOK_S)):
@@ -60,7 +63,8 @@ class LocalAgent:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), STOP_DEADLINE_S)
         except TimeoutError:
@@ -68,10 +72,8 @@ class LocalAgent:
             process.kill()
             await process.wait()
 
-    async def _listening(self) -> bool:
-        if self._process is not None and self._process.returncode is None:
-            return True
-        return await self._answers()
+    def _running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     async def _answers(self) -> bool:
         try:
@@ -79,13 +81,19 @@ class LocalAgent:
         except OSError:
             return False
         writer.close()
-        await writer.wait_closed()
+        with suppress(OSError):
+            await writer.wait_closed()
         return True
 
     async def _start(self) -> None:
         if self._process is not None:
             log.warning("agent_ended", exit_code=self._process.returncode)
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
+            self._process = None
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        except OSError as fault:
+            log.warning("agent_not_started", reason=str(fault))
+            return
         log.info("agent_started", process_id=self._process.pid, socket=str(self._socket))

@@ -1,16 +1,18 @@
 """Metering: readings into the ledger once a second, and closed intervals of energy at the site meter."""
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from gateway.clock import Clock
-from gateway.domain.event import EventRecord, EventState, state
+from gateway.domain.event import EventRecord, dispatch_ends_at, ramp_starts_at
 from gateway.domain.fleet import Site
-from gateway.domain.measurement import assess, integrate, slices
+from gateway.domain.measurement import assess, integrate, slices, worst
 from gateway.ledger import Ledger, LedgerUnavailable, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from hardware.device import PowerMeter, PowerReading
@@ -30,6 +32,9 @@ CATCH_UP = timedelta(days=1)
 
 FULL_RATE_MARGIN = timedelta(minutes=15)
 """Device readings are kept at full rate from so long before an event to so long after it."""
+
+LOOK_BACK = timedelta(hours=6)
+"""The recovery of an event that ended longer ago is over, too."""
 
 
 class Metering:
@@ -56,23 +61,21 @@ class Metering:
         self._readiness = readiness
         self._records: tuple[EventRecord, ...] = ()
         self._minute: datetime | None = None
-        self._sums: dict[str, tuple[float, int]] = {}
+        self._of_minute: dict[str, list[PowerReading]] = {}
         self._last: dict[str, PowerReading] = {}
         self._closed_to: datetime | None = None
         self._flush = timedelta(seconds=flush_s)
-        self._flush_at: datetime | None = None
+        self._flushed_at: datetime | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read, publish, flush and close until told to stop; what is held is flushed at the end."""
         events_changed = self._ledger.subscribe(Topic.EVENTS)
         events_changed.set()
         while not stop.is_set():
-            if events_changed.is_set():
-                events_changed.clear()
-                await self._guarded(self._reload())
             await self._read()
-            await self._guarded(self._store())
+            await self._guarded(self._store(events_changed))
             await self._clock.wait(_next_second(self._clock.now()), stop)
+        self._publish_means()
         await self._guarded(self._ledger.flush())
 
     async def _read(self) -> None:
@@ -83,7 +86,7 @@ class Metering:
             self._readiness.faulty(part, str(fault) or type(fault).__name__)
             return
         now = self._clock.now()
-        assessed = assess(readings, last=self._last, now=now)
+        assessed = assess([_without_bad_register(reading) for reading in readings], last=self._last, now=now)
         self._last.update((reading.meter_id, reading) for reading in assessed)
         site = [reading for reading in assessed if reading.meter_id == self._site.meter_id]
         devices = [reading for reading in assessed if reading.meter_id != self._site.meter_id]
@@ -97,11 +100,18 @@ class Metering:
         else:
             self._readiness.faulty(part, f"no reading of the site meter {self._site.meter_id!r}")
 
-    async def _store(self) -> None:
+    async def _store(self, events_changed: asyncio.Event) -> None:
         now = self._clock.now()
-        if self._flush_at is None or now >= self._flush_at:
+        if self._flushed_at is None or abs(now - self._flushed_at) >= self._flush:
             await self._ledger.flush()
-            self._flush_at = now + self._flush
+            self._flushed_at = now
+        if events_changed.is_set():
+            events_changed.clear()
+            try:
+                self._records = await self._ledger.events(since=now - LOOK_BACK)
+            except LedgerUnavailable:
+                events_changed.set()
+                raise
         await self._close_intervals(now)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -113,31 +123,27 @@ class Metering:
         else:
             self._readiness.well("ledger")
 
-    async def _reload(self) -> None:
-        self._records = await self._ledger.events(since=self._clock.now() - FULL_RATE_MARGIN)
-
     def _event_is_near(self, now: datetime) -> bool:
-        return any(
-            state(record, now) is EventState.ACTIVE
-            or state(record, now + FULL_RATE_MARGIN) is EventState.ACTIVE
-            or state(record, now - FULL_RATE_MARGIN) is EventState.ACTIVE
-            for record in self._records
-        )
+        for record in self._records:
+            end = dispatch_ends_at(record)
+            begun = now >= ramp_starts_at(record.event) - FULL_RATE_MARGIN
+            if begun and (end is None or now < end + FULL_RATE_MARGIN):
+                return True
+        return False
 
     def _average(self, readings: Sequence[PowerReading], now: datetime) -> None:
         minute = now.replace(second=0, microsecond=0)
-        if self._minute is not None and minute != self._minute:
-            self._ledger.publish(
-                [
-                    PowerReading(meter_id=meter_id, power_w=total_w / count, measured_at=self._minute)
-                    for meter_id, (total_w, count) in self._sums.items()
-                ]
-            )
-            self._sums.clear()
-        self._minute = minute
+        if minute != self._minute:
+            self._publish_means()
+            self._minute = minute
         for reading in readings:
-            total_w, count = self._sums.get(reading.meter_id, (0.0, 0))
-            self._sums[reading.meter_id] = (total_w + reading.power_w, count + 1)
+            self._of_minute.setdefault(reading.meter_id, []).append(reading)
+
+    def _publish_means(self) -> None:
+        """One mean of each device over the minute, or over what there is of it."""
+        if self._minute is not None:
+            self._ledger.publish([_mean(readings, self._minute) for readings in self._of_minute.values()])
+        self._of_minute.clear()
 
     async def _close_intervals(self, now: datetime) -> None:
         """Integrate the site meter over each interval of the grid that has ended and was not closed yet."""
@@ -146,23 +152,35 @@ class Metering:
             self._closed_to = await self._last_closed(now)
         if end <= self._closed_to:
             return
-        start, self._closed_to = self._closed_to, end
-        try:
-            # One reading from before the first interval may still stand for its beginning.
-            readings = await self._ledger.readings_between(self._site.meter_id, start - timedelta(minutes=1), end)
-            intervals = integrate(readings, slices(start, end, self._site.interval_s))
-            await self._ledger.record_energy(
-                self._site.meter_id, [interval for interval in intervals if interval.coverage_fraction > 0.0]
-            )
-        except LedgerUnavailable:
-            self._closed_to = start
-            raise
+        start = self._closed_to
+        # One reading from before the first interval may still stand for its beginning.
+        readings = await self._ledger.readings_between(self._site.meter_id, start - timedelta(minutes=1), end)
+        intervals = integrate(readings, slices(start, end, self._site.interval_s))
+        measured = [interval for interval in intervals if interval.coverage_fraction > 0.0]
+        if measured:
+            await self._ledger.record_energy(self._site.meter_id, measured)
+        self._closed_to = end
 
     async def _last_closed(self, now: datetime) -> datetime:
         known = await self._ledger.energy_between(self._site.meter_id, now - CATCH_UP, now)
         if known:
             return known[-1].starts_at + timedelta(seconds=known[-1].duration_s)
         return _floor(now, self._site.interval_s)
+
+
+def _without_bad_register(reading: PowerReading) -> PowerReading:
+    """A register that holds no number is as good as none; the power beside it may still be right."""
+    usable = reading.energy_j is None or math.isfinite(reading.energy_j)
+    return reading if usable else replace(reading, energy_j=None)
+
+
+def _mean(readings: Sequence[PowerReading], minute: datetime) -> PowerReading:
+    return PowerReading(
+        meter_id=readings[0].meter_id,
+        power_w=math.fsum(reading.power_w for reading in readings) / len(readings),
+        measured_at=minute,
+        quality=worst(reading.quality for reading in readings),
+    )
 
 
 def _floor(at: datetime, interval_s: int) -> datetime:

@@ -1,6 +1,7 @@
 """Reporting: what the grid asked to be told, from the ledger through an outbox to the connection."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,7 +21,13 @@ SETTLE_DELAY = timedelta(seconds=2)
 MOST_INTERVALS = 300
 """In one report; after an outage the backlog goes out in several."""
 
+MOST_REPORTS = 20
+"""Queued of one order before what is queued is delivered: a backlog does not keep a stop, or other orders, waiting."""
+
 SMALLEST_GRANULARITY_S = 1.0
+
+FORERUNNER = timedelta(minutes=5)
+"""A new order that comes within so long goes on where the one before it stopped: a VTN that was away orders anew."""
 
 LOOK_S = 2.0
 """A new order is seen within so long."""
@@ -38,6 +45,8 @@ class Reporting:
         self._clock = clock
         self._readiness = readiness
         self._part = f"reports {connection.connection_id}"
+        # By resource: the order that was served last, up to where, and when it was last seen standing.
+        self._served: dict[str, tuple[str, datetime, datetime]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Queue and deliver until told to stop, then deliver what is queued once more."""
@@ -59,17 +68,22 @@ class Reporting:
         """Queue every report whose time has come; returns when to look again."""
         now = self._clock.now()
         look_at = now + timedelta(seconds=LOOK_S)
-        for order in await self._connection.orders():
-            due_at = await self._queue_order(order, now)
+        orders = await self._connection.orders()
+        standing = {order.order_id for order in orders}
+        for order in orders:
+            due_at = await self._queue_order(order, standing, now)
             if due_at is not None:
                 look_at = min(look_at, due_at)
         return look_at
 
-    async def _queue_order(self, order: ReportOrder, now: datetime) -> datetime | None:
+    async def _queue_order(self, order: ReportOrder, standing: Collection[str], now: datetime) -> datetime | None:
         """Queue what is due of one order; returns when its next report is, ``None`` where it has no more."""
         granularity = timedelta(seconds=max(order.granularity_s, SMALLEST_GRANULARITY_S))
-        cursor = await self._ledger.report_cursor(order.connection_id, order.order_id) or order.starts_at
-        while True:
+        cursor = await self._ledger.report_cursor(order.connection_id, order.order_id)
+        if cursor is None:
+            cursor = self._beginning(order, standing, now)
+        for _ in range(MOST_REPORTS):
+            self._served[order.resource_id] = (order.order_id, cursor, now)
             end = _report_end(order, cursor, granularity)
             if order.ends_at is not None and end - cursor < granularity:
                 return None
@@ -81,6 +95,13 @@ class Reporting:
             report = await self._report(order, cursor, end, granularity)
             await self._ledger.queue_report(report, end)
             cursor = end
+        return now
+
+    def _beginning(self, order: ReportOrder, standing: Collection[str], now: datetime) -> datetime:
+        """Where an order begins that nothing was queued for yet."""
+        order_id, reported_to, seen_at = self._served.get(order.resource_id, ("", order.starts_at, now))
+        goes_on = order_id not in standing and now - seen_at <= FORERUNNER and order.starts_at <= now
+        return min(reported_to, order.starts_at) if goes_on or order_id == order.order_id else order.starts_at
 
     async def _report(
         self, order: ReportOrder, start: datetime, end: datetime, granularity: timedelta
@@ -93,7 +114,8 @@ class Reporting:
         # A reading from before the first interval may still stand for its beginning.
         readings = await self._ledger.readings_between(self._site.meter_id, start - timedelta(minutes=1), end)
         return IntervalReport(
-            report_id=f"{order.order_id}-{int(start.timestamp())}",
+            # Two counterparties may well number their orders alike.
+            report_id=f"{order.connection_id}-{order.order_id}-{int(start.timestamp())}",
             order_id=order.order_id,
             connection_id=order.connection_id,
             resource_id=order.resource_id,

@@ -17,13 +17,16 @@ from gateway.domain.settlement import settle
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from protocols.grid import Opt
+from protocols.grid import Opt, SignalKind
 
 log = structlog.get_logger()
 
 PERIOD_S = 5.0
 SETTLE_DELAY = timedelta(seconds=3)
 """After the last settled interval has ended and been closed."""
+
+CLOSE_PATIENCE = timedelta(minutes=2)
+"""So long it may take to close that interval: after a start, or while the ledger was away, there is more to close."""
 
 LOOK_BACK = timedelta(days=7)
 """Events that ended within it are settled after an outage."""
@@ -60,6 +63,7 @@ class Settling:
         self._clock = clock
         self._readiness = readiness
         self._settled: set[tuple[str, str, int, datetime | None]] = set()
+        self._began_at = clock.now()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle what is due until told to stop."""
@@ -76,22 +80,27 @@ class Settling:
 
     async def _settle_due(self) -> None:
         now = self._clock.now()
-        for record in await self._ledger.events(since=now - LOOK_BACK):
-            event = record.event
-            done = (event.connection_id, event.event_id, event.revision, record.ended_at)
-            if done in self._settled or not settles(record) or not self._is_over(record, now):
+        records = {_version(record): record for record in await self._ledger.events(since=now - LOOK_BACK)}
+        self._settled &= records.keys()
+        for version, record in records.items():
+            program = self._programs.get(record.event.program_id)
+            if version in self._settled or program is None or not settles(record):
                 continue
-            program = self._programs.get(event.program_id)
-            if program is not None:
-                verified = await self._verified(record, program)
-                await self._state(record, program, verified)
-            self._settled.add(done)
+            if await self._is_metered(record, now):
+                await self._state(record, program, await self._verified(record, program))
+                self._settled.add(version)
 
-    def _is_over(self, record: EventRecord, now: datetime) -> bool:
+    async def _is_metered(self, record: EventRecord, now: datetime) -> bool:
+        """Whether the event is over and its last interval closed, or never will be."""
         end = effective_end(record)
         if end is None or state(record, now) not in {EventState.COMPLETED, EventState.CANCELLED}:
             return False
-        return now >= _interval_end(end, self._site.interval_s) + SETTLE_DELAY
+        last = _interval_end(end, self._site.interval_s)
+        if now < last + SETTLE_DELAY:
+            return False
+        start = last - timedelta(seconds=self._site.interval_s)
+        closed = await self._ledger.energy_between(self._site.meter_id, start, last)
+        return bool(closed) or now >= max(last, self._began_at) + CLOSE_PATIENCE
 
     async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport:
         known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
@@ -135,17 +144,28 @@ class Settling:
         )
 
 
+def _version(record: EventRecord) -> tuple[str, str, int, datetime | None]:
+    return record.event.connection_id, record.event.event_id, record.event.revision, record.ended_at
+
+
 def settles(record: EventRecord) -> bool:
-    """Whether an event is settled at all: we opted in, it was no test, and it had begun before it ended."""
+    """Whether an event is settled once it is over.
+
+    We opted in, it was no test, it called for power (a price alone does not), we knew of it before it was over, and it
+    had begun by then.
+    """
+    if record.decision is None or record.decision.opt is not Opt.IN or record.event.test:
+        return False
+    if all(signal.kind in {SignalKind.PRICE, SignalKind.OTHER} for signal in record.event.signals):
+        return False
     end = effective_end(record)
-    took_part = record.decision is not None and record.decision.opt is Opt.IN
-    return took_part and not record.event.test and end is not None and end > record.event.starts_at
+    return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
 async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record.
 
-    The same record gives the same inputs, today and at an audit.
+    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
     """
     event = record.event
     start, end = event.starts_at, effective_end(record)
@@ -166,9 +186,9 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
         history=await _history(ledger, site, rule, ramp_starts_at(event), last),
         measured=integrate(readings, slices(start, end, site.interval_s)),
         excluded=tuple(
-            (other.event.starts_at, other_end)
+            (other.event.starts_at, min(effective_end(other) or last, last))
             for other in others
-            if settles(other) and other.event.starts_at < end and (other_end := effective_end(other)) is not None
+            if settles(other) and other.event.starts_at < end and other.first_received_at <= last
         ),
     )
 

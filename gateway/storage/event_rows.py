@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.event import EventRecord
+from gateway.domain.evidence import fingerprint
 from gateway.ledger import LogEntry
 from gateway.storage import rows, tables
-from gateway.storage.documents import digest
 from protocols.grid import EventStatus, GridEvent, OptDecision
 
 _event = tables.event
@@ -70,7 +70,7 @@ async def add_decision(connection: AsyncConnection, decision: OptDecision) -> bo
         "connection_id": decision.connection_id,
         "event_id": decision.event_id,
         "revision": decision.revision,
-        "digest": digest(decision),
+        "digest": fingerprint(decision),
         "document": decision,
     }
     return await rows.add(connection, _decision, row)
@@ -128,7 +128,7 @@ async def add_log(connection: AsyncConnection, entry: LogEntry) -> bool:
             "at": entry.at,
             "what": entry.what,
             "detail": entry.detail,
-            "digest": digest(entry),
+            "digest": fingerprint(entry),
         },
     )
 

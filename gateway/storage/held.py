@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
+from gateway.domain.evidence import fingerprint
+from gateway.domain.measurement import epoch_us
 from gateway.ledger import CapOutcome
-from gateway.storage.documents import digest, to_microseconds
 from hardware.device import PowerReading
 
 ReadingKey = tuple[str, datetime]
@@ -15,7 +16,7 @@ ReadingKey = tuple[str, datetime]
 def refuse_unusable(readings: Iterable[PowerReading]) -> None:
     """Raise ``ValueError`` for a reading that is no number or has no time zone."""
     for reading in readings:
-        to_microseconds(reading.measured_at)
+        epoch_us(reading.measured_at)
         if not math.isfinite(reading.power_w) or not math.isfinite(reading.energy_j or 0.0):
             raise ValueError(f"meter {reading.meter_id}: {reading.power_w} W, {reading.energy_j} J is no reading")
 
@@ -95,7 +96,7 @@ class HeldOutcomes:
 
     def add(self, outcomes: Sequence[CapOutcome]) -> None:
         """Hold more. Raises ``ValueError`` for watts that are no number, before any is taken."""
-        self._held.update({digest(outcome): outcome for outcome in outcomes})
+        self._held.update({fingerprint(outcome): outcome for outcome in outcomes})
 
     def take(self) -> dict[str, CapOutcome]:
         self._taken, self._held = self._held, {}

@@ -11,6 +11,7 @@ from sqlalchemy import Table, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.event import EventRecord
+from gateway.domain.evidence import fingerprint
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
@@ -18,9 +19,8 @@ from gateway.domain.verification import VerifiedReport
 from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
 from gateway.storage import event_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
-from gateway.storage.documents import digest
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
-from hardware.device import PowerReading
+from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
 
 HELD_READINGS = 500_000
@@ -125,7 +125,7 @@ class SqlLedger(Ledger):
             "raw_sha256": item.raw_sha256,
             "at": item.at,
             "reason": item.reason,
-            "digest": digest(item),
+            "digest": fingerprint(item),
         }
         await self._add(tables.quarantine, row)
 
@@ -190,7 +190,7 @@ class SqlLedger(Ledger):
         refuse_unusable(readings)
         for reading in readings:
             latest = self._latest.get(reading.meter_id)
-            if latest is None or latest.measured_at < reading.measured_at:
+            if latest is None or latest.measured_at < reading.measured_at or _better(reading, latest):
                 self._latest[reading.meter_id] = reading
         if keep:
             self._readings.add(readings)
@@ -293,7 +293,7 @@ def _of_event(document: PowerPlan | VerifiedReport) -> rows.Row:
     return {
         "connection_id": document.connection_id,
         "event_id": document.event_id,
-        "digest": digest(document),
+        "digest": fingerprint(document),
         "document": document,
     }
 
@@ -306,3 +306,7 @@ async def _latest(connection: AsyncConnection, table: Table, connection_id: str,
         .limit(1)
     )
     return (await connection.execute(asked)).scalar_one_or_none()
+
+
+def _better(reading: PowerReading, latest: PowerReading) -> bool:
+    return reading.quality is Quality.GOOD and latest.quality is not Quality.GOOD

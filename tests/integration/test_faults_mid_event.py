@@ -1,22 +1,16 @@
 """Deaths in the middle of an event: a real openleadr VTN, a real gateway process, a real agent process."""
 
-import asyncio
 import os
 import shutil
 import signal
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hardware.device import DeviceView
-from hardware.fleet import AgentFleet, SocketLink
-from tests.lab import Gateway, OpenleadrVtn, eventually, free_port
+from tests.lab import Gateway, OpenleadrVtn, capped, eventually, free_port, limits_w, rows
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,29 +39,6 @@ def gateway(folder: Path, vtn: tuple[OpenleadrVtn, int]) -> Iterator[Gateway]:
     process = Gateway(folder, vtn_port=vtn[1], lease_s=LEASE_S)
     yield process
     process.end()
-
-
-def limits_w(folder: Path) -> dict[str, DeviceView]:
-    """The limits that the devices enforce, asked of the agent itself."""
-
-    async def ask() -> dict[str, DeviceView]:
-        fleet = AgentFleet([SocketLink(folder / "state" / "agent.sock")])
-        try:
-            await fleet.refresh()
-            return dict(fleet.devices())
-        finally:
-            await fleet.close()
-
-    return asyncio.run(ask())
-
-
-def capped(folder: Path) -> int:
-    return sum(device.limit_w < device.cap_range.default_w - 0.5 for device in limits_w(folder).values())
-
-
-def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(folder / "gridgate.db")) as connection:
-        return connection.execute(query).fetchall()
 
 
 def event_under_way(vtn: OpenleadrVtn, gateway: Gateway, *, lasts_s: float) -> None:

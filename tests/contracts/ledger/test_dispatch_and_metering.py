@@ -122,6 +122,15 @@ async def test_the_latest_reading_of_each_meter_is_served_from_memory(ledger: Le
     assert ledger.latest_readings() == {"site": a_reading(1), "gpu-0": a_reading(meter_id="gpu-0", power_w=300.0)}
 
 
+async def test_a_good_reading_replaces_a_suspect_one_from_the_future(ledger: Ledger) -> None:
+    ahead = PowerReading(meter_id="site", power_w=1.0, measured_at=NOON + timedelta(hours=1), quality=Quality.SUSPECT)
+    ledger.publish([ahead])
+    assert ledger.latest_readings()["site"] == ahead
+    good = PowerReading(meter_id="site", power_w=2.0, measured_at=NOON)
+    ledger.publish([good])
+    assert ledger.latest_readings()["site"] == good
+
+
 async def test_an_older_reading_is_kept_and_is_not_the_latest(ledger: Ledger) -> None:
     ledger.publish([a_reading(5)])
     ledger.publish([a_reading(3), a_reading(5, power_w=7.0)])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hardware import agent as agent_module
-from hardware.agent import run_agent
+from hardware.agent import Agent, run_agent
 from hardware.errors import AgentUnreachable, HardwareError
 from hardware.fleet import SocketLink
 from hardware.wire import MAX_LINE_BYTES, Apply, Describe, Failed, Read, decode_reply, encode_request
@@ -192,8 +192,25 @@ async def test_socket_left_by_a_killed_agent_is_replaced(stand, path):
 async def test_socket_of_a_living_agent_is_not_touched(stand, path):
     async with serving(stand.agent(), path):
         with pytest.raises(HardwareError, match="in use"):
-            await run_agent(stand.agent(journal=False), path, asyncio.Event())
+            await run_agent(Agent(host_id="h01", devices=stand.fleet), path, asyncio.Event())
         assert await answers(path)
+
+
+async def test_agent_that_still_recovers_is_not_taken_for_dead(stand, path, monkeypatch):
+    stand.agent().handle(Apply(commands=(stand.cap(250.0),)))
+    hung = threading.Event()
+    write = stand.fleet.set_limit_w
+    monkeypatch.setattr(stand.fleet, "set_limit_w", lambda *change: hung.wait(10.0) and write(*change))
+    stop = asyncio.Event()
+    first = asyncio.create_task(run_agent(stand.agent(), path, stop))
+    await until(path.is_socket)
+    with pytest.raises(HardwareError, match="in use"):
+        await run_agent(Agent(host_id="h01", devices=stand.fleet), path, asyncio.Event())
+    hung.set()
+    async with linked(path) as link:
+        assert (await link.request(Describe())).devices[0].limit_w == 400.0
+    stop.set()
+    await first
 
 
 async def test_file_that_is_no_socket_is_not_removed(stand, path):

@@ -1,0 +1,71 @@
+"""A statement as ``gridgate statement`` finds it in the record, computes it again and tells it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from gateway.app import recheck
+from gateway.config import Settings
+from gateway.domain.settlement import SettlementStatement
+from gateway.ledger import Ledger
+
+
+async def all_statements(ledger: Ledger) -> tuple[SettlementStatement, ...]:
+    """Every statement on record."""
+    return await ledger.statements()
+
+
+def one_statement(statement_id: str) -> Callable[[Ledger], Awaitable[SettlementStatement | None]]:
+    """A question for one statement; answered with ``None`` where there is none."""
+
+    async def asked(ledger: Ledger) -> SettlementStatement | None:
+        return await ledger.statement(statement_id)
+
+    return asked
+
+
+def difference(statement: SettlementStatement, settings: Settings) -> Callable[[Ledger], Awaitable[str | None]]:
+    """A question for the first figure that does not follow from raw readings and signals; ``None`` where all do."""
+
+    async def asked(ledger: Ledger) -> str | None:
+        return await recheck(ledger, settings, statement)
+
+    return asked
+
+
+def listing(statements: Sequence[SettlementStatement]) -> str:
+    """One line a statement."""
+    if not statements:
+        return "no statements on record"
+    return "\n".join(
+        f"{item.statement_id}  {item.verified.event_id}  {item.delivered_kwh} kWh  {item.amount} {item.currency}"
+        f"  by {item.verified.rule}"
+        for item in statements
+    )
+
+
+def in_words(item: SettlementStatement) -> str:
+    """A statement as an auditor reads it, interval by interval."""
+    verified = item.verified
+    lines = [
+        (
+            f"Statement {item.statement_id} for event {verified.event_id} (revision {verified.revision}),"
+            f" program {item.program_id}, site {item.site_id}"
+        ),
+        f"  baseline rule {verified.rule} {verified.rule_version}, issued {item.issued_at:%Y-%m-%d %H:%M:%SZ}",
+    ]
+    if verified.adjustment_raw is not None:
+        lines.append(
+            f"  adjustment {verified.adjustment_kind}: raw {verified.adjustment_raw:.6f},"
+            f" applied {verified.adjustment_applied:.6f}"
+        )
+    lines += [f"  {day.date} {'taken' if day.selected else 'passed'}: {day.reason}" for day in verified.days]
+    lines.append("  interval              baseline kWh  measured kWh  delivered kWh  coverage")
+    lines += [
+        f"  {row.starts_at:%Y-%m-%d %H:%M:%SZ}  {row.baseline_wh / 1000:12.3f}  {row.measured_wh / 1000:12.3f}"
+        f"  {row.delivered_wh / 1000:13.3f}  {row.coverage_fraction:8.1%}"
+        for row in verified.intervals
+    ]
+    lines.append(
+        f"  delivered {item.delivered_kwh} kWh at {item.price_per_kwh} {item.currency}/kWh:"
+        f" {item.amount} {item.currency}"
+    )
+    return "\n".join(lines + [f"  note: {note}" for note in item.notes])
