@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
-.PHONY: demo test check unit soak bench lock clean
+.PHONY: demo test check unit soak gpu bench lock clean
 
 demo: $(VENV)/core.stamp
 	$(RUN) -m gateway demo
@@ -21,11 +21,15 @@ check: $(VENV)/dev.stamp
 
 # Everything that pytest runs; the wheel in a bare environment is among it.
 unit: $(VENV)/dev.stamp
-	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak" --cov --cov-report=term:skip-covered
+	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak and not gpu" --cov --cov-report=term:skip-covered
 
 # What takes long: run before a larger change lands.
 soak: $(VENV)/dev.stamp
 	$(RUN) -m pytest -q -m soak tests
+
+# On a host with an NVIDIA GPU. Reads only; GRIDGATE_GPU_WRITE=1 lets it lower a limit for a moment and put it back.
+gpu: $(VENV)/dev.stamp
+	$(RUN) -m pytest -q -s -m gpu tests/gpu
 
 bench: $(VENV)/dev.stamp
 	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done

@@ -25,6 +25,7 @@ from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator, Fleet
+from gateway.services.device_sum import DeviceSum
 from gateway.services.dispatch import Dispatch
 from gateway.services.intake import Intake
 from gateway.services.local_agent import LocalAgent
@@ -68,12 +69,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """Everything open that the services work with."""
+    """Everything open that the services work with. ``meter`` is what is metered, by default the fleet itself."""
 
     record: Record
     fleet: MeteredFleet
     actuator: Actuator
     connections: Sequence[GridConnection]
+    meter: PowerMeter | None = None
 
 
 Stages = Sequence[Mapping[str, Service]]
@@ -157,23 +159,55 @@ def simulated_agent(
 
 
 async def run_agent(settings: Settings, *, lifeline: bool) -> None:
-    """The agent process of one host: ``gridgate agent``. With ``lifeline`` it watches standard input for its end."""
+    """The agent process of one host: ``gridgate agent``. With ``lifeline`` it watches standard input for its end.
+
+    Raises ``HardwareError`` where it cannot begin (no driver, another agent) or not put everything back.
+    """
     import time
     from datetime import UTC, datetime
 
     from hardware.agent import run_agent as run
 
+    hardware = settings.hardware[0]
     paths = agent_paths(settings)
+    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
-    agent = simulated_agent(
-        settings.hardware[0],
-        now=lambda: datetime.now(UTC),
-        boot_s=partial(time.clock_gettime, time.CLOCK_BOOTTIME),
-        journal=paths["journal"],
-        state=paths["state"],
-    )
+    close: Callable[[], None] | None = None
+    if hardware.kind == "nvml":
+        agent, close = nvml_agent(boot_s=boot_s, journal=paths["journal"])
+    else:
+        agent = simulated_agent(
+            hardware,
+            now=lambda: datetime.now(UTC),
+            boot_s=boot_s,
+            journal=paths["journal"],
+            state=paths["state"],
+        )
     stop = stop_on_signals()
     await run(agent, paths["socket"], stop, lifeline=sys.stdin.fileno() if lifeline else None)
+    # Only after a good end: a call that hangs in the driver would have its closing hang, too.
+    if close is not None:
+        close()
+
+
+def nvml_agent(*, boot_s: Callable[[], float], journal: Path) -> tuple[Any, Callable[[], None]]:
+    """An agent over this host's NVIDIA GPUs, and what closes them. Raises ``DriverLost`` where there is no driver."""
+    import socket
+
+    from hardware.agent import Agent
+    from hardware.nvml.driver import NvmlDriver
+
+    host_id = socket.gethostname()
+    driver = NvmlDriver(host_id=host_id)
+    driver.open()
+    return Agent(host_id=host_id, devices=driver, journal=journal, boot_s=boot_s), driver.close
+
+
+def site_meter(hardware: HardwareSettings, fleet: MeteredFleet) -> PowerMeter:
+    """What is metered: a simulated site brings its own site meter, elsewhere the devices are summed."""
+    if hardware.kind == "simulated":
+        return fleet
+    return DeviceSum(fleet, meter_id=SITE_METER_ID)
 
 
 def build_services(
@@ -211,7 +245,8 @@ def build_services(
         )
         for connection in edges.connections
     }
-    metering = Metering(meter=edges.fleet, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
+    meter = edges.fleet if edges.meter is None else edges.meter
+    metering = Metering(meter=meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
     return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
 
 
@@ -295,7 +330,13 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             for connection in settings.connection
         ]
         stages = build_services(
-            Edges(record=record, fleet=fleet, actuator=actuator, connections=connections),
+            Edges(
+                record=record,
+                fleet=fleet,
+                actuator=actuator,
+                connections=connections,
+                meter=site_meter(settings.hardware[0], fleet),
+            ),
             site=site,
             programs=settings.programs(),
             clock=clock,

@@ -128,12 +128,24 @@ class ProgramSettings(_Section):
 
 
 class HardwareSettings(_Section):
-    """``[[hardware]]``: attached hardware, reached through an agent process on a local socket."""
+    """``[[hardware]]``: attached hardware, reached through an agent process on a local socket.
 
-    kind: Literal["simulated"]
+    ``nvml`` is the NVIDIA GPUs of this host, found by themselves; the other keys are of ``simulated``.
+    """
+
+    kind: Literal["simulated", "nvml"]
     hosts: int = Field(default=4, ge=1, le=4096)
     devices_per_host: int = Field(default=8, ge=1, le=64)
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> "HardwareSettings":
+        foreign = sorted(self.model_fields_set - {"kind"})
+        if self.kind != "simulated" and foreign:
+            raise ValueError(
+                f'{foreign[0]!r} is of kind "simulated"; GPUs of kind {self.kind!r} are found, not declared'
+            )
+        return self
 
 
 class ControlSettings(_Section):

@@ -141,6 +141,12 @@ class DeviceDriver(Protocol):
     def limit_w(self, device_id: str) -> float:
         """The limit that the device enforces now."""
 
+    def asked_w(self, device_id: str) -> float:
+        """The limit that was asked for last, by whoever asked: what a restore has to put back.
+
+        The one in force may be lower, where something else limits the device, too.
+        """
+
     def set_limit_w(self, device_id: str, limit_w: float) -> None:
         """Ask for a limit. Success says that the driver took it, not that it holds: read it back."""
 

@@ -2,6 +2,7 @@
 
 * HardwareError
   + DeviceLost               the device has gone: it leaves the fleet and the promise
+    - DriverLost             so has its driver or library, and every device behind it
   + WriteRefused             the driver would not take the write (permission, range, state)
   + Unsupported              the device or driver cannot do this at all
   + MeterSilent              no reading in time
@@ -21,6 +22,10 @@ class HardwareError(Exception):
 
 class DeviceLost(HardwareError):
     """The device has gone."""
+
+
+class DriverLost(DeviceLost):
+    """The driver has gone, or its library, and with it every device behind it."""
 
 
 class WriteRefused(HardwareError):

@@ -6,6 +6,9 @@ What must hold whatever fails (ARCHITECTURE.md, safety):
 * no limit is written before the limit found is on disk;
 * a limit that somebody else changed is left as it is, and forgotten;
 * a limit counts as put back only when it was read back.
+
+Whose a limit is shows in what was *asked* of the device; what a cap is worth, in what is in *force*. The two differ
+where a limiter out of band holds the device lower: nobody has changed our limit then, and the one found is put back.
 """
 
 import math
@@ -26,7 +29,8 @@ class _Step(NamedTuple):
 
     command: CapCommand
     target_w: float
-    before_w: float
+    asked_w: float
+    limit_w: float
     clamped: bool
     write: bool
 
@@ -119,25 +123,26 @@ class LimitKeeper:
             if self._leases.repeats(key, lease):
                 return self._again(command)
             cap_range = self._range(key)
-            limit_w = self._driver.limit_w(key)
+            asked_w, limit_w = self._driver.asked_w(key), self._driver.limit_w(key)
         except HardwareError as cause:
             return _failed(command, cause)
         prior = limits.get(key)
-        if prior is not None and not self._is_ours(key, prior, limit_w):
+        if prior is not None and not self._is_ours(key, prior, asked_w):
             del limits[key]
             return self._forget(command, limit_w)
-        found_w = limit_w if prior is None else prior.found_w
+        found_w = asked_w if prior is None else prior.found_w
         ceiling_w = min(found_w, cap_range.max_w)
         if ceiling_w < cap_range.min_w:
             return _refused(command, f"the limit found, {found_w:g} W, is under the device's floor", limit_w)
         target_w = min(max(cap_w, cap_range.min_w), ceiling_w)
         hold = lease.on_expiry is OnExpiry.HOLD
-        stands = prior is not None and prior.written_w == target_w and _same(limit_w, target_w)
+        stands = prior is not None and prior.written_w == target_w and _same(asked_w, target_w)
         if prior is None or not stands:
-            limits[key] = PriorLimit(found_w, target_w, limit_w, hold)
+            limits[key] = PriorLimit(found_w, target_w, asked_w, hold)
         elif prior.hold != hold:
             limits[key] = prior._replace(hold=hold)
-        return _Step(command, target_w, limit_w, not _same(target_w, cap_w), not (stands or limit_w == target_w))
+        write = not (stands or asked_w == target_w)
+        return _Step(command, target_w, asked_w, limit_w, not _same(target_w, cap_w), write)
 
     def _carry_out(self, step: _Step, received_s: float) -> CapResult:
         key, lease = step.command.device_id, step.command.lease
@@ -148,21 +153,24 @@ class LimitKeeper:
 
     def _write(self, step: _Step) -> CapResult:
         """Write and read back; what stands already was read a moment ago."""
-        command, key, limit_w = step.command, step.command.device_id, step.before_w
+        command, key, asked_w, limit_w = step.command, step.command.device_id, step.asked_w, step.limit_w
         if step.write:
             self._confirmed.discard(key)
             try:
                 self._driver.set_limit_w(key, step.target_w)
-                limit_w = self._driver.limit_w(key)
+                asked_w, limit_w = self._driver.asked_w(key), self._driver.limit_w(key)
             except HardwareError as cause:
                 return _failed(command, cause, self._readable(key))
-        if _same(limit_w, step.target_w):
-            self._confirmed.add(key)
-            outcome = Outcome.CLAMPED if step.clamped else Outcome.APPLIED
-            return _result(key, command.cap_w, limit_w, outcome)
-        if _same(limit_w, step.before_w):
-            return _refused(command, "taken by the driver, but not in force", limit_w)
-        return _conflict(key, command.cap_w, limit_w)
+        if not _same(asked_w, step.target_w):
+            if _same(asked_w, step.asked_w):
+                return _refused(command, "taken by the driver, but not in force", limit_w)
+            return _conflict(key, command.cap_w, limit_w)
+        self._confirmed.add(key)
+        if limit_w > step.target_w + TOLERANCE_W:
+            return _refused(command, "asked for, but not in force", limit_w)
+        if limit_w < step.target_w - TOLERANCE_W:
+            return _result(key, command.cap_w, limit_w, Outcome.CLAMPED, "a lower limit from elsewhere is in force")
+        return _result(key, command.cap_w, limit_w, Outcome.CLAMPED if step.clamped else Outcome.APPLIED)
 
     def _again(self, command: CapCommand) -> CapResult:
         """Answer a command that was heard already, without acting."""
@@ -202,20 +210,22 @@ class LimitKeeper:
         prior = self._journal.state.limits.get(key)
         found_w = self._found_w(key)
         try:
-            limit_w = self._driver.limit_w(key)
+            asked_w = self._driver.asked_w(key)
             if prior is None:
-                return _result(key, limit_w, limit_w, Outcome.APPLIED, "nothing of ours to put back"), True
-            if limit_w != found_w and self._is_ours(key, prior, limit_w):
+                in_force_w = self._driver.limit_w(key)
+                return _result(key, in_force_w, in_force_w, Outcome.APPLIED, "nothing of ours to put back"), True
+            if asked_w != found_w and self._is_ours(key, prior, asked_w):
                 # The read-back decides from here on what counts as ours.
                 self._confirmed.discard(key)
                 self._driver.set_limit_w(key, found_w)
-                limit_w = self._driver.limit_w(key)
+                asked_w = self._driver.asked_w(key)
         except HardwareError as cause:
             outcome = Outcome.LOST if isinstance(cause, DeviceLost) else Outcome.REFUSED
             return _result(key, found_w, self._readable(key), outcome, str(cause)), prior is None
-        if _same(limit_w, found_w):
+        limit_w = self._readable(key)
+        if _same(asked_w, found_w):
             return _result(key, found_w, limit_w, Outcome.APPLIED), True
-        if self._is_ours(key, prior, limit_w):
+        if self._is_ours(key, prior, asked_w):
             return _result(key, found_w, limit_w, Outcome.REFUSED, "taken by the driver, but not in force"), False
         return _conflict(key, found_w, limit_w), True
 
@@ -233,10 +243,10 @@ class LimitKeeper:
             self._leases.end(key)
             self._confirmed.discard(key)
 
-    def _is_ours(self, key: str, prior: PriorLimit, limit_w: float) -> bool:
-        if _same(limit_w, prior.written_w):
+    def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
+        if _same(asked_w, prior.written_w):
             return True
-        return key not in self._confirmed and _same(limit_w, prior.before_w)
+        return key not in self._confirmed and _same(asked_w, prior.before_w)
 
     def _range(self, key: str) -> CapRange:
         if key not in self._ranges:
@@ -274,5 +284,5 @@ def _failed(command: CapCommand, cause: HardwareError, applied_w: float | None =
     return _result(command.device_id, command.cap_w, applied_w, outcome, str(cause))
 
 
-def _conflict(key: str, requested_w: float, limit_w: float) -> CapResult:
+def _conflict(key: str, requested_w: float, limit_w: float | None) -> CapResult:
     return _result(key, requested_w, limit_w, Outcome.CONFLICT, "somebody else changed the limit: left as it is")

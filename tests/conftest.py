@@ -1,10 +1,13 @@
 """What every test may ask for."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.nvml_library.control import Board, compiled, installed
 
 # Shared machines are slow at times: a property says what must hold, not how fast.
 settings.register_profile("gridgate", deadline=None)
@@ -20,6 +23,19 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no test data at {folder}: set GRIDGATE_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own libnvidia-ml.so.1, built once a process."""
+    return compiled(tmp_path_factory.mktemp("nvml-library"))
+
+
+@pytest.fixture
+def nvml_board(nvml_library: Path, tmp_path: Path) -> Iterator[Board]:
+    """Four GPUs behind the real binding in this process, on a clock that the test moves."""
+    with installed(nvml_library, Board(tmp_path / "nvml.state")) as board:
+        yield board
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,6 +11,7 @@ from hardware.device import DeviceDriver
 from hardware.errors import DeviceLost, WriteRefused
 from hardware.simulated import SITE_METER_ID, SimulatedFleet
 from hardware.workloads import SimulatedJob
+from tests.nvml_library.control import GPU_IS_LOST
 
 
 @dataclass
@@ -25,8 +26,10 @@ class Bench:
     """The driver as another process would open it after this one was killed."""
 
 
-def simulated(tmp_path) -> Bench:
+def simulated(request) -> Bench:
     from hardware.faults import Faults
+
+    tmp_path = request.getfixturevalue("tmp_path")
 
     now = [datetime(2026, 7, 1, tzinfo=UTC)]
     job = SimulatedJob(job_id="j", workload="finetune-8b", tier="flex3", devices=2)
@@ -54,9 +57,29 @@ def simulated(tmp_path) -> Bench:
     )
 
 
-@pytest.fixture(params=[simulated], ids=lambda make: make.__name__)
-def bench(request, tmp_path) -> Bench:
-    return request.param(tmp_path)
+def nvml(request) -> Bench:
+    """The real binding over our own library, whose devices lie in a mapped file."""
+    from hardware.nvml.driver import NvmlDriver
+
+    board = request.getfixturevalue("nvml_board")
+    lost = []
+
+    def opened() -> NvmlDriver:
+        return NvmlDriver(host_id="h00", now=lambda: datetime.fromtimestamp(board.state.now_us / 1e6, UTC))
+
+    def lose(device_id: str) -> None:
+        lost.append(board.named(device_id))
+        lost[-1].lost = GPU_IS_LOST
+
+    def find() -> None:
+        lost.pop().lost = 0
+
+    return Bench(driver=opened(), pass_s=board.pass_s, lose=lose, find=find, reopen=opened)
+
+
+@pytest.fixture(params=[simulated, nvml], ids=lambda make: make.__name__)
+def bench(request) -> Bench:
+    return request.param(request)
 
 
 def test_devices_have_names_of_their_own_and_limits_in_range(bench):
@@ -66,7 +89,7 @@ def test_devices_have_names_of_their_own_and_limits_in_range(bench):
         assert view.host_id
         assert view.model
         assert 0.0 < view.cap_range.min_w <= view.cap_range.default_w <= view.cap_range.max_w
-        assert view.limit_w == bench.driver.limit_w(view.device_id)
+        assert view.limit_w == bench.driver.limit_w(view.device_id) == bench.driver.asked_w(view.device_id)
         assert view.present
 
 
@@ -75,6 +98,7 @@ def test_limit_is_read_back(bench):
     for limit_w in (view.cap_range.min_w, 250.0, view.cap_range.max_w):
         bench.driver.set_limit_w(view.device_id, limit_w)
         assert bench.driver.limit_w(view.device_id) == pytest.approx(limit_w, abs=0.5)
+        assert bench.driver.asked_w(view.device_id) == pytest.approx(limit_w, abs=0.5)
     others = bench.driver.devices()[1:]
     assert all(other.limit_w == other.cap_range.default_w for other in others)
 
@@ -89,8 +113,9 @@ def test_limit_out_of_range_is_refused_and_changes_nothing(bench):
 
 
 def test_unknown_device_is_lost(bench):
-    with pytest.raises(DeviceLost):
-        bench.driver.limit_w("no-such-device")
+    for call in (bench.driver.limit_w, bench.driver.asked_w):
+        with pytest.raises(DeviceLost):
+            call("no-such-device")
     with pytest.raises(DeviceLost):
         bench.driver.set_limit_w("no-such-device", 200.0)
 
@@ -98,7 +123,11 @@ def test_unknown_device_is_lost(bench):
 def test_lost_device_is_absent_and_does_not_hide_the_others(bench):
     lost, other = bench.driver.devices()[:2]
     bench.lose(lost.device_id)
-    for call in (bench.driver.limit_w, lambda device_id: bench.driver.set_limit_w(device_id, 200.0)):
+    for call in (
+        bench.driver.limit_w,
+        bench.driver.asked_w,
+        lambda device_id: bench.driver.set_limit_w(device_id, 200.0),
+    ):
         with pytest.raises(DeviceLost) as caught:
             call(lost.device_id)
         assert caught.value.device_id == lost.device_id
@@ -111,6 +140,15 @@ def test_lost_device_is_absent_and_does_not_hide_the_others(bench):
     assert bench.driver.limit_w(lost.device_id) > 0.0
 
 
+def test_lost_device_that_is_found_again_is_present(bench):
+    lost = bench.driver.devices()[0]
+    bench.lose(lost.device_id)
+    assert not {view.device_id: view.present for view in bench.driver.devices()}.get(lost.device_id, False)
+    bench.find()
+    assert {view.device_id: view.present for view in bench.driver.devices()}[lost.device_id]
+    assert lost.device_id in {reading.meter_id for reading in bench.driver.readings()}
+
+
 def test_readings_of_every_device(bench):
     bench.pass_s(2.0)
     readings = {reading.meter_id: reading for reading in bench.driver.readings()}
@@ -121,6 +159,16 @@ def test_readings_of_every_device(bench):
         assert math.isfinite(reading.power_w)
         assert reading.power_w >= 0.0
         assert reading.measured_at.utcoffset() == timedelta(0)
+
+
+def test_energy_is_power_over_time(bench):
+    bench.pass_s(5.0)
+    first = {reading.meter_id: reading for reading in bench.driver.readings()}
+    bench.pass_s(5.0)
+    for reading in bench.driver.readings():
+        assert reading.energy_j is not None
+        counted_j = reading.energy_j - first[reading.meter_id].energy_j
+        assert counted_j == pytest.approx(5.0 * reading.power_w, rel=0.05)
 
 
 def test_power_follows_the_limit_within_two_seconds(bench):

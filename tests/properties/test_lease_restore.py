@@ -50,6 +50,10 @@ class Mortal:
         self._live()
         return self._fleet.limit_w(device_id)
 
+    def asked_w(self, device_id):
+        self._live()
+        return self._fleet.asked_w(device_id)
+
     def set_limit_w(self, device_id, limit_w):
         self._live()
         assert RANGE_W[0] <= limit_w <= RANGE_W[1], "out of range"

@@ -100,3 +100,10 @@ def test_settings_cannot_be_changed_once_checked() -> None:
     settings: Settings = settings_from({"site": {"id": "a"}}, source="test")
     with pytest.raises(ValueError, match="frozen"):
         settings.site.id = "b"  # type: ignore[misc]  # frozen, and that is what is tested
+
+
+def test_gpus_of_this_host_are_found_not_declared(tmp_path: Path) -> None:
+    settings = load_config(written(tmp_path, '[site]\nid = "a"\n[[hardware]]\nkind = "nvml"'))
+    assert settings.hardware[0].kind == "nvml"
+    with pytest.raises(ConfigError, match=r"hardware\.0: 'hosts' is of kind \"simulated\""):
+        load_config(written(tmp_path, '[site]\nid = "a"\n[[hardware]]\nkind = "nvml"\nhosts = 2'))
