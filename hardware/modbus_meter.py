@@ -35,15 +35,13 @@ _REFUSALS = {
 }
 """Exception codes of the Modbus application protocol 1.1b3, section 7."""
 
-_GRACE_S = 0.02
-"""An answer that came just before the end of its connection is still on its way up."""
-
 
 class ModbusMeter(PowerMeter):
     """One meter behind one TCP connection, which is made at the first reading and again after any fault.
 
     ``timeout_s`` covers everything that a reading needs: the turn, the connection, all answers. A reading is stamped
-    with ``now()`` when the power's answer came. Nothing is retried: the next reading is the next try.
+    with ``now()`` when the power's answer came. Nothing is retried but on a connection that had ended meanwhile: the
+    next reading is the next try.
     """
 
     def __init__(
@@ -68,17 +66,22 @@ class ModbusMeter(PowerMeter):
         self._energy_factor: float | None = None
         self._turn = asyncio.Lock()
         self._client: AsyncModbusTcpClient | None = None
-        self._deadline: asyncio.Timeout | None = None
-        self._ended = False
+        self._until_end: asyncio.Timeout | None = None
 
     async def read(self) -> tuple[PowerReading, ...]:
         """One reading. Raises ``MeterSilent``."""
         try:
-            async with asyncio.timeout(self._timeout_s) as deadline, self._turn:
-                return (await self._read(deadline),)
+            async with asyncio.timeout(self._timeout_s), self._turn:
+                kept = self._client is not None
+                try:
+                    return (await self._read(),)
+                except ConnectionError:
+                    if not kept:
+                        raise
+                # The meter had ended a connection that was kept since the last reading.
+                return (await self._read(),)
         except TimeoutError as cause:
-            said = "ended the connection" if self._ended else f"did not answer in {self._timeout_s:g} s"
-            raise self._silent(f"{self._host}:{self._port} {said}") from cause
+            raise self._silent(f"{self._host}:{self._port} did not answer in {self._timeout_s:g} s") from cause
         except (OSError, ModbusException) as cause:
             raise self._silent(f"{self._host}:{self._port}: {cause}") from cause
 
@@ -88,22 +91,27 @@ class ModbusMeter(PowerMeter):
         if client is not None:
             client.close()
 
-    async def _read(self, deadline: asyncio.Timeout) -> PowerReading:
-        self._deadline, self._ended = deadline, False
+    async def _read(self) -> PowerReading:
         try:
-            client = self._client = self._client or await self._connected()
-            block = await self._block(client, self._registers.power)
-            measured_at = self._now()
-            power_w = _watts(self._registers.power, block)
-            energy_j = await self._energy_j(client)
+            async with asyncio.timeout(None) as self._until_end:
+                return await self._ask()
         except MeterSilent:
             raise  # The meter answered: the connection is good.
-        except BaseException:
+        except BaseException as fault:
             # Also when cancelled at the deadline.
             self.close()
+            if isinstance(fault, TimeoutError):
+                raise ConnectionResetError("ended the connection") from fault
             raise
         finally:
-            self._deadline = None
+            self._until_end = None
+
+    async def _ask(self) -> PowerReading:
+        client = self._client = self._client or await self._connected()
+        block = await self._block(client, self._registers.power)
+        measured_at = self._now()
+        power_w = _watts(self._registers.power, block)
+        energy_j = await self._energy_j(client)
         if power_w is None:
             raise self._silent(f"{self._registers.power.name} holds no number")
         return PowerReading(meter_id=self._meter_id, power_w=power_w, measured_at=measured_at, energy_j=energy_j)
@@ -126,16 +134,13 @@ class ModbusMeter(PowerMeter):
         return client
 
     def _on_connection(self, up: bool) -> None:
-        """Nobody would tell a waiting request that its connection ended: its deadline comes now."""
+        """Nobody else would tell a waiting request that its connection has ended."""
         if up:
             return
-        deadline = self._deadline
-        if deadline is None:
-            self._client = None  # Between two readings, as meters do: the next one connects anew.
-        elif not deadline.expired():
-            self._ended = True
-            soon = asyncio.get_running_loop().time() + _GRACE_S
-            deadline.reschedule(min(soon, deadline.when() or soon))
+        if self._until_end is None:
+            self._client = None
+        elif not self._until_end.expired():
+            self._until_end.reschedule(0.0)
 
     async def _block(self, client: AsyncModbusTcpClient, register: Register) -> Sequence[int]:
         ask = client.read_holding_registers if register.table is Table.HOLDING else client.read_input_registers

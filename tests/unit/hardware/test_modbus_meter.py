@@ -163,6 +163,22 @@ async def test_a_sunspec_meter_that_changes_its_range(panel: Panel) -> None:
         one.close()
 
 
+async def test_an_energy_register_that_changes_its_unit_starts_over() -> None:
+    panel = Panel()
+    registers = RegisterMap(
+        power=Register(address=10, kind=Kind.FLOAT32),
+        energy=Register(address=20, kind=Kind.UINT16, exponent_at=21),
+    )
+    async with panel.serving() as port:
+        one = meter(port, registers)
+        energies = []
+        for count, exponent in ((65_530, 3), (10, 3), (65_530, 2), (4, 2)):
+            panel.registers.update({20: count, 21: exponent})
+            energies.append((await one.read())[0].energy_j)
+        assert energies == [65_530_000.0, 65_546_000.0, 6_553_000.0, 6_554_000.0]
+        one.close()
+
+
 async def test_a_register_that_wraps_runs_on(panel: Panel) -> None:
     async with panel.serving() as port:
         one = meter(port, COUNTING)
@@ -304,9 +320,9 @@ async def test_a_server_that_ends_the_connection_after_each_answer() -> None:
 
     async with raw_server(answer_once) as port:
         one = meter(port)
-        for _ in range(5):
+        for pause_s in (0.0, 0.0, 0.01, 0.0, 0.01):
             assert (await one.read())[0].power_w == 42.0
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_s)
         one.close()
 
 

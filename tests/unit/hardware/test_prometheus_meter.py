@@ -124,8 +124,8 @@ async def test_a_gpu_that_vanished_is_no_load_that_was_shed(stand: Stand) -> Non
 
 async def test_a_gpu_told_once_a_mig_instance_counts_once(stand: Stand) -> None:
     stand.serve(
-        'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-a",GPU_I_ID="1"} 250\n'
-        'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-a",GPU_I_ID="2"} 251\n'
+        'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-a",GPU_I_ID="1"} 251\n'
+        'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-a",GPU_I_ID="2"} 250\n'
         'DCGM_FI_DEV_POWER_USAGE{UUID="GPU-b",GPU_I_ID=""} 100\n'
     )
     once = Series(metric=DCGM_POWER, once_by="UUID", expected=2)
