@@ -1,6 +1,7 @@
 """The composition root: opens edges, builds services, runs them in one TaskGroup, and closes in the right order.
 
-Only this module names a driver, and it imports each inside the function that opens it, so that ``--help`` stays fast.
+This module and ``attach`` name the drivers, each imported inside the function that opens it, so that only what is
+configured is loaded.
 """
 
 import asyncio
@@ -9,23 +10,23 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
 from aiohttp import web
 
+from gateway.attach import MeteredFleet, agent_paths, open_site_meter, socket_fleet
+from gateway.attach import run_agent as run_host_agent
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, HardwareSettings, Settings
+from gateway.config import SITE_METER_ID, Settings
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
 from gateway.ledger import Ledger
-from gateway.services.actuator import Actuator, Fleet
-from gateway.services.device_sum import DeviceSum
+from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
 from gateway.services.intake import Intake
 from gateway.services.local_agent import LocalAgent
@@ -51,14 +52,6 @@ class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None: ...
 
 
-class MeteredFleet(Fleet, PowerMeter, Protocol):
-    """Devices, the jobs on them, and the meters beside them, behind agents."""
-
-    @property
-    def highest_epoch(self) -> int:
-        """The highest epoch that an agent has heard of, 0 for none."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One database: the gateway's ledger and the dialects' party store."""
@@ -69,13 +62,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """Everything open that the services work with. ``meter`` is what is metered, by default the fleet itself."""
+    """Everything open that the services work with."""
 
     record: Record
     fleet: MeteredFleet
     actuator: Actuator
+    meter: PowerMeter
     connections: Sequence[GridConnection]
-    meter: PowerMeter | None = None
 
 
 Stages = Sequence[Mapping[str, Service]]
@@ -130,86 +123,6 @@ def decode_message(body: bytes) -> dict[str, object]:
     return describe(body)
 
 
-def agent_paths(settings: Settings) -> dict[str, Path]:
-    """Where the local agent listens and keeps what must outlive it."""
-    folder = settings.gateway.state_dir
-    return {"socket": folder / "agent.sock", "journal": folder / "agent.journal", "state": folder / "devices.state"}
-
-
-def simulated_agent(
-    hardware: HardwareSettings,
-    *,
-    now: Callable[[], Any],
-    boot_s: Callable[[], float],
-    journal: Path | None = None,
-    state: Path | None = None,
-) -> Any:
-    """An agent over a simulated fleet."""
-    from hardware.agent import Agent
-    from hardware.simulated import SimulatedFleet
-
-    fleet = SimulatedFleet(
-        hosts=hardware.hosts,
-        devices_per_host=hardware.devices_per_host,
-        seed=hardware.seed,
-        now=now,
-        state_path=state,
-    )
-    return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
-
-
-async def run_agent(settings: Settings, *, lifeline: bool) -> None:
-    """The agent process of one host: ``gridgate agent``. With ``lifeline`` it watches standard input for its end.
-
-    Raises ``HardwareError`` where it cannot begin (no driver, another agent) or not put everything back.
-    """
-    import time
-    from datetime import UTC, datetime
-
-    from hardware.agent import run_agent as run
-
-    hardware = settings.hardware[0]
-    paths = agent_paths(settings)
-    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
-    close: Callable[[], None] | None = None
-    if hardware.kind == "nvml":
-        agent, close = nvml_agent(boot_s=boot_s, journal=paths["journal"])
-    else:
-        agent = simulated_agent(
-            hardware,
-            now=lambda: datetime.now(UTC),
-            boot_s=boot_s,
-            journal=paths["journal"],
-            state=paths["state"],
-        )
-    stop = stop_on_signals()
-    await run(agent, paths["socket"], stop, lifeline=sys.stdin.fileno() if lifeline else None)
-    # Only after a good end: a call that hangs in the driver would have its closing hang, too.
-    if close is not None:
-        close()
-
-
-def nvml_agent(*, boot_s: Callable[[], float], journal: Path) -> tuple[Any, Callable[[], None]]:
-    """An agent over this host's NVIDIA GPUs, and what closes them. Raises ``DriverLost`` where there is no driver."""
-    import socket
-
-    from hardware.agent import Agent
-    from hardware.nvml.driver import NvmlDriver
-
-    host_id = socket.gethostname()
-    driver = NvmlDriver(host_id=host_id)
-    driver.open()
-    return Agent(host_id=host_id, devices=driver, journal=journal, boot_s=boot_s), driver.close
-
-
-def site_meter(hardware: HardwareSettings, fleet: MeteredFleet) -> PowerMeter:
-    """What is metered: a simulated site brings its own site meter, elsewhere the devices are summed."""
-    if hardware.kind == "simulated":
-        return fleet
-    return DeviceSum(fleet, meter_id=SITE_METER_ID)
-
-
 def build_services(
     edges: Edges,
     *,
@@ -245,8 +158,7 @@ def build_services(
         )
         for connection in edges.connections
     }
-    meter = edges.fleet if edges.meter is None else edges.meter
-    metering = Metering(meter=meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
+    metering = Metering(meter=edges.meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
     return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
 
 
@@ -301,8 +213,6 @@ async def _put_back(actuator: Actuator) -> None:
 
 async def serve(settings: Settings, *, config_path: Path) -> None:
     """The service: ``gridgate serve``. Returns after a graceful stop; a bug leaves as an exception group."""
-    from hardware.fleet import AgentFleet, SocketLink
-
     clock = SystemClock()
     stop = stop_on_signals()
     readiness = Readiness()
@@ -315,7 +225,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         agent = LocalAgent(command=command, socket=socket, clock=clock)
         await agent.ensure()
         edges.push_async_callback(agent.end)
-        fleet = AgentFleet([SocketLink(socket)])
+        fleet = socket_fleet(socket)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
         connections = [
@@ -334,8 +244,8 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
                 record=record,
                 fleet=fleet,
                 actuator=actuator,
+                meter=await open_site_meter(edges, settings, fleet, clock),
                 connections=connections,
-                meter=site_meter(settings.hardware[0], fleet),
             ),
             site=site,
             programs=settings.programs(),
@@ -410,24 +320,6 @@ def built_in_vtn(
     return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0, new_id=new_id)
 
 
-def in_process_fleet(hardware: HardwareSettings, clock: Clock) -> MeteredFleet:
-    """A simulated fleet behind its agent, in this process and on this clock."""
-    from hardware.fleet import AgentFleet, LocalLink
-
-    began = clock.now()
-
-    def boot_s() -> float:
-        return (clock.now() - began).total_seconds()
-
-    agent = simulated_agent(hardware, now=clock.now, boot_s=boot_s)
-    return AgentFleet([LocalLink(agent)])
-
-
-def report_offers(site: Site) -> tuple[ReportOffer, ...]:
-    """What a VEN of ours offers to report: the site's real power."""
-    return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)
-
-
 @asynccontextmanager
 async def listening(application: web.Application, address: str) -> AsyncIterator[int]:
     """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
@@ -451,6 +343,16 @@ def product_version() -> str:
         return version("gridgate")
     except PackageNotFoundError:
         return "0 (not installed)"
+
+
+def report_offers(site: Site) -> tuple[ReportOffer, ...]:
+    """What a VEN of ours offers to report: the site's real power."""
+    return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)
+
+
+async def run_agent(settings: Settings, *, lifeline: bool) -> None:
+    """The agent process of one host: ``gridgate agent``, until it is told to stop. Raises as ``attach.run_agent``."""
+    await run_host_agent(settings, stop_on_signals(), lifeline=lifeline)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -7,7 +7,7 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -76,6 +76,18 @@ class GatewaySettings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class OverheadSettings(_Section):
+    """``[site.overhead]``: what the site draws beside its devices, for reconciling and, if asked, estimating."""
+
+    min_kw: float = Field(ge=0)
+    max_kw: float = Field(ge=0)
+    min_fraction: float = Field(default=0.0, ge=0)
+    max_fraction: float = Field(default=0.0, ge=0)
+    estimate: bool = False
+    """Fall back on the sum of the devices and the middle of this where every meter is silent. Such readings are
+    suspect: control gets no feedback from them."""
+
+
 class SiteSettings(_Section):
     """``[site]``."""
 
@@ -83,6 +95,7 @@ class SiteSettings(_Section):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     import_limit_kw: float | None = Field(default=None, gt=0)
     interval_s: Literal[60, 300, 900, 1800, 3600] = 300
+    overhead: OverheadSettings | None = None
 
     def site(self) -> Site:
         """The domain's word for it."""
@@ -127,25 +140,93 @@ class ProgramSettings(_Section):
         )
 
 
-class HardwareSettings(_Section):
-    """``[[hardware]]``: attached hardware, reached through an agent process on a local socket.
+class SimulatedSettings(_Section):
+    """``[[hardware]]`` of kind ``simulated``: a fleet, reached through an agent process on a local socket."""
 
-    ``nvml`` is the NVIDIA GPUs of this host, found by themselves; the other keys are of ``simulated``.
-    """
-
-    kind: Literal["simulated", "nvml"]
+    kind: Literal["simulated"]
     hosts: int = Field(default=4, ge=1, le=4096)
     devices_per_host: int = Field(default=8, ge=1, le=64)
     seed: int = 1
 
+
+class NvmlSettings(_Section):
+    """``[[hardware]]`` of kind ``nvml``: the NVIDIA GPUs of this host, found by themselves, behind the same agent."""
+
+    kind: Literal["nvml"]
+
+
+class MeterSettings(_Section):
+    """What site meters have in common. They are preferred in the order of the file."""
+
+    name: str = Field(min_length=1)
+    timeout_s: float = Field(default=0.8, ge=0.05, le=5.0)
+    min_kw: float = Field(default=0.0, allow_inf_nan=False)
+    max_kw: float | None = Field(default=None, allow_inf_nan=False)
+    stale_after_s: float = Field(default=10.0, gt=0, le=300)
+    stuck_after_s: float | None = Field(default=None, gt=0)
+    """Off by default: a meter that rounds may well show the same power for long."""
+
+
+class RegisterSettings(_Section):
+    """A number in a Modbus meter; addresses count from 0. ``scale`` turns it into watts or joules."""
+
+    address: int = Field(ge=0, le=65535)
+    kind: Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    words: Literal["high_first", "low_first"] = "high_first"
+    table: Literal["holding", "input"] = "holding"
+    exponent_at: int | None = Field(default=None, ge=0, le=65535)
+
+
+class ModbusSettings(MeterSettings):
+    """``[[hardware]]`` of kind ``modbus``: a site meter on Modbus TCP, with a shipped map or registers of its own."""
+
+    kind: Literal["modbus"]
+    host: str = Field(min_length=1)
+    port: int = Field(default=502, ge=1, le=65535)
+    unit_id: int = Field(default=1, ge=0, le=255)
+    map: Literal["sunspec-int", "sunspec-float", "eastron-sdm630", "schneider-pm5000"] | None = None
+    map_offset: int = Field(default=0, ge=0, le=65535)
+    """Where a SunSpec meter's model block starts (the address of its ID register)."""
+    power: RegisterSettings | None = None
+    energy: RegisterSettings | None = None
+    energy_wraps_at: int | None = Field(default=None, gt=1)
+
     @model_validator(mode="after")
-    def _keys_fit_the_kind(self) -> "HardwareSettings":
-        foreign = sorted(self.model_fields_set - {"kind"})
-        if self.kind != "simulated" and foreign:
-            raise ValueError(
-                f'{foreign[0]!r} is of kind "simulated"; GPUs of kind {self.kind!r} are found, not declared'
-            )
+    def _one_map(self) -> "ModbusSettings":
+        if (self.map is None) is (self.power is None):
+            raise ValueError("give either map (a shipped one) or power (a register)")
         return self
+
+
+class PrometheusSettings(MeterSettings):
+    """``[[hardware]]`` of kind ``prometheus``: metrics pages of exporters (``urls``), or a server (``server``)."""
+
+    kind: Literal["prometheus"]
+    urls: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
+    server: str | None = Field(default=None, pattern=r"^https?://")
+    metric: str = Field(default="DCGM_FI_DEV_POWER_USAGE", pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
+    labels: dict[str, str] = Field(default_factory=dict)
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    expected: int | None = Field(default=None, ge=1)
+    """So many series there must be: one fewer is no load that was shed."""
+    once_by: str | None = None
+    query: str | None = None
+    window_s: int = Field(default=60, ge=1, le=300)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PrometheusSettings":
+        if bool(self.urls) is (self.server is not None):
+            raise ValueError("give either urls (of exporters) or server (a Prometheus)")
+        if self.query is not None and self.server is None:
+            raise ValueError("a query needs server")
+        return self
+
+
+FleetSettings = SimulatedSettings | NvmlSettings
+HardwareSettings = Annotated[
+    SimulatedSettings | NvmlSettings | ModbusSettings | PrometheusSettings, Field(discriminator="kind")
+]
 
 
 class ControlSettings(_Section):
@@ -190,13 +271,24 @@ class Settings(BaseSettings):
         for what, names in (
             ("[[connection]] name", [connection.name for connection in self.connection]),
             ("[[program]] id", [program.id for program in self.program]),
+            ("[[hardware]] name", [meter.name for meter in self.meters]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is used twice; give each its own")
-        if len(self.hardware) > 1:
-            raise ValueError("one [[hardware]] section is supported; put all hosts into it")
+        if len(self.fleets) > 1:
+            raise ValueError("one [[hardware]] section with devices is supported; put all hosts into it")
         return self
+
+    @property
+    def fleets(self) -> tuple[FleetSettings, ...]:
+        """What has devices."""
+        return tuple(one for one in self.hardware if isinstance(one, FleetSettings))
+
+    @property
+    def meters(self) -> tuple[ModbusSettings | PrometheusSettings, ...]:
+        """The site meters in the order of preference."""
+        return tuple(one for one in self.hardware if isinstance(one, MeterSettings))
 
     def programs(self) -> Mapping[str, Program]:
         """The declared programs by id."""
@@ -239,11 +331,20 @@ def _explain(error: Any) -> str:
 
 def _fields_at(place: Sequence[str | int]) -> Sequence[str]:
     """Names of the keys that are known at a place in the settings."""
-    model: type[BaseModel] = Settings
+    models: list[type[BaseModel]] = [Settings]
     for part in place:
         if isinstance(part, int):
             continue
-        annotation = model.model_fields[part].annotation
-        nested = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-        model = next(kind for kind in nested if issubclass(kind, BaseModel))
-    return list(model.model_fields)
+        if part in models[0].model_fields:
+            models = list(_models_in(models[0].model_fields[part].annotation))
+        else:
+            # Pydantic names the kind that was chosen among several.
+            models = [model for model in models if part in get_args(model.model_fields["kind"].annotation)]
+    return list(models[0].model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -49,10 +49,11 @@ def reconcile(site_w: float, devices_w: float, overhead: OverheadRange) -> Verdi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """The sum of all devices and the oldest stamp in it."""
+    """The sum of all devices, the oldest stamp in it, and the worst quality."""
 
     power_w: float
     measured_at: datetime
+    quality: Quality
 
 
 class DeviceSum(PowerMeter):
@@ -97,11 +98,17 @@ class DeviceSum(PowerMeter):
         known = all(math.isfinite(reading.power_w) for reading in self._latest.values())
         if not known or (self._now() - oldest_at).total_seconds() > self._stale_after_s:
             return None
-        return Total(power_w=power_w, measured_at=oldest_at)
+        doubts = {reading.quality for reading in self._latest.values()} - {Quality.GOOD}
+        quality = Quality.SUSPECT if Quality.SUSPECT in doubts else Quality.ESTIMATED if doubts else Quality.GOOD
+        return Total(power_w=power_w, measured_at=oldest_at, quality=quality)
 
 
 class EstimatedMeter(PowerMeter):
-    """The site as the sum of its devices, a share of it and a fixed overhead. Its readings are estimates."""
+    """The site as the sum of its devices, a share of it and a fixed overhead.
+
+    Its readings are estimates; with no overhead at all they are the devices' own, and as good as the worst of them.
+    Whoever settles by that settles by IT power.
+    """
 
     def __init__(
         self, *, meter_id: str, devices: DeviceSum, overhead_w: float = 0.0, overhead_fraction: float = 0.0
@@ -122,6 +129,6 @@ class EstimatedMeter(PowerMeter):
                 meter_id=self._meter_id,
                 power_w=power_w,
                 measured_at=total.measured_at,
-                quality=Quality.ESTIMATED,
+                quality=Quality.ESTIMATED if self._overhead_w or self._overhead_fraction else total.quality,
             ),
         )

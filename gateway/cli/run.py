@@ -94,7 +94,7 @@ def _settings(config: Path) -> Any:
         settings = load_config(config)
     except ConfigError as cause:
         fail(str(cause), code=BAD_USAGE)
-    if not settings.hardware:
+    if not settings.fleets:
         fail(f'{config}: declare [[hardware]], such as kind = "simulated"', code=BAD_USAGE)
     return settings
 

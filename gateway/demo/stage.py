@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from gateway import app
+from gateway.attach import MeteredFleet, in_process_fleet
 from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.demo.history import seed_history
@@ -39,7 +40,7 @@ class Stage:
     settings: Settings
     clock: Clock
     record: app.Record
-    fleet: app.MeteredFleet
+    fleet: MeteredFleet
     vtn: app.BuiltInVtn
     readiness: Readiness
     actuator: Actuator
@@ -47,7 +48,13 @@ class Stage:
     def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
         """The utility and the gateway's services over one connection."""
         services = app.build_services(
-            app.Edges(record=self.record, fleet=self.fleet, actuator=self.actuator, connections=[connection]),
+            app.Edges(
+                record=self.record,
+                fleet=self.fleet,
+                actuator=self.actuator,
+                meter=self.fleet,
+                connections=[connection],
+            ),
             site=self.settings.site.site(),
             programs=self.settings.programs(),
             clock=self.clock,
@@ -68,7 +75,7 @@ async def set_stage(
     settings = settings_from(SETTINGS, source="demo")
     record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=True))
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
-    fleet = app.in_process_fleet(settings.hardware[0], clock)
+    fleet = in_process_fleet(settings.fleets[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
     actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
     return Stage(

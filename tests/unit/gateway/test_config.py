@@ -105,5 +105,49 @@ def test_settings_cannot_be_changed_once_checked() -> None:
 def test_gpus_of_this_host_are_found_not_declared(tmp_path: Path) -> None:
     settings = load_config(written(tmp_path, '[site]\nid = "a"\n[[hardware]]\nkind = "nvml"'))
     assert settings.hardware[0].kind == "nvml"
-    with pytest.raises(ConfigError, match=r"hardware\.0: 'hosts' is of kind \"simulated\""):
+    with pytest.raises(ConfigError, match=r"hardware\.0\.nvml\.hosts: unknown key"):
         load_config(written(tmp_path, '[site]\nid = "a"\n[[hardware]]\nkind = "nvml"\nhosts = 2'))
+
+
+METERS = """
+[site]
+id = "a"
+[site.overhead]
+min_kw = 1
+max_kw = 3
+[[hardware]]
+kind = "simulated"
+[[hardware]]
+kind = "modbus"
+name = "main"
+host = "10.0.0.5"
+map = "schneider-pm5000"
+max_kw = 5000
+[[hardware]]
+kind = "prometheus"
+name = "pdus"
+server = "http://127.0.0.1:9090"
+metric = "pdu_watts"
+expected = 12
+"""
+
+
+def test_site_meters_stand_beside_the_fleet_in_order_of_preference(tmp_path: Path) -> None:
+    settings = load_config(written(tmp_path, METERS))
+    assert [meter.name for meter in settings.meters] == ["main", "pdus"]
+    assert [fleet.kind for fleet in settings.fleets] == ["simulated"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("map =", "mop ="), "hardware.1.modbus.mop: unknown key; did you mean 'map'?"),
+        (('map = "schneider-pm5000"', ""), "give either map (a shipped one) or power (a register)"),
+        (('server = "http://127.0.0.1:9090"', ""), "give either urls (of exporters) or server (a Prometheus)"),
+        (('name = "pdus"', 'name = "main"'), "[[hardware]] name 'main' is used twice"),
+        (('kind = "modbus"', 'kind = "modbas"'), "hardware.1"),
+    ],
+)
+def test_a_meter_that_is_declared_wrong_is_said_to_be(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_config(written(tmp_path, METERS.replace(*change)))

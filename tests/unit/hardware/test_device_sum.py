@@ -40,7 +40,7 @@ async def test_the_sum_leaves_the_site_out() -> None:
     devices = fleet.sum()
     assert devices.total() is None
     assert [reading.meter_id for reading in await devices.read()] == ["a", "b"]
-    assert devices.total() == Total(power_w=700.0, measured_at=START)
+    assert devices.total() == Total(power_w=700.0, measured_at=START, quality=Quality.GOOD)
 
 
 async def test_no_sum_without_each_device() -> None:
@@ -50,12 +50,14 @@ async def test_no_sum_without_each_device() -> None:
     fleet.second = 8.0
     del fleet.powers_w["b"]
     await devices.read()
-    assert devices.total() == Total(power_w=700.0, measured_at=START)  # The last word of b is still fresh.
+    assert devices.total() == Total(
+        power_w=700.0, measured_at=START, quality=Quality.GOOD
+    )  # The last word of b is still fresh.
     fleet.second = 11.0
     await devices.read()
     assert devices.total() is None
     fleet.present = ("a",)  # b was lost and is expected no more.
-    assert devices.total() == Total(power_w=300.0, measured_at=fleet.now())
+    assert devices.total() == Total(power_w=300.0, measured_at=fleet.now(), quality=Quality.GOOD)
     fleet.present = ()
     assert devices.total() is None
 
@@ -67,7 +69,7 @@ async def test_no_sum_of_what_is_no_number_and_none_that_grew_old() -> None:
     assert devices.total() is None
     fleet.powers_w = {"b": 1.0}
     await devices.read()
-    assert devices.total() == Total(power_w=301.0, measured_at=START)
+    assert devices.total() == Total(power_w=301.0, measured_at=START, quality=Quality.GOOD)
     fleet.powers_w, fleet.second = {}, 20.0
     with pytest.raises(AgentUnreachable):
         await devices.read()

@@ -1,0 +1,266 @@
+"""Attached hardware, opened: agents over drivers, the gateway's side of them, site meters.
+
+Each driver is imported inside the function that opens it, so that only what is configured is loaded.
+"""
+
+import asyncio
+import math
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.config import (
+    SITE_METER_ID,
+    FleetSettings,
+    ModbusSettings,
+    NvmlSettings,
+    OverheadSettings,
+    PrometheusSettings,
+    RegisterSettings,
+    Settings,
+    SimulatedSettings,
+)
+from gateway.services.actuator import Fleet
+from hardware.device import PowerMeter
+
+log = structlog.get_logger()
+
+
+class MeteredFleet(Fleet, PowerMeter, Protocol):
+    """Devices, the jobs on them, and the meters beside them, behind agents."""
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that an agent has heard of, 0 for none."""
+
+
+class ClosableFleet(MeteredFleet, Protocol):
+    """A fleet behind connections."""
+
+    async def close(self) -> None: ...
+
+
+def agent_paths(settings: Settings) -> dict[str, Path]:
+    """Where the local agent listens and keeps what must outlive it."""
+    folder = settings.gateway.state_dir
+    return {"socket": folder / "agent.sock", "journal": folder / "agent.journal", "state": folder / "devices.state"}
+
+
+def simulated_agent(
+    hardware: SimulatedSettings,
+    *,
+    now: Callable[[], Any],
+    boot_s: Callable[[], float],
+    journal: Path | None = None,
+    state: Path | None = None,
+) -> Any:
+    """An agent over a simulated fleet."""
+    from hardware.agent import Agent
+    from hardware.simulated import SimulatedFleet
+
+    fleet = SimulatedFleet(
+        hosts=hardware.hosts,
+        devices_per_host=hardware.devices_per_host,
+        seed=hardware.seed,
+        now=now,
+        state_path=state,
+    )
+    return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
+
+
+async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) -> None:
+    """The agent process of one host, until ``stop``. With ``lifeline`` it watches standard input for its end.
+
+    Raises ``HardwareError`` where it cannot begin (no driver, another agent) or not put everything back.
+    """
+    from hardware.agent import run_agent as run
+
+    paths = agent_paths(settings)
+    settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
+    agent, close = _open_agent(settings.fleets[0], paths)
+    await run(agent, paths["socket"], stop, lifeline=sys.stdin.fileno() if lifeline else None)
+    # Only after a good end: a call that hangs in the driver would have its closing hang, too.
+    close()
+
+
+def _open_agent(fleet: FleetSettings, paths: dict[str, Path]) -> tuple[Any, Callable[[], None]]:
+    """An agent over this host's devices, and what closes them. Raises ``DriverLost`` where there is no driver."""
+    from hardware.agent import Agent
+
+    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if isinstance(fleet, NvmlSettings):
+        from hardware.nvml.driver import NvmlDriver
+
+        driver = NvmlDriver(host_id=socket.gethostname())
+        driver.open()
+        return Agent(
+            host_id=socket.gethostname(), devices=driver, journal=paths["journal"], boot_s=boot_s
+        ), driver.close
+    agent = simulated_agent(
+        fleet, now=lambda: datetime.now(UTC), boot_s=boot_s, journal=paths["journal"], state=paths["state"]
+    )
+    return agent, lambda: None
+
+
+def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
+    """A simulated fleet behind its agent, in this process and on this clock."""
+    from hardware.fleet import AgentFleet, LocalLink
+
+    if not isinstance(hardware, SimulatedSettings):
+        raise TypeError("only a simulated fleet runs in virtual time")
+    began = clock.now()
+
+    def boot_s() -> float:
+        return (clock.now() - began).total_seconds()
+
+    agent = simulated_agent(hardware, now=clock.now, boot_s=boot_s)
+    return AgentFleet([LocalLink(agent)])
+
+
+def socket_fleet(path: Path) -> ClosableFleet:
+    """The gateway's side of the agent behind a local socket."""
+    from hardware.fleet import AgentFleet, SocketLink
+
+    return AgentFleet([SocketLink(path)])
+
+
+async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:
+    """The declared site meters in order of preference, over the devices' sum; ``edges`` closes their connections.
+
+    Where none is declared a simulated site brings its own, and elsewhere the devices are summed.
+    """
+    from hardware.device_sum import DeviceSum, EstimatedMeter
+    from hardware.meter_watch import Plausible
+    from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
+
+    if not settings.meters and isinstance(settings.fleets[0], SimulatedSettings):
+        return fleet
+    devices = DeviceSum(
+        devices=fleet,
+        expected=lambda: [view.device_id for view in fleet.devices().values() if view.present],
+        site_meter_id=SITE_METER_ID,
+        now=clock.now,
+    )
+    if not settings.meters:
+        return SiteAndDevices(devices=devices, site=EstimatedMeter(meter_id=SITE_METER_ID, devices=devices))
+    sources = [
+        Source(
+            name=meter.name,
+            meter=await open_meter(edges, meter, clock),
+            plausible=Plausible(
+                min_w=meter.min_kw * 1000.0,
+                max_w=math.inf if meter.max_kw is None else meter.max_kw * 1000.0,
+                stale_after_s=meter.stale_after_s,
+                stuck_after_s=meter.stuck_after_s,
+            ),
+        )
+        for meter in settings.meters
+    ]
+    overhead = settings.site.overhead
+    if overhead is not None and overhead.estimate:
+        guess = EstimatedMeter(
+            meter_id=SITE_METER_ID,
+            devices=devices,
+            overhead_w=500.0 * (overhead.min_kw + overhead.max_kw),
+            overhead_fraction=0.5 * (overhead.min_fraction + overhead.max_fraction),
+        )
+        sources.append(Source(name="sum of devices", meter=guess, estimate=True))
+    site = FailoverMeter(
+        meter_id=SITE_METER_ID,
+        sources=sources,
+        now=clock.now,
+        devices=devices,
+        overhead=None if overhead is None else _overhead_range(overhead),
+        on_change=lambda part, reason: log.warning("meter_changed", part=part, reason=reason),
+    )
+    return SiteAndDevices(devices=devices, site=site)
+
+
+def _overhead_range(overhead: OverheadSettings) -> Any:
+    from hardware.device_sum import OverheadRange
+
+    return OverheadRange(
+        min_w=overhead.min_kw * 1000.0,
+        max_w=overhead.max_kw * 1000.0,
+        min_fraction=overhead.min_fraction,
+        max_fraction=overhead.max_fraction,
+    )
+
+
+async def open_meter(edges: AsyncExitStack, meter: ModbusSettings | PrometheusSettings, clock: Clock) -> PowerMeter:
+    """One meter; ``edges`` closes its connection."""
+    import aiohttp
+
+    from hardware.modbus_meter import ModbusMeter
+    from hardware.prometheus_meter import ExporterMeter, QueryMeter, Series
+
+    if isinstance(meter, ModbusSettings):
+        modbus = ModbusMeter(
+            meter_id=meter.name,
+            host=meter.host,
+            port=meter.port,
+            unit_id=meter.unit_id,
+            registers=register_map(meter),
+            now=clock.now,
+            timeout_s=meter.timeout_s,
+        )
+        edges.callback(modbus.close)
+        return modbus
+    session = await edges.enter_async_context(aiohttp.ClientSession())
+    series = Series(
+        metric=meter.metric,
+        labels=meter.labels,
+        scale=meter.scale,
+        expected=meter.expected,
+        once_by=meter.once_by,
+    )
+    if meter.server is None:
+        return ExporterMeter(
+            meter_id=meter.name,
+            urls=meter.urls,
+            series=series,
+            session=session,
+            now=clock.now,
+            timeout_s=meter.timeout_s,
+        )
+    return QueryMeter(
+        meter_id=meter.name,
+        url=meter.server,
+        series=series,
+        session=session,
+        query=meter.query,
+        window_s=meter.window_s,
+        timeout_s=meter.timeout_s,
+    )
+
+
+def register_map(meter: ModbusSettings) -> Any:
+    """The registers of a Modbus meter. Raises ``ValueError`` for ones that cannot be."""
+    from hardware.register_map import SHIPPED, Kind, Register, RegisterMap, Table, WordOrder
+
+    def register(one: RegisterSettings) -> Register:
+        return Register(
+            address=one.address,
+            kind=Kind(one.kind),
+            scale=one.scale,
+            words=WordOrder(one.words),
+            table=Table(one.table),
+            exponent_at=one.exponent_at,
+        )
+
+    if meter.power is None:
+        return SHIPPED[str(meter.map)].moved(meter.map_offset)
+    return RegisterMap(
+        power=register(meter.power),
+        energy=None if meter.energy is None else register(meter.energy),
+        energy_wraps_at=meter.energy_wraps_at,
+    )
