@@ -75,6 +75,7 @@ class Dispatch:
         self._clock = clock
         self._actuator = actuator
         self._readiness = readiness
+        readiness.expect(PART)
         # None until the events were read for the first time: nothing is done, nor put back, before that.
         self._records: tuple[EventRecord, ...] | None = None
         self._plans: dict[Key, PowerPlan] = {}

@@ -45,6 +45,7 @@ class Intake:
         self._readiness = readiness
         self._pending: EventBatch | None = None
         self._part = f"connection {connection.connection_id}"
+        readiness.expect(self._part)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take turn after turn until told to stop."""

@@ -59,6 +59,8 @@ class Metering:
         self._ledger = ledger
         self._clock = clock
         self._readiness = readiness
+        readiness.expect("meter")
+        readiness.expect("ledger")
         self._records: tuple[EventRecord, ...] = ()
         self._minute: datetime | None = None
         self._of_minute: dict[str, list[PowerReading]] = {}

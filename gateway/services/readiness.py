@@ -14,11 +14,18 @@ EXPECTED_FAULTS = (ProtocolError, HardwareError, LedgerUnavailable, OSError, Tim
 """Faults of the world, which end in the loop of their own connection or meter. Anything else is a bug."""
 
 
+STARTING = "not heard of yet"
+
+
 class Readiness:
     """The state of each part, with one log line at each change of it and none in between."""
 
     def __init__(self) -> None:
         self._faults: dict[str, str | None] = {}
+
+    def expect(self, part: str) -> None:
+        """Count on a part: nothing is ready before it has spoken up."""
+        self._faults.setdefault(part, STARTING)
 
     def well(self, part: str) -> None:
         """The part works."""
@@ -28,7 +35,7 @@ class Readiness:
 
     def faulty(self, part: str, reason: str) -> None:
         """The part does not work just now; the reason in plain words."""
-        if self._faults.get(part) is None:
+        if self._faults.get(part) in {None, STARTING}:
             log.warning("part_faulty", part=part, reason=reason)
         self._faults[part] = reason
 
@@ -38,7 +45,7 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether every part that spoke up works."""
+        """Whether every part that is counted on, and every other that spoke up, works."""
         return bool(self._faults) and all(reason is None for reason in self._faults.values())
 
 

@@ -45,6 +45,7 @@ class Reporting:
         self._clock = clock
         self._readiness = readiness
         self._part = f"reports {connection.connection_id}"
+        readiness.expect(self._part)
         # By resource: the order that was served last, up to where, and when it was last seen standing.
         self._served: dict[str, tuple[str, datetime, datetime]] = {}
 

@@ -62,6 +62,7 @@ class Settling:
         self._ledger = ledger
         self._clock = clock
         self._readiness = readiness
+        readiness.expect(PART)
         self._settled: set[tuple[str, str, int, datetime | None]] = set()
         self._began_at = clock.now()
 

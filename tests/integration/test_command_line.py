@@ -22,7 +22,7 @@ from gateway.__main__ import main
 from gateway.demo.once import Shown, run_once
 from gateway.demo.utility import Schedule
 from hardware.fleet import AgentFleet, SocketLink
-from tests.lab import Gateway, free_port
+from tests.lab import Gateway, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 SHORT = Schedule(first_s=5.0, notice_s=60.0, duration_s=60.0, again_after_s=None)
@@ -408,7 +408,7 @@ def test_a_second_gateway_on_one_folder_leaves_the_first_its_fleet(short_folder:
 
     try:
         first.start()
-        before = asyncio.run(highest_epoch())
+        before = eventually("the agent has heard of its gateway", lambda: asyncio.run(highest_epoch()), within_s=15)
         other = first.config.read_text().replace(str(first.port), str(free_port()))
         (short_folder / "second.toml").write_text(other)
         second = run("serve", "--config", "second.toml", cwd=short_folder)

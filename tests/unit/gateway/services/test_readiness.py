@@ -34,6 +34,18 @@ def test_ready_is_when_every_part_that_spoke_up_works() -> None:
     assert readiness.ready
 
 
+def test_a_part_that_is_counted_on_must_have_spoken() -> None:
+    readiness = Readiness()
+    readiness.expect("connection utility")
+    readiness.well("meter")
+    assert not readiness.ready
+    with capture_logs() as lines:
+        readiness.faulty("connection utility", "nobody answers")
+    assert [line["event"] for line in lines] == ["part_faulty"]
+    readiness.well("connection utility")
+    assert readiness.ready
+
+
 @pytest.mark.parametrize("first_s", [0.1, 5.0])
 def test_delays_double_up_to_the_most_and_start_over(first_s: float) -> None:
     backoff = Backoff(first_s, 60.0)
