@@ -90,8 +90,7 @@ class SimulatedFleet:
         self._catch_up()
         return self._state.limit_w.item(self._present(device_id))
 
-    def asked_w(self, device_id: str) -> float:
-        return self.limit_w(device_id)
+    asked_w = limit_w
 
     def set_limit_w(self, device_id: str, limit_w: float) -> None:
         self._catch_up()
