@@ -1,9 +1,9 @@
 """Prints what one whole control step of a simulated site costs in CPU time, and how well the loop follows.
 
 256 devices in 32 jobs, a target a quarter under the site's power, a virtual second a step, all in process: the site
-advances, is read through its agent, the control loop steps, the budget is shared out, caps are written. Measured once
-with every cap written at every step, which the bound is for, and once as the service does it: what changed is written,
-and all of it at every fifth step to renew the leases.
+advances, is read through its agent, the control loop steps, the budget is shared out, caps are written. Measured as
+the service does it (what changed is written, and all of it at every fifth step to renew the leases), which the bound is
+for, and with every cap written at every step, the worst there is.
 """
 
 import asyncio
@@ -141,11 +141,12 @@ async def measure(name: str, loop: Loop) -> float:
 async def main() -> bool:
     loop = Loop(write_all=True)
     all_ms = await measure("every cap written", loop)
-    await measure("as the service does", Loop(write_all=False))
-    kept = all_ms < BOUND_MS
-    print(f"bound: {BOUND_MS:.2f} ms in {HOSTS} jobs, every cap written: {'kept' if kept else 'BROKEN'}")
+    service_ms = await measure("as the service does", Loop(write_all=False))
+    for what, cost_ms in (("as the service does", service_ms), ("every cap written", all_ms)):
+        verdict = "kept" if cost_ms < BOUND_MS else "BROKEN"
+        print(f"bound: {BOUND_MS:.2f} ms in {HOSTS} jobs, {what}: {verdict}")
     report_tracking(loop)
-    return kept
+    return service_ms < BOUND_MS
 
 
 def report_tracking(loop: Loop) -> None:
