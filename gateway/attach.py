@@ -7,11 +7,9 @@ import asyncio
 import math
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,17 +92,15 @@ async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) 
 
 def _open_agent(fleet: FleetSettings, paths: dict[str, Path]) -> tuple[Any, Callable[[], None]]:
     """An agent over this host's devices, and what closes them. Raises ``DriverLost`` where there is no driver."""
-    from hardware.agent import Agent
+    from hardware.agent import Agent, boot_s
 
-    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     if isinstance(fleet, NvmlSettings):
         from hardware.nvml.driver import NvmlDriver
 
         driver = NvmlDriver(host_id=socket.gethostname())
         driver.open()
-        return Agent(
-            host_id=socket.gethostname(), devices=driver, journal=paths["journal"], boot_s=boot_s
-        ), driver.close
+        agent = Agent(host_id=socket.gethostname(), devices=driver, journal=paths["journal"], boot_s=boot_s)
+        return agent, driver.close
     agent = simulated_agent(
         fleet, now=lambda: datetime.now(UTC), boot_s=boot_s, journal=paths["journal"], state=paths["state"]
     )
