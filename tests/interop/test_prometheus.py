@@ -1,4 +1,4 @@
-"""A real Prometheus server between an exporter and the meter. Where none is installed there is nothing to test."""
+"""A real Prometheus server between an exporter and the meter: in `make soak`, which says so where none is there."""
 
 import asyncio
 import shutil
@@ -15,6 +15,8 @@ from aiohttp import web
 from hardware.device import PowerReading
 from hardware.errors import MeterSilent
 from hardware.prometheus_meter import DCGM_POWER, QueryMeter, Series
+
+pytestmark = pytest.mark.soak
 
 PROMETHEUS = shutil.which("prometheus")
 GPUS = Series(metric=DCGM_POWER, labels={"Hostname": 'n"1'}, expected=2)
@@ -70,7 +72,8 @@ def free_port() -> int:
 
 @pytest.fixture
 async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    assert PROMETHEUS is not None
+    if PROMETHEUS is None:
+        pytest.skip("no prometheus on this machine: install it (Debian: apt-get install prometheus)")
     port = free_port()
     async with aiohttp.ClientSession() as session:
         one = Chain(url=f"http://127.0.0.1:{port}", session=session, powers_w=[300.25, 400.5])
@@ -96,40 +99,39 @@ async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
             await runner.cleanup()
 
 
-if PROMETHEUS is not None:
+async def test_watts_come_through_with_the_time_of_the_scrape(chain: Chain) -> None:
+    reading = await chain.read_until(700.75, within_s=20.0)
+    assert abs(datetime.now(UTC) - reading.measured_at) < timedelta(seconds=3)
+    chain.powers_w = [100.0, 50.5]
+    changed = await chain.read_until(150.5, within_s=5.0)
+    assert changed.measured_at > reading.measured_at
 
-    async def test_watts_come_through_with_the_time_of_the_scrape(chain: Chain) -> None:
-        reading = await chain.read_until(700.75, within_s=20.0)
-        assert abs(datetime.now(UTC) - reading.measured_at) < timedelta(seconds=3)
-        chain.powers_w = [100.0, 50.5]
-        changed = await chain.read_until(150.5, within_s=5.0)
-        assert changed.measured_at > reading.measured_at
+    with pytest.raises(MeterSilent, match="400 bad_data"):
+        await chain.meter("sum(").read()
 
-        with pytest.raises(MeterSilent, match="400 bad_data"):
-            await chain.meter("sum(").read()
+    # The series end: they are no load that was shed, but a reading that grows old.
+    chain.powers_w = []
+    await asyncio.sleep(2.5)
+    (old,) = await chain.meter().read()
+    assert old.power_w == 150.5
+    assert datetime.now(UTC) - old.measured_at > timedelta(seconds=1.4)
 
-        # The series end: they are no load that was shed, but a reading that grows old.
-        chain.powers_w = []
-        await asyncio.sleep(2.5)
-        (old,) = await chain.meter().read()
-        assert old.power_w == 150.5
-        assert datetime.now(UTC) - old.measured_at > timedelta(seconds=1.4)
 
-    async def test_an_expression_hides_the_age_of_its_samples(chain: Chain) -> None:
-        chain.stamped_at = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=20)
-        reading = await chain.read_until(700.75, within_s=20.0)
-        assert reading.measured_at == chain.stamped_at
-        chain.stamped_at += timedelta(seconds=5)
-        chain.powers_w = [1.0, 2.0]
-        assert (await chain.read_until(3.0, within_s=5.0)).measured_at == chain.stamped_at
-        selector = GPUS.query(60).removesuffix("[60s]")
-        meter = QueryMeter(
-            meter_id="gpus",
-            url=chain.url,
-            series=Series(metric=DCGM_POWER),
-            session=chain.session,
-            query=f"sum({selector})",
-        )
-        (hidden,) = await meter.read()
-        assert hidden.power_w == 3.0
-        assert abs(datetime.now(UTC) - hidden.measured_at) < timedelta(seconds=2)
+async def test_an_expression_hides_the_age_of_its_samples(chain: Chain) -> None:
+    chain.stamped_at = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=20)
+    reading = await chain.read_until(700.75, within_s=20.0)
+    assert reading.measured_at == chain.stamped_at
+    chain.stamped_at += timedelta(seconds=5)
+    chain.powers_w = [1.0, 2.0]
+    assert (await chain.read_until(3.0, within_s=5.0)).measured_at == chain.stamped_at
+    selector = GPUS.query(60).removesuffix("[60s]")
+    meter = QueryMeter(
+        meter_id="gpus",
+        url=chain.url,
+        series=Series(metric=DCGM_POWER),
+        session=chain.session,
+        query=f"sum({selector})",
+    )
+    (hidden,) = await meter.read()
+    assert hidden.power_w == 3.0
+    assert abs(datetime.now(UTC) - hidden.measured_at) < timedelta(seconds=2)
