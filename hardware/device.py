@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from hardware.errors import Condition, HardwareError
+
 
 class Quality(StrEnum):
     """How far a reading can be trusted."""
@@ -40,8 +42,27 @@ class CapRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with something, by its name, in words, and what to do about it."""
+
+    condition: Condition
+    detail: str
+    cure: str = ""
+
+    @classmethod
+    def of(cls, error: HardwareError) -> "Fault":
+        """The fault that an error tells of."""
+        return cls(condition=error.condition, detail=str(error), cure=error.cure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceView:
-    """A device as its host sees it. ``limit_w`` is the limit enforced now; ``present`` is false once it was lost."""
+    """A device as its host sees it. ``limit_w`` is the limit enforced now; ``present`` is false once it was lost.
+
+    ``slot`` is its number among the host's devices as the job scheduler counts them (NVIDIA's minor number), ``None``
+    where there is none: it only serves to find the devices of a job, never to address one. ``fault`` is what is wrong
+    with it now, an alarm for the operator.
+    """
 
     device_id: str
     host_id: str
@@ -49,6 +70,8 @@ class DeviceView:
     cap_range: CapRange
     limit_w: float
     present: bool = True
+    slot: int | None = None
+    fault: Fault | None = None
 
 
 class OnExpiry(StrEnum):
@@ -105,6 +128,7 @@ class CapResult:
     applied_w: float | None
     outcome: Outcome
     detail: str = ""
+    fault: Fault | None = None
 
 
 class PowerMeter(Protocol):

@@ -3,17 +3,34 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from hardware.device import Lease, Outcome
+from hardware.device import Fault, Lease, Outcome
 
 
 class JobState(StrEnum):
     """Where a job stands."""
 
+    PENDING = "pending"
+    """It waits for its devices."""
+    HELD = "held"
+    """It waits, and is not to start before it is released."""
     RUNNING = "running"
     PAUSED = "paused"
     FINISHED = "finished"
+
+
+class PauseMethod(StrEnum):
+    """How a job is paused. What frees its devices and what keeps them differs, and so does how long it may last."""
+
+    SIGNAL = "signal"
+    """Every rank is stopped where it stands (signal or freezer); devices and their memory stay with it."""
+    CHECKPOINT = "checkpoint"
+    """Asked to write a checkpoint first, then stopped."""
+    SUSPEND = "suspend"
+    """By the scheduler's own suspend; devices stay with it."""
+    REQUEUE = "requeue"
+    """Ended and queued anew, held meanwhile: it begins again from its last checkpoint, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +48,9 @@ class JobView:
 
     ``curve`` is one device's, rising in cap. ``min_throughput`` is what was promised to the job, as a fraction of
     uncapped. ``throughput`` is the present mean over its devices. ``max_pause_s`` is the longest tested pause; 0 means
-    that the job must not be paused.
+    that the job must not be paused, and ``method`` is how it would be. ``progress`` is a number that rises as the job
+    works (seconds of processor time, bytes of output), ``None`` where there is none to see. A device of ``device_ids``
+    may be written ``host/slot`` by a scheduler that does not know ids; the gateway's side finds its id.
     """
 
     job_id: str
@@ -43,22 +62,49 @@ class JobView:
     max_pause_s: float = 0.0
     state: JobState = JobState.RUNNING
     throughput: float = 1.0
+    method: PauseMethod = PauseMethod.SIGNAL
+    progress: float | None = None
+    priority: int | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """A node as its scheduler sees it. A drained one goes on with its jobs and gets no new ones."""
+
+    node_id: str
+    drained: bool = False
+    fault: Fault | None = None
 
 
 class Verb(StrEnum):
-    """What can be asked of a job."""
+    """What can be asked. Pause, hold and drain last as long as their lease, and end in resume, release and undrain.
+
+    Requeue and prioritize are done once; drain and undrain name a node.
+    """
 
     PAUSE = "pause"
     RESUME = "resume"
+    HOLD = "hold"
+    RELEASE = "release"
+    REQUEUE = "requeue"
+    PRIORITIZE = "prioritize"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobAction:
-    """Pause a job for as long as the lease lasts (its expiry resumes the job), or resume it now."""
+    """Ask for ``verb`` on a job (for drain and undrain, ``job_id`` is a node's id).
+
+    The end of the lease undoes what lasts: nothing that we hold back is held back by nobody. ``priority`` goes with
+    ``PRIORITIZE``.
+    """
 
     job_id: str
     verb: Verb
     lease: Lease
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +116,7 @@ class JobResult:
     state: JobState | None
     outcome: Outcome
     detail: str = ""
+    fault: Fault | None = None
 
 
 class JobControl(Protocol):
@@ -83,10 +130,33 @@ class JobControl(Protocol):
 
 
 class JobDriver(Protocol):
-    """The jobs of one host as a driver reaches them. Blocking; called by the host's agent and by nobody else."""
+    """The jobs of one host or scheduler as a driver reaches them. Blocking; called by an agent and by nobody else.
+
+    Every call comes back within a bounded time, may be repeated, and raises ``HardwareError``. That a call came back
+    says that it was taken: read ``jobs`` to know what holds. All ranks of a job are paused and resumed together.
+    """
 
     def jobs(self) -> tuple[JobView, ...]: ...
 
     def pause(self, job_id: str) -> None: ...
 
     def resume(self, job_id: str) -> None: ...
+
+
+@runtime_checkable
+class SchedulerDriver(JobDriver, Protocol):
+    """A driver over a scheduler with a queue."""
+
+    def nodes(self) -> tuple[NodeView, ...]: ...
+
+    def hold(self, job_id: str) -> None: ...
+
+    def release(self, job_id: str) -> None: ...
+
+    def requeue(self, job_id: str) -> None: ...
+
+    def prioritize(self, job_id: str, priority: int) -> None: ...
+
+    def drain(self, node_id: str, reason: str) -> None: ...
+
+    def undrain(self, node_id: str) -> None: ...

@@ -9,14 +9,16 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from hardware.errors import JournalUnreadable
 
-VERSION = 1
+VERSION = 2
+READ_VERSIONS = frozenset({1, 2})
+"""The first knew neither holds nor drains, nor which life of the machine it was from."""
 
 
 class PriorLimit(NamedTuple):
@@ -35,21 +37,50 @@ class PriorLimit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalState:
-    """All that the journal holds. ``limits`` is by device, ``paused`` the jobs that we paused."""
+    """All that the journal holds. ``limits`` is by device; ``paused`` and ``held`` are jobs, ``drained`` nodes: ours.
+
+    ``boot_id`` names the life of the machine that ``limits`` is from: devices forget their limits when it ends.
+    """
 
     epoch: int = 0
     limits: Mapping[str, PriorLimit] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
+    boot_id: str = ""
+
+
+class JournalPort(Protocol):
+    """What an agent keeps its state in: the file, or in the worker the way to its keeper's."""
+
+    @property
+    def state(self) -> JournalState: ...
+
+    def open(self) -> None: ...
+
+    def commit(
+        self,
+        *,
+        epoch: int | None = None,
+        limits: Mapping[str, PriorLimit] | None = None,
+        paused: frozenset[str] | None = None,
+        held: frozenset[str] | None = None,
+        drained: frozenset[str] | None = None,
+    ) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Journal:
     """The journal of one agent; with no path it is kept in memory, for fleets that die with the process.
 
-    Only one process at a time may have it open. Every method raises ``JournalUnreadable``.
+    Only one process at a time may have it open. Every method raises ``JournalUnreadable``. ``boot_id`` names this life
+    of the machine, and is written beside the limits.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, boot_id: str = "") -> None:
         self._path = path
+        self._boot_id = boot_id
         self._lock: int | None = None
         self._open = path is None
         self._state = JournalState()
@@ -80,16 +111,20 @@ class Journal:
         epoch: int | None = None,
         limits: Mapping[str, PriorLimit] | None = None,
         paused: frozenset[str] | None = None,
+        held: frozenset[str] | None = None,
+        drained: frozenset[str] | None = None,
     ) -> None:
         """Make a new state durable; what is not given stays. Where it fails, the old state stands."""
         if not self._open:
             raise JournalUnreadable(f"the journal {self._path} is not open")
         old = self._state
-        new = replace(
-            old,
+        new = JournalState(
             epoch=old.epoch if epoch is None else epoch,
             limits=old.limits if limits is None else limits,
             paused=old.paused if paused is None else paused,
+            held=old.held if held is None else held,
+            drained=old.drained if drained is None else drained,
+            boot_id=self._boot_id if limits is not None else old.boot_id,
         )
         if new == old:
             return
@@ -124,22 +159,34 @@ def _written(state: JournalState) -> bytes:
         "epoch": state.epoch,
         "limits": state.limits,
         "paused": sorted(state.paused),
+        "held": sorted(state.held),
+        "drained": sorted(state.drained),
+        "boot_id": state.boot_id,
     }
     return json.dumps(document, allow_nan=False).encode()
 
 
 def _parsed(raw: bytes) -> JournalState:
     document: Any = json.loads(raw)
-    if document["version"] != VERSION:
-        raise ValueError(f"it is of version {document['version']}, and this agent reads {VERSION}")
+    if document["version"] not in READ_VERSIONS:
+        raise ValueError(f"it is of version {document['version']}, and this agent reads up to {VERSION}")
     limits = {}
     for device_id, (found_w, written_w, before_w, hold) in document["limits"].items():
         if not all(math.isfinite(value) for value in (found_w, written_w, before_w)):
             raise ValueError(f"a limit of {device_id} is not a number")
         limits[device_id] = PriorLimit(found_w=found_w, written_w=written_w, before_w=before_w, hold=bool(hold))
     return JournalState(
-        epoch=int(document["epoch"]), limits=limits, paused=frozenset(str(job_id) for job_id in document["paused"])
+        epoch=int(document["epoch"]),
+        limits=limits,
+        paused=_names(document["paused"]),
+        held=_names(document.get("held", ())),
+        drained=_names(document.get("drained", ())),
+        boot_id=str(document.get("boot_id", "")),
     )
+
+
+def _names(found: Iterable[Any]) -> frozenset[str]:
+    return frozenset(str(name) for name in found)
 
 
 def _replace_file(path: Path, content: bytes) -> None:

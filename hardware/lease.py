@@ -4,7 +4,8 @@ All times are seconds of the agent's boot-time clock, which neither steps nor st
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from hardware.device import Lease, OnExpiry
 
@@ -28,6 +29,19 @@ def malformed(lease: Lease) -> str | None:
 def highest_epoch(known: int, leases: Iterable[Lease]) -> int:
     """The highest epoch heard of, with these leases counted where they are well formed."""
     return max([known, *(lease.epoch for lease in leases if lease.epoch > known and malformed(lease) is None)])
+
+
+class KeptLease(NamedTuple):
+    """A lease that runs (or whose cap is held over), as one process hands it to the next. All times on the boot clock.
+
+    ``since_s`` is when its first lease began, ``None`` where that does not matter.
+    """
+
+    expires_s: float
+    hold: bool
+    epoch: int
+    sequence: int
+    since_s: float | None = None
 
 
 class LeaseTable:
@@ -82,6 +96,21 @@ class LeaseTable:
         """End the lease's time now; it stays due until ``end``."""
         self._expires_s[key] = -math.inf
         self._holding.discard(key)
+
+    def kept(self) -> dict[str, KeptLease]:
+        """The leases there are, for another process to go on with."""
+        return {
+            key: KeptLease(expires_s, key in self._holding, *self._heard.get(key, (0, 0)))
+            for key, expires_s in self._expires_s.items()
+        }
+
+    def adopt(self, kept: Mapping[str, KeptLease]) -> None:
+        """Go on with the leases of a process that died."""
+        for key, lease in kept.items():
+            self._expires_s[key] = lease.expires_s
+            self._heard[key] = (lease.epoch, lease.sequence)
+            if lease.hold:
+                self._holding.add(key)
 
     def end(self, key: str) -> None:
         """Nothing of ours is left there."""

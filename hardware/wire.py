@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from hardware.device import CapCommand, CapResult, DeviceView, PowerReading
 from hardware.errors import WireError
-from hardware.job import JobAction, JobResult, JobView
+from hardware.job import JobAction, JobResult, JobView, NodeView
 
 VERSION: Literal[1] = 1
 
@@ -39,12 +39,13 @@ class Describe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """The agent, its devices and jobs, and the highest epoch it has heard (0: none)."""
+    """The agent, its devices, jobs and nodes, and the highest epoch it has heard (0: none)."""
 
     host_id: str
     highest_epoch: int
     devices: tuple[DeviceView, ...]
     jobs: tuple[JobView, ...] = ()
+    nodes: tuple[NodeView, ...] = ()
     kind: Literal["described"] = "described"
 
 

@@ -52,6 +52,7 @@ def test_nothing_is_committed_before_it_was_opened(tmp_path):
         b"[]",
         b"null",
         b"\xff\xfe",
+        b'{"version": 3}',
         b'{"version": 2}',
         b'{"version": 1}',
         b'{"version": 1, "epoch": "x", "limits": {}, "paused": []}',
