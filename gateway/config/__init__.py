@@ -1,0 +1,23 @@
+"""Typed settings: one TOML file, environment over it, secret files under both."""
+
+from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
+from gateway.config.settings import ConfigError, FleetSettings, Settings, load_config, settings_from
+from gateway.config.site import SITE_METER_ID, OverheadSettings, SiteSettings
+
+__all__ = [
+    "SITE_METER_ID",
+    "ConfigError",
+    "FleetSettings",
+    "MeterSettings",
+    "ModbusSettings",
+    "NvmlSettings",
+    "OverheadSettings",
+    "PrometheusSettings",
+    "RegisterSettings",
+    "Settings",
+    "SimulatedSettings",
+    "SiteSettings",
+    "load_config",
+    "settings_from",
+]
