@@ -15,8 +15,9 @@ from hardware.device import DeviceView, PowerReading
 from hardware.errors import DeviceLost, MeterSilent, Unsupported, WriteRefused
 from hardware.faults import Faults, FaultsFile
 from hardware.job import JobState, JobView
+from hardware.job_terms import MIN_THROUGHPUT
 from hardware.physics import Flags, Placement, SitePhysics, SiteState
-from hardware.workloads import CAP_RANGE, DEVICE_MODEL, MIN_THROUGHPUT, WORKLOADS, SimulatedJob, job_mix
+from hardware.workloads import CAP_RANGE, DEVICE_MODEL, WORKLOADS, SimulatedJob, job_mix
 
 SITE_METER_ID = "site"
 

@@ -72,9 +72,6 @@ WORKLOADS = {
     )
 }
 
-MIN_THROUGHPUT = {"flex0": 1.00, "flex1": 0.90, "flex2": 0.75, "flex3": 0.50}
-"""Tiers of the same source: the least mean throughput that was promised to a job."""
-
 SIGNAL_PAUSE_S = 240.0
 """A stopped rank is found missing by its peers after five minutes (the usual collective timeout)."""
 

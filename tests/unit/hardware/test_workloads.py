@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 
-from hardware.workloads import CAPS_W, MIN_THROUGHPUT, WORKLOADS, job_mix
+from hardware.job_terms import MIN_THROUGHPUT
+from hardware.workloads import CAPS_W, WORKLOADS, job_mix
 
 SOURCE_ROWS = {
     "finetune-8b": "ft_llama_8b_dolly",
