@@ -1,4 +1,4 @@
-"""What was promised to a job, and what may be asked of it: terms, given by rules over what its scheduler knows of it."""
+"""What was promised to a job, and what may be asked of it: terms by rules over what its scheduler knows of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
