@@ -20,11 +20,11 @@ check: $(VENV)/dev.stamp
 	$(VENV)/bin/lint-imports
 
 # Everything that pytest runs; the wheel in a bare environment is among it.
-unit: $(VENV)/dev.stamp
+unit: $(VENV)/dev.stamp $(VENV)/system.stamp
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak and not gpu" --cov --cov-report=term:skip-covered
 
 # What takes long: run before a larger change lands.
-soak: $(VENV)/dev.stamp
+soak: $(VENV)/dev.stamp $(VENV)/system.stamp
 	$(RUN) -m pytest -q -m soak tests
 
 # On a host with an NVIDIA GPU. Reads only; GRIDGATE_GPU_WRITE=1 lets it lower a limit for a moment and put it back.
@@ -45,6 +45,10 @@ $(VENV)/core.stamp: requirements.lock | $(VENV)/bin/python
 $(VENV)/dev.stamp: requirements-dev.lock | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	touch $@ $(VENV)/core.stamp
+
+$(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python
+	tests/system_packages.sh
+	touch $@
 
 # Needs uv; run after a change of dependencies in pyproject.toml.
 lock:

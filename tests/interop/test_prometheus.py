@@ -1,4 +1,4 @@
-"""A real Prometheus server between an exporter and the meter: in `make soak`, which says so where none is there."""
+"""A real Prometheus server between an exporter and the meter."""
 
 import asyncio
 import shutil
@@ -15,8 +15,6 @@ from aiohttp import web
 from hardware.device import PowerReading
 from hardware.errors import MeterSilent
 from hardware.prometheus_meter import DCGM_POWER, QueryMeter, Series
-
-pytestmark = pytest.mark.soak
 
 PROMETHEUS = shutil.which("prometheus")
 GPUS = Series(metric=DCGM_POWER, labels={"Hostname": 'n"1'}, expected=2)
