@@ -80,12 +80,19 @@ async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) 
 
     Raises ``HardwareError`` where it cannot begin (no driver, another agent) or not put everything back.
     """
-    from hardware.agent import run_agent as run
+    from hardware.agent_process import ended
+    from hardware.agent_process import run_agent as run
+    from hardware.socket_door import BoundSocket, SocketDoor
 
     paths = agent_paths(settings)
     settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
     agent, close = _open_agent(settings.fleets[0], paths)
-    await run(agent, paths["socket"], stop, lifeline=sys.stdin.fileno() if lifeline else None)
+    bound = BoundSocket(paths["socket"])
+    try:
+        door = SocketDoor(bound.listener, now_s=agent.now_s)
+        await run(agent, [door], stop, gone=ended(sys.stdin.fileno()) if lifeline else None)
+    finally:
+        bound.close()
     # Only after a good end: a call that hangs in the driver would have its closing hang, too.
     close()
 

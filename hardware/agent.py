@@ -1,29 +1,23 @@
-"""The node agent: the only one that touches a host's devices, and the process around it on a local socket.
+"""The node agent: the only one that touches a host's devices and jobs. What it answers, and what it puts back when.
 
 Whatever ends - the gateway, the connection, this process - limits and jobs go back to how they were found: at the end
 of their lease, at a graceful stop, or first of all at the next start, from the journal.
 """
 
-import asyncio
 import math
-import os
-import socket
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from hardware.device import CapResult, DeviceDriver, Outcome
-from hardware.errors import HardwareError, JournalUnreadable, WireError
+from hardware.errors import HardwareError, JournalUnreadable
 from hardware.job import JobDriver, JobResult
 from hardware.journal import Journal
 from hardware.limits import LimitKeeper
 from hardware.pauses import PauseKeeper
 from hardware.wire import (
-    MAX_LINE_BYTES,
     Act,
     Acted,
     Applied,
@@ -36,23 +30,9 @@ from hardware.wire import (
     Reply,
     Request,
     Restore,
-    decode_request,
-    encode_reply,
 )
-from hardware.worker import Worker
 
 log = structlog.get_logger()
-
-TICK_S = 0.25
-"""How often the process looks for leases that ended."""
-
-STOP_S = 10.0
-"""A stop waits so long for the drivers; what they did not put back by then the journal puts back at the next start."""
-
-MOST_CLIENTS = 16
-
-ANSWER_S = 5.0
-"""A client that does not take its answer in this time is let go."""
 
 
 def boot_s() -> float:
@@ -203,196 +183,3 @@ def _all_refused(request: Apply | Restore | Act, detail: str) -> Reply:
             for key, cap_w in asked
         )
     )
-
-
-async def run_agent(
-    agent: Agent,
-    socket_path: Path,
-    stop: asyncio.Event,
-    *,
-    lifeline: int | None = None,
-    orphan_s: float = 60.0,
-) -> None:
-    """Serve an agent on a local socket until ``stop`` is set, then put everything back.
-
-    ``lifeline`` is the reading end of a pipe that a starting gateway holds open (a child's standard input). Once it
-    ends, the gateway has died: leases are enforced on, and when no client has come for ``orphan_s`` seconds and no
-    lease runs any more, everything is put back and this returns.
-
-    Raises ``HardwareError`` where another agent serves there, or the drivers did not let go in time; any other
-    exception is a bug in a driver, raised after everything else was put back.
-    """
-    door = _Door(socket_path)
-    worker = Worker(f"agent {agent.host_id}")
-    desk = _Desk(agent, worker)
-    gone = _ended(lifeline)
-    server: asyncio.Server | None = None
-    waits: list[asyncio.Future[Any]] = []
-    try:
-        await worker.run(agent.recover)
-        server = await asyncio.start_unix_server(desk.serve, sock=door.listener, limit=MAX_LINE_BYTES)
-        log.info("agent_ready", host_id=agent.host_id, socket=str(socket_path))
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.tick(gone, orphan_s))]
-        await asyncio.wait([*waits, worker.crashed], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        if server is not None:
-            server.close()
-        door.close()
-        if lifeline is not None:
-            asyncio.get_running_loop().remove_reader(lifeline)
-        await desk.close()
-        await _put_everything_back(agent, worker)
-
-
-async def _put_everything_back(agent: Agent, worker: Worker) -> None:
-    bug = worker.crashed.exception() if worker.crashed.done() else None
-    try:
-        async with asyncio.timeout(STOP_S):
-            await worker.run(agent.restore_all)
-            await worker.run(agent.close)
-    except TimeoutError as cause:
-        raise HardwareError(
-            f"the drivers did not answer for {STOP_S:g} s: the journal puts limits back at the next start"
-        ) from cause
-    finally:
-        worker.close()
-    if bug is not None:
-        raise bug
-
-
-class _Desk:
-    """Takes clients' requests to the worker, one at a time a client, and looks after leases meanwhile."""
-
-    def __init__(self, agent: Agent, worker: Worker) -> None:
-        self._agent = agent
-        self._worker = worker
-        self._clients: set[asyncio.Task[None]] = set()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._clients) >= MOST_CLIENTS:
-            writer.close()
-            return
-        self._clients.add(task)
-        try:
-            while True:
-                line = await reader.readuntil()
-                writer.write(await self._answer(line, self._agent.now_s()))
-                async with asyncio.timeout(ANSWER_S):
-                    await writer.drain()
-        except asyncio.LimitOverrunError:
-            writer.write(encode_reply(Failed(error="WireError", detail=f"a line of over {MAX_LINE_BYTES} bytes")))
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # The client has gone; what it asked for is under a lease. TimeoutError is an OSError, too.
-        finally:
-            self._clients.discard(task)
-            writer.close()
-
-    async def tick(self, gone: asyncio.Event, orphan_s: float) -> None:
-        """Enforce leases for ever, or until nobody is left to serve."""
-        alone_since_s: float | None = None
-        while True:
-            await asyncio.sleep(TICK_S)
-            leased = await self._worker.run(self._expire)
-            now_s = asyncio.get_running_loop().time()
-            if not gone.is_set() or self._clients:
-                alone_since_s = None
-            elif alone_since_s is None:
-                alone_since_s = now_s
-            elif not leased and now_s - alone_since_s >= orphan_s:
-                log.warning("agent_orphaned", host_id=self._agent.host_id)
-                return
-
-    async def close(self) -> None:
-        """Let every client go."""
-        clients = tuple(self._clients)
-        for task in clients:
-            task.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-
-    async def _answer(self, line: bytes, received_s: float) -> bytes:
-        try:
-            request = decode_request(line)
-            return encode_reply(await self._worker.run(partial(self._agent.handle, request, received_s)))
-        except WireError as fault:
-            return encode_reply(Failed(error="WireError", detail=str(fault)))
-
-    def _expire(self) -> bool:
-        self._agent.expire()
-        return self._agent.leased
-
-
-class _Door:
-    """A bound socket that only this user reaches. A socket file that nobody listens on any more makes room for it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_socket() and not _is_served(path):
-                path.unlink(missing_ok=True)
-            self.listener = _bound(path)
-            self._born = path.stat()
-        except OSError as cause:
-            raise HardwareError(f"cannot serve at {path}: {cause}") from cause
-
-    def close(self) -> None:
-        """Close it and remove its file, unless somebody else's is there by now."""
-        self.listener.close()
-        try:
-            found = self._path.stat()
-            if (found.st_dev, found.st_ino) == (self._born.st_dev, self._born.st_ino):
-                self._path.unlink()
-        except OSError:
-            return
-
-
-def _bound(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-        # At once, and not only when the journal was followed: nobody shall take the socket for one left behind.
-        listener.listen(MOST_CLIENTS)
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(mask)
-    return listener
-
-
-def _is_served(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-    return True
-
-
-def _ended(lifeline: int | None) -> asyncio.Event:
-    """An event that is set when the pipe's other end was closed."""
-    gone = asyncio.Event()
-    if lifeline is None:
-        return gone
-    loop = asyncio.get_running_loop()
-    pipe = lifeline
-
-    def look() -> None:
-        try:
-            if os.read(pipe, 4096):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            log.warning("lifeline_broken")
-        loop.remove_reader(pipe)
-        gone.set()
-
-    os.set_blocking(pipe, False)
-    loop.add_reader(pipe, look)
-    return gone

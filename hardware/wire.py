@@ -7,6 +7,7 @@ of meaning raises the version. All requests may be repeated: commands carry epoc
 Every number is finite.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -116,6 +117,9 @@ class Failed:
 
 Request: TypeAlias = Describe | Apply | Restore | Act | Read
 Reply: TypeAlias = Described | Applied | Acted | Readings | Failed
+
+Answer: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
+"""What a door asks: a request's line, and when it came in seconds of the agent's clock, to the reply's line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

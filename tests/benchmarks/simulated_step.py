@@ -16,10 +16,12 @@ from pathlib import Path
 
 import structlog
 
-from hardware.agent import Agent, run_agent
+from hardware.agent import Agent
+from hardware.agent_process import run_agent
 from hardware.device import CapCommand, Lease
 from hardware.fleet import AgentFleet, LocalLink, SocketLink
 from hardware.simulated import SimulatedFleet
+from hardware.socket_door import BoundSocket, SocketDoor
 
 HOSTS, DEVICES_PER_HOST = 32, 8
 STEPS = 120
@@ -87,15 +89,16 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps, stop = Steps(), asyncio.Event()
         socket_path = Path(folder, "agent.socket")
-        serving = asyncio.create_task(run_agent(steps.agent(Path(folder, "journal")), socket_path, stop))
-        while not socket_path.is_socket():  # noqa: ASYNC110, ASYNC240 - it is there in a moment
-            await asyncio.sleep(0.01)
+        bound, agent = BoundSocket(socket_path), steps.agent(Path(folder, "journal"))
+        door = SocketDoor(bound.listener, now_s=agent.now_s)
+        serving = asyncio.create_task(run_agent(agent, [door], stop))
         fleet = AgentFleet([SocketLink(socket_path)])
         await measure("by socket", steps, fleet)
         await fleet.close()
         stop.set()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+        bound.close()
     print(f"bound: {BOUND_MS:.2f} ms in process: {'kept' if local_ms < BOUND_MS else 'BROKEN'}")
 
 

@@ -11,8 +11,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hardware.agent import Agent, run_agent
+from hardware.agent import Agent
+from hardware.agent_process import ended, run_agent
 from hardware.simulated import SimulatedFleet
+from hardware.socket_door import BoundSocket, SocketDoor
 from hardware.workloads import SimulatedJob
 
 JOBS = (
@@ -34,8 +36,14 @@ async def main(folder: Path, orphan_s: float | None) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    lifeline = None if orphan_s is None else sys.stdin.fileno()
-    await run_agent(agent, folder / "agent.socket", stop, lifeline=lifeline, orphan_s=orphan_s or 0.0)
+    gone = None if orphan_s is None else ended(sys.stdin.fileno())
+    bound = BoundSocket(folder / "agent.socket")
+    try:
+        await run_agent(
+            agent, [SocketDoor(bound.listener, now_s=agent.now_s)], stop, gone=gone, orphan_s=orphan_s or 0.0
+        )
+    finally:
+        bound.close()
 
 
 if __name__ == "__main__":

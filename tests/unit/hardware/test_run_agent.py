@@ -9,16 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from hardware import agent as agent_module
-from hardware.agent import Agent, run_agent
+from hardware import agent_process, socket_door
+from hardware.agent import Agent
+from hardware.agent_process import ended
+from hardware.agent_process import run_agent as run_agent_at_doors
 from hardware.errors import AgentUnreachable, HardwareError
 from hardware.fleet import SocketLink
+from hardware.socket_door import BoundSocket, SocketDoor
 from hardware.wire import MAX_LINE_BYTES, Apply, Describe, Failed, Read, decode_reply, encode_request
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "agent.socket"
+
+
+async def run_agent(agent, path, stop, *, lifeline=None, **more):
+    bound = BoundSocket(path)
+    gone = None if lifeline is None else ended(lifeline)
+    try:
+        await run_agent_at_doors(agent, [SocketDoor(bound.listener, now_s=agent.now_s)], stop, gone=gone, **more)
+    finally:
+        bound.close()
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +144,7 @@ async def test_client_that_leaves_in_the_middle_harms_nobody(stand, path):
 
 
 async def test_too_many_clients_are_turned_away(stand, path, monkeypatch):
-    monkeypatch.setattr(agent_module, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(socket_door, "MOST_CLIENTS", 1)
     async with serving(stand.agent(), path), linked(path) as first, linked(path, timeout_s=0.5) as second:
         # The probe that waited for the socket may be on its way out still.
         await asyncio.sleep(0.05)
@@ -153,7 +165,7 @@ async def test_driver_that_hangs_stops_neither_the_loop_nor_the_client(stand, pa
 
 
 async def test_driver_that_hangs_at_the_stop_is_told(stand, path, monkeypatch):
-    monkeypatch.setattr(agent_module, "STOP_S", 0.2)
+    monkeypatch.setattr(agent_process, "STOP_S", 0.2)
     hung = threading.Event()
     agent = stand.agent()
     with pytest.raises(HardwareError, match="journal"):  # noqa: PT012 - it comes from the end of the block
