@@ -8,6 +8,7 @@
   + MeterSilent              no reading in time
   + AgentUnreachable         the node agent does not answer
   + JournalUnreadable        the prior-limit journal cannot be read or written; nothing may be written to a device
+    - JournalTaken           since another agent has it
   + CallHangs                a call into a driver or scheduler has not come back in its time
   + SchedulerLost            the scheduler that runs the jobs does not answer
   + WireError                a message between gateway and agent that cannot be read
@@ -15,6 +16,7 @@
 Each carries its named ``Condition`` and a cure in words: what the operator on call is told.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -38,6 +40,41 @@ class Condition(StrEnum):
     SILENT = "silent"
     FAILED = "failed"
     """Anything else; the detail says what."""
+
+
+CURES: Mapping[Condition, str] = {
+    Condition.NO_PERMISSION: (
+        "run the agent as root or with the capability that its driver needs; "
+        "gridgate agent --check --config FILE says which one is missing"
+    ),
+    Condition.NO_DRIVER: (
+        "load the driver, install its library or start the scheduler; gridgate asset discover says what this host has"
+    ),
+    Condition.VERSION_MISMATCH: (
+        "driver and library are of different versions: restart the agent, and the host if that does not help"
+    ),
+    Condition.CALL_HANGS: (
+        "look for messages of its driver in the kernel log (dmesg); it is asked again once the call comes back, and "
+        "if none does for minutes restart the host"
+    ),
+    Condition.LOST: (
+        "check on its host whether it is still there (nvidia-smi, dmesg); it comes back by itself once it is found"
+    ),
+    Condition.NEEDS_RESET: "take the jobs off it and reset it (nvidia-smi --gpu-reset), or restart the host",
+    Condition.NOT_IN_FORCE: (
+        "look for what else limits it (nvidia-smi -q -d POWER, the host's management controller); it is not counted on "
+        "meanwhile"
+    ),
+    Condition.CONFLICT: (
+        "find out who else sets it (another agent, a login script, an operator) and let only one of the two do so; "
+        "we leave it as it is"
+    ),
+    Condition.NOT_SUPPORTED: "nothing is to be done: it cannot be capped, and is counted at its own limit",
+    Condition.NO_PROGRESS: "look at the job's own log: it was resumed and does not go on; it may have to begin again",
+    Condition.SILENT: "check that it is switched on and can be reached, and that its address is right",
+    Condition.FAILED: "the detail and the log of the agent say more",
+}
+"""What the operator on call does about each condition, where the fault itself says nothing better."""
 
 
 class HardwareError(Exception):
@@ -95,6 +132,10 @@ class AgentUnreachable(HardwareError):
 
 class JournalUnreadable(HardwareError):
     """The prior-limit journal cannot be read or written."""
+
+
+class JournalTaken(JournalUnreadable):
+    """Another process has the journal open."""
 
 
 class CallHangs(HardwareError):

@@ -9,16 +9,32 @@ import fcntl
 import json
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from hardware.errors import JournalUnreadable
+from hardware.errors import JournalTaken, JournalUnreadable
 
 VERSION = 2
 READ_VERSIONS = frozenset({1, 2})
 """The first knew neither holds nor drains, nor which life of the machine it was from."""
+
+
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+
+CURE = (
+    "until it can be, nothing is written to a device: look at the disk's space, and at the owner and mode of the file"
+)
+
+
+def boot_id() -> str:
+    """The name that the kernel gives to this life of the machine; empty where it gives none."""
+    try:
+        return BOOT_ID_PATH.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 class PriorLimit(NamedTuple):
@@ -56,6 +72,9 @@ class JournalPort(Protocol):
     @property
     def state(self) -> JournalState: ...
 
+    @property
+    def boot_id(self) -> str: ...
+
     def open(self) -> None: ...
 
     def commit(
@@ -74,8 +93,9 @@ class JournalPort(Protocol):
 class Journal:
     """The journal of one agent; with no path it is kept in memory, for fleets that die with the process.
 
-    Only one process at a time may have it open. Every method raises ``JournalUnreadable``. ``boot_id`` names this life
-    of the machine, and is written beside the limits.
+    Only one process at a time may have it open. Every method raises ``JournalUnreadable``, and ``open`` where another
+    process has it ``JournalTaken``. Commits may come from several threads. ``boot_id`` names this life of the machine,
+    and is written beside the limits.
     """
 
     def __init__(self, path: Path | None, *, boot_id: str = "") -> None:
@@ -84,11 +104,17 @@ class Journal:
         self._lock: int | None = None
         self._open = path is None
         self._state = JournalState()
+        self._one_at_a_time = threading.Lock()
 
     @property
     def state(self) -> JournalState:
         """What was committed last (or found at ``open``)."""
         return self._state
+
+    @property
+    def boot_id(self) -> str:
+        """This life of the machine; empty where it has no name."""
+        return self._boot_id
 
     def open(self) -> None:
         """Take the journal for this process and read what an earlier one left."""
@@ -102,7 +128,7 @@ class Journal:
                 self._state = _parsed(raw)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             self.close()
-            raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}") from cause
+            raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}", cure=CURE) from cause
         self._open = True
 
     def commit(
@@ -114,12 +140,24 @@ class Journal:
         held: frozenset[str] | None = None,
         drained: frozenset[str] | None = None,
     ) -> None:
-        """Make a new state durable; what is not given stays. Where it fails, the old state stands."""
+        """Make a new state durable; what is not given stays, no epoch falls. Where it fails, the old state stands."""
+        with self._one_at_a_time:
+            self._commit(epoch, limits, paused, held, drained)
+
+    def _commit(
+        self,
+        epoch: int | None,
+        limits: Mapping[str, PriorLimit] | None,
+        paused: frozenset[str] | None,
+        held: frozenset[str] | None,
+        drained: frozenset[str] | None,
+    ) -> None:
         if not self._open:
             raise JournalUnreadable(f"the journal {self._path} is not open")
         old = self._state
         new = JournalState(
-            epoch=old.epoch if epoch is None else epoch,
+            # Two threads that heard of two epochs may come in either order.
+            epoch=old.epoch if epoch is None else max(old.epoch, epoch),
             limits=old.limits if limits is None else limits,
             paused=old.paused if paused is None else paused,
             held=old.held if held is None else held,
@@ -132,7 +170,7 @@ class Journal:
             try:
                 _replace_file(self._path, _written(new))
             except OSError as cause:
-                raise JournalUnreadable(f"the journal {self._path} cannot be written: {cause}") from cause
+                raise JournalUnreadable(f"the journal {self._path} cannot be written: {cause}", cure=CURE) from cause
         self._state = new
 
     def close(self) -> None:
@@ -150,7 +188,8 @@ class Journal:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as cause:
-            raise OSError("another agent has it open") from cause
+            self.close()
+            raise JournalTaken(f"the journal {self._path} is in use: another agent has it open") from cause
 
 
 def _written(state: JournalState) -> bytes:
