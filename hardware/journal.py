@@ -113,7 +113,7 @@ class Journal:
 
     @property
     def boot_id(self) -> str:
-        """This life of the machine; empty where it has no name."""
+        """The name of this life of the machine; empty where it has no name."""
         return self._boot_id
 
     def open(self) -> None:

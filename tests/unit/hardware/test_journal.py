@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardware.errors import JournalUnreadable
-from hardware.journal import Journal, PriorLimit
+from hardware.journal import Journal, PriorLimit, boot_id
 
 ENTRY = PriorLimit(found_w=400.0, written_w=200.0, before_w=400.0)
 
@@ -158,3 +158,10 @@ def test_only_we_may_read_it(tmp_path):
     path = tmp_path / "journal.json"
     opened(path).commit(epoch=1)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_this_life_of_the_machine_has_a_name_or_none(tmp_path, monkeypatch):
+    assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
+    assert Journal(None, boot_id="now").boot_id == "now"
+    monkeypatch.setattr("hardware.journal.BOOT_ID_PATH", tmp_path / "none")
+    assert boot_id() == ""
