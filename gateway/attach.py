@@ -7,10 +7,12 @@ import asyncio
 import math
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import structlog
@@ -28,7 +30,9 @@ from gateway.config import (
     SimulatedSettings,
 )
 from gateway.services.actuator import Fleet
-from hardware.device import PowerMeter
+from hardware.device import DeviceDriver, DeviceView, PowerMeter, PowerReading
+from hardware.errors import HardwareError
+from hardware.job import JobDriver, JobView
 
 log = structlog.get_logger()
 
@@ -134,6 +138,63 @@ def socket_fleet(path: Path) -> ClosableFleet:
     from hardware.fleet import AgentFleet, SocketLink
 
     return AgentFleet([SocketLink(path)])
+
+
+async def ask_fleet(
+    settings: Settings,
+) -> tuple[tuple[DeviceView, ...], tuple[JobView, ...], tuple[PowerReading, ...]]:
+    """Devices, jobs and the latest readings as the agents tell them now. Raises ``HardwareError`` where none answers.
+
+    Where only the readings are missing, there are none of them.
+    """
+    fleet = socket_fleet(agent_paths(settings)["socket"])
+    try:
+        await fleet.refresh()
+        try:
+            readings = await fleet.read()
+        except HardwareError:
+            readings = ()
+        return tuple(fleet.devices().values()), tuple(fleet.jobs().values()), readings
+    finally:
+        await fleet.close()
+
+
+def survey_nvidia() -> Any:
+    """The NVIDIA GPUs of this host and their driver, as ``hardware.nvml.survey`` tells them. Raises ``DriverLost``."""
+    from hardware.nvml.survey import survey
+
+    return survey()
+
+
+@contextmanager
+def looked_at(settings: Settings) -> Iterator[tuple[DeviceDriver, JobDriver | None]]:
+    """Devices and jobs of this host, for reading only. Raises ``DriverLost`` where there is no driver.
+
+    A simulated host is looked at in a copy of its state: to look at it lets its time pass.
+    """
+    fleet = settings.fleets[0]
+    if isinstance(fleet, NvmlSettings):
+        from hardware.nvml.driver import NvmlDriver
+
+        with NvmlDriver(host_id=socket.gethostname()) as driver:
+            yield driver, None
+        return
+    from hardware.simulated import SimulatedFleet, faults_path
+
+    state = agent_paths(settings)["state"]
+    with TemporaryDirectory(prefix="gridgate-look-") as folder:
+        copy = Path(folder) / state.name
+        for original, copied in ((state, copy), (faults_path(state), faults_path(copy))):
+            if original.exists():
+                copyfile(original, copied)
+        simulated = SimulatedFleet(
+            hosts=fleet.hosts,
+            devices_per_host=fleet.devices_per_host,
+            seed=fleet.seed,
+            now=lambda: datetime.now(UTC),
+            state_path=copy,
+        )
+        yield simulated, simulated
 
 
 async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:

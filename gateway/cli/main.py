@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.allocate import allocate
+from gateway.cli.asset import asset
 from gateway.cli.baseline import baseline
 from gateway.cli.db import db
 from gateway.cli.decode import decode
@@ -40,6 +41,7 @@ def root(
 
 for command in (demo, serve, agent, allocate, baseline, decode):
     app.command()(command)
+app.add_typer(asset, name="asset")
 app.add_typer(event, name="event")
 app.add_typer(statement, name="statement")
 app.add_typer(db, name="db")
