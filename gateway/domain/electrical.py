@@ -1,0 +1,179 @@
+"""The guard of the electrical tree: what may be written to each device now, so that no node goes over its limit.
+
+Every writer of limits asks here, for caps and for puts-back alike. What is counted is the worst case: a device counts
+with the highest limit that may be in force there, not with what it was last told. So lowering is always allowed at
+once, and raising only into room that is confirmed: whatever part of the writes takes effect, in whatever order, no
+node goes over its limit that was under it. Under a node that is over its limit nothing rises.
+
+What does not fit is shared: each device gets the same share of the way from its floor to what is wanted, and where a
+node inside is tighter its devices get less and the others more (max-min fair in that share).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.domain.tree import Flags, Floats, NodeKind, Wiring
+
+TOLERANCE_W = 1e-6
+"""Sums of watts that differ by less are the same."""
+
+NOTHING_W = 0.5
+"""A shortfall under half a watt is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known of each device's limit, one element a device, in the order of the wiring.
+
+    ``floor_w`` is the least a device can be capped to, ``free_w`` the most it has once its limit was put back.
+    ``least_w`` and ``most_w`` bound the limit that may be in force now: equal where it is confirmed, and ``most_w`` is
+    the top of the range where nobody knows. ``writable`` is false for what is lost or under somebody else's limit;
+    ``obeys`` is false for what did not confirm its last command: it counts at ``most_w`` until it does.
+    """
+
+    floor_w: Floats
+    free_w: Floats
+    least_w: Floats
+    most_w: Floats
+    writable: Flags
+    obeys: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """How one node stands. Watts are drawn at the node, overhead and overshoot included.
+
+    ``worst_w`` is the most it may draw now, ``free_w`` the most once every limit were put back. ``binds`` says that
+    devices get less than is wanted because of it; ``shortfall_w`` is how far it is over its limit with every device
+    that can be lowered at its floor.
+    """
+
+    node_id: str
+    kind: NodeKind
+    limit_w: float
+    worst_w: float
+    free_w: float
+    binds: bool
+    shortfall_w: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be done now, one element a device.
+
+    ``cap_w`` is the limit that may be written now and ``goal_w`` the one to come to, once what is on the way is
+    confirmed. ``held`` marks devices that a node has no room for at ``free_w``: they are not put back, and their lease
+    is to hold at its end. ``over`` marks those under a node that may be over its limit now.
+    """
+
+    cap_w: Floats
+    goal_w: Floats
+    held: Flags
+    over: Flags
+    nodes: tuple[NodeState, ...]
+
+
+def fits(wiring: Wiring, top_w: Floats) -> bool:
+    """Whether every node has room for all its devices at the top of their ranges: then nothing need be guarded."""
+    return bool(np.all(wiring.sums(top_w) <= wiring.budget_w + TOLERANCE_W))
+
+
+def guard(wiring: Wiring, standing: Standing, wanted_w: Floats) -> Verdict:
+    """Decide for every device at once. ``wanted_w`` is the cap wanted, not a number where the limit goes back."""
+    top_w = np.maximum(standing.free_w, standing.floor_w)
+    target_w = np.clip(np.where(np.isnan(wanted_w), top_w, wanted_w), standing.floor_w, top_w)
+    moves = standing.writable & standing.obeys
+    low_w = np.where(moves, standing.floor_w, standing.most_w)
+    high_w = np.where(moves, target_w, standing.most_w)
+    goal_w = _shared(wiring, low_w, high_w)
+    asked = standing.writable & ~standing.obeys
+    if asked.any():
+        # They count at their worst for the others, and are asked to take the share they have among all.
+        among_all_w = _shared(
+            wiring,
+            np.where(standing.writable, standing.floor_w, standing.most_w),
+            np.where(standing.writable, target_w, standing.most_w),
+        )
+        goal_w = np.where(asked, among_all_w, goal_w)
+    over_node = wiring.sums(standing.most_w) > wiring.budget_w + TOLERANCE_W
+    over = wiring.any_above(over_node)
+    free_sums_w = wiring.sums(np.where(moves, top_w, standing.most_w))
+    return Verdict(
+        cap_w=_allowed_now(wiring, standing, goal_w, over),
+        goal_w=goal_w,
+        held=wiring.any_above(free_sums_w > wiring.budget_w + TOLERANCE_W),
+        over=over,
+        nodes=_node_states(wiring, standing, free_sums_w, low_w=low_w, high_w=high_w),
+    )
+
+
+def _allowed_now(wiring: Wiring, standing: Standing, goal_w: Floats, over: Flags) -> Floats:
+    """The part of the way to the goal that may be gone now."""
+    raised_w = _shared(wiring, standing.most_w, np.maximum(goal_w, standing.most_w))
+    kept_w = np.clip(standing.least_w, standing.floor_w, goal_w)
+    return np.where(
+        goal_w <= standing.least_w,
+        goal_w,
+        np.where(over, kept_w, np.where(goal_w <= standing.most_w, goal_w, raised_w)),
+    )
+
+
+def _shared(wiring: Wiring, low_w: Floats, high_w: Floats) -> Floats:
+    """Each device between ``low_w`` and ``high_w``, at the greatest share of the way that its nodes have room for.
+
+    Progressive filling: the share rises for all alike; a node that is full stops its devices, the others go on. A node
+    without room for ``low_w`` leaves its devices there.
+    """
+    span_w = high_w - low_w
+    share = np.ones_like(low_w)
+    rising = span_w > 0.0
+    while rising.any():
+        slope_w = wiring.sums(np.where(rising, span_w, 0.0))
+        room_w = wiring.budget_w - wiring.sums(np.where(rising, low_w, low_w + share * span_w))
+        reach = np.full_like(room_w, np.inf)
+        np.divide(room_w, slope_w, out=reach, where=slope_w > 0.0)
+        reach = np.where(reach < 1.0, np.maximum(reach, 0.0), np.inf)
+        above = reach[wiring.paths]
+        lowest = above.min(axis=0)
+        if np.isinf(lowest[rising]).all():
+            break
+        # A node is full first where none above or below it is full before it; its room depends on no other then.
+        waits = np.bincount(
+            wiring.paths.ravel(),
+            weights=(rising & (lowest < above)).ravel(),
+            minlength=len(reach),
+        )
+        stops = rising & wiring.any_above((waits == 0.0) & np.isfinite(reach))
+        share[stops] = lowest[stops]
+        rising &= ~stops
+    return low_w + share * span_w
+
+
+def _node_states(
+    wiring: Wiring, standing: Standing, free_sums_w: Floats, *, low_w: Floats, high_w: Floats
+) -> tuple[NodeState, ...]:
+    worst_w = wiring.sums(standing.most_w) * wiring.draw + wiring.fixed_w
+    free_w = free_sums_w * wiring.draw + wiring.fixed_w
+    over_w = (wiring.sums(low_w) - wiring.budget_w) * wiring.draw
+    binds = wiring.sums(high_w) > wiring.budget_w + TOLERANCE_W
+    return tuple(
+        NodeState(
+            node_id=node.node_id,
+            kind=node.kind,
+            limit_w=node.limit_w or 0.0,
+            worst_w=worst_w.item(index),
+            free_w=free_w.item(index),
+            binds=bool(binds[index]),
+            shortfall_w=max(0.0, over_w.item(index)) if over_w[index] >= NOTHING_W else 0.0,
+        )
+        for index, node in enumerate(wiring.nodes)
+    )
+
+
+def in_words(nodes: Sequence[NodeState]) -> str:
+    """Nodes for the operator: name and limit, a few of them."""
+    named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:.1f} kW)" for node in nodes[:3]]
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    return ", ".join(named) + more
