@@ -93,6 +93,14 @@ class Verb(StrEnum):
     UNDRAIN = "undrain"
 
 
+class Asker(StrEnum):
+    """Who asks. Each counts sequences of its own, and what one holds back the other does not let go."""
+
+    GATEWAY = "gateway"
+    OPERATOR = "operator"
+    """A person, by a command on the host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobAction:
     """Ask for ``verb`` on a job (for drain and undrain, ``job_id`` is a node's id).
@@ -105,6 +113,7 @@ class JobAction:
     verb: Verb
     lease: Lease
     priority: int | None = None
+    asker: Asker = Asker.GATEWAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

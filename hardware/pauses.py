@@ -1,215 +1,427 @@
-"""Pauses of jobs under a lease: a pause that is not renewed ends by itself, and none is longer than was tested."""
+"""Whatever holds a job or a node back, under a lease: what is not renewed ends by itself, as pauses, holds and drains.
 
-from collections.abc import Collection, Mapping, Sequence
+No pause is longer than was tested, and a job that was resumed is watched until it goes on.
+"""
 
-from hardware.device import Outcome
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from hardware.device import Fault, OnExpiry, Outcome
 from hardware.errors import HardwareError, JournalUnreadable, Unsupported
-from hardware.job import JobAction, JobDriver, JobResult, JobState, JobView, Verb
-from hardware.journal import Journal
-from hardware.lease import LeaseTable, highest_epoch
+from hardware.job import Asker, JobAction, JobDriver, JobResult, JobState, JobView, NodeView
+from hardware.journal import JournalPort
+from hardware.lease import KeptLease, LeaseTable, highest_epoch
+from hardware.progress import ProgressWatch
+from hardware.restraints import (
+    DRAIN,
+    HOLD,
+    OF_GATEWAY,
+    OF_OPERATOR,
+    PAUSE,
+    RESTRAINTS,
+    THEIRS,
+    UNDONE,
+    Held,
+    Restraint,
+    Seen,
+    answer,
+    begins,
+    drive,
+    in_force,
+    is_away,
+    is_half,
+    listed,
+    not_in_force,
+    once_read_back,
+    restraint_of,
+    state_of,
+    why_not_begun,
+    why_not_once,
+)
+
+LOOK_S = 1.0
+"""So often resumed jobs are looked at while they are watched."""
+
+LOOK_WHILE_HELD_S = 5.0
+"""So often jobs are looked at while we hold any back; a driver counts on being called for as long as it does."""
+
+FIRST_AGAIN_S = 0.5
+LONGEST_AGAIN_S = 4.0
+"""What cannot be undone is tried again after these, doubling: a scheduler that comes back is not run over."""
+
+DECLARE = 'declare them as [[hardware]] kind = "process" or "slurm"'
 
 
 class PauseKeeper:
-    """The pauses of one host's jobs. Blocking, for one thread. Expected faults become results, none is raised.
+    """What of one host's (or scheduler's) jobs and nodes is held back. Blocking, for one thread.
 
-    The end of a lease always resumes the job, whatever ``Lease.on_expiry`` says: no job is held by nobody. A job that
-    was paused for its tested maximum (``JobView.max_pause_s``) rests as long before it is paused again.
+    Expected faults become results, none is raised. The end of a lease always undoes, whatever ``Lease.on_expiry``
+    says: nothing is held back by nobody. A job that was paused for its tested maximum (``JobView.max_pause_s``) rests
+    as long before it is paused again. What the gateway holds back the operator does not undo, nor the reverse.
     """
 
-    def __init__(self, driver: JobDriver | None, journal: Journal) -> None:
+    def __init__(self, driver: JobDriver | None, journal: JournalPort) -> None:
         self._driver = driver
         self._journal = journal
         self._leases = LeaseTable()
         self._answers: dict[str, JobResult] = {}
         self._confirmed: set[str] = set()
-        self._paused_at_s: dict[str, float] = {}
+        self._since_s: dict[str, float] = {}
         self._rests_until_s: dict[str, float] = {}
+        self._again: dict[str, tuple[float, float]] = {}
+        self._faults: dict[str, Fault] = {}
+        self._progress = ProgressWatch()
+        self._seen = Seen()
+        self._looked_at_s: float | None = None
 
     def act(self, actions: Sequence[JobAction], *, received_s: float, now_s: float) -> tuple[JobResult, ...]:
         """Act on what was received at ``received_s``: one result each, in order."""
         epoch = highest_epoch(self._journal.state.epoch, [action.lease for action in actions])
         try:
-            jobs = self._jobs()
+            seen = self._look(now_s, nodes=_about_nodes(actions))
         except HardwareError as cause:
-            return tuple(_result(action, None, Outcome.REFUSED, str(cause)) for action in actions)
+            return tuple(answer(action, None, Outcome.REFUSED, Fault.of(cause)) for action in actions)
         results: dict[int, JobResult] = {}
         turns: dict[int, JobAction] = {}
         for index, action in enumerate(actions):
-            job = jobs.get(action.job_id)
-            if job is None:
-                results[index] = _result(action, None, Outcome.LOST, "no such job on this host")
-                continue
-            fault = self._leases.refusal(job.job_id, action.lease, epoch=epoch, received_s=received_s, now_s=now_s)
-            if any(action.job_id == turn.job_id for turn in turns.values()):
-                fault = "named twice in one message"
-            if fault is not None:
-                results[index] = _result(action, job.state, Outcome.REFUSED, fault)
-                continue
-            answer = self._judge(action, job, now_s)
-            if answer is None:
+            done = self._judge(action, seen, epoch=epoch, received_s=received_s, now_s=now_s)
+            if done is None and any(action.job_id == turn.job_id for turn in turns.values()):
+                done = _refused(action, seen, "named twice in one message")
+            if done is None:
                 turns[index] = action
             else:
-                results[index] = answer
-        results |= self._act(turns, jobs, epoch=epoch, received_s=received_s, now_s=now_s)
+                results[index] = done
+        if turns:
+            results |= self._act(turns, seen, epoch=epoch, received_s=received_s, now_s=now_s)
         return tuple(results[index] for index in range(len(actions)))
 
     def expire(self, now_s: float) -> tuple[JobResult, ...]:
-        """Resume what has no lease any more; what cannot be resumed is tried again at the next call."""
-        due = self._leases.due(now_s)
-        return self._resume_all(due, now_s) if due else ()
+        """Undo what has no lease any more; what cannot be is tried again. Called a few times a second."""
+        due = [key for key in self._leases.due(now_s) if self._again.get(key, (now_s, 0.0))[0] <= now_s]
+        results = self._undo(due, now_s) if due else ()
+        every_s = LOOK_S if self._progress.watches else LOOK_WHILE_HELD_S
+        busy = self._progress.watches or self._leases.kept()
+        if busy and (self._looked_at_s is None or now_s - self._looked_at_s >= every_s):
+            self._try_to_look(now_s, nodes=False)
+        return results
 
     def resume_all(self, now_s: float) -> tuple[JobResult, ...]:
-        """Resume every job that we paused; first of all those that an agent that died left in the journal."""
-        return self._resume_all(tuple(sorted(self._journal.state.paused)), now_s)
+        """Undo whatever we hold back."""
+        return self._undo(self._recorded(), now_s)
+
+    def recover(self, now_s: float) -> tuple[JobResult, ...]:
+        """Undo what an agent that died left in the journal, but for what goes on under leases that were adopted."""
+        return self._undo([key for key in self._recorded() if not self._leases.holds(key)], now_s)
+
+    def kept_leases(self) -> dict[str, KeptLease]:
+        """The leases there are, for another process to go on with. Of a pause ``since_s`` is when it began."""
+        return {key: kept._replace(since_s=self._since_s.get(key)) for key, kept in self._leases.kept().items()}
+
+    def adopt(self, kept: Mapping[str, KeptLease]) -> None:
+        """Go on with the leases of a process that died. What holds is read anew at the next action or expiry."""
+        self._leases.adopt(kept)
+        self._since_s |= {key: lease.since_s for key, lease in kept.items() if lease.since_s is not None}
 
     def runs(self, now_s: float) -> bool:
         """Whether any lease still has time to run."""
         return self._leases.runs(now_s)
 
-    def _judge(self, action: JobAction, job: JobView, now_s: float) -> JobResult | None:
+    def views(self, now_s: float) -> tuple[JobView, ...]:
+        """The jobs, and what is wrong with each; where the driver is away, as last heard of. Raises nothing."""
+        away = None if self._driver is None else self._try_to_look(now_s, nodes=False)
+        return tuple(
+            replace(job, fault=away or self._faults.get(job.job_id) or self._progress.fault(job.job_id) or job.fault)
+            for job in self._seen.jobs.values()
+        )
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """The scheduler's nodes; where it is away, as last heard of. Raises nothing."""
+        if self._driver is None:
+            return ()
+        try:
+            nodes = listed(self._driver, nodes=True).nodes
+        except HardwareError as cause:
+            return tuple(replace(node, fault=Fault.of(cause)) for node in self._seen.nodes.values())
+        self._seen = replace(self._seen, nodes=nodes)
+        return tuple(nodes.values())
+
+    def _judge(self, action: JobAction, seen: Seen, *, epoch: int, received_s: float, now_s: float) -> JobResult | None:
         """An answer where there is nothing to do, ``None`` where there is."""
-        key, pausing = job.job_id, action.verb is Verb.PAUSE
-        if self._leases.repeats(key, action.lease):
-            answer = self._answers[key]
-            return _result(action, job.state, answer.outcome, answer.detail)
-        ours = key in self._journal.state.paused
-        if not ours and job.state is JobState.PAUSED:
-            return self._leave(action, job, "somebody else paused it: left as it is")
-        if ours and pausing and job.state is JobState.RUNNING and key in self._confirmed:
-            return self._leave(action, job, "somebody else resumed it: left as it is")
-        fault = None
-        if job.state is JobState.FINISHED:
-            fault = "the job has finished"
-        elif job.max_pause_s <= 0.0:
-            fault = "this job must not be paused"
-        elif not ours and now_s < self._rests_until_s.get(key, now_s):
-            fault = "it rests after its longest pause"
-        return _result(action, job.state, Outcome.REFUSED, fault) if pausing and fault is not None else None
+        target = seen.target(action.verb, action.job_id)
+        if target is None:
+            return answer(action, None, Outcome.LOST, detail="no such job or node is known here")
+        key, restraint = Held.by(action).key(), restraint_of(action.verb)
+        refusal = self._leases.refusal(key, action.lease, epoch=epoch, received_s=received_s, now_s=now_s)
+        if refusal is None and self._leases.repeats(key, action.lease):
+            return self._answer_again(action, target)
+        if refusal is None and restraint is not None:
+            conflict = self._conflict(action, restraint, target)
+            if conflict is not None:
+                self._leases.hear(key, action.lease)
+                self._answers[key] = answer(action, target, Outcome.CONFLICT, conflict)
+                return self._answers[key]
+        if refusal is None and restraint is None:
+            refusal = why_not_once(action, target)
+        elif refusal is None and restraint is not None and begins(action):
+            refusal = self._why_not(restraint, target, now_s)
+        return None if refusal is None else _refused(action, seen, refusal)
+
+    def _answer_again(self, action: JobAction, target: JobView | NodeView) -> JobResult:
+        """What was heard already is answered, and not done, again."""
+        known = self._answers.get(Held.by(action).key())
+        if known is not None and known.verb is action.verb:
+            return replace(known, state=state_of(target))
+        restraint = restraint_of(action.verb)
+        holds = restraint is None or in_force(restraint, target) is (action.verb is restraint.begins)
+        outcome = Outcome.APPLIED if holds else Outcome.REFUSED
+        return answer(action, target, outcome, detail="heard already, by an agent that died since")
+
+    def _conflict(self, action: JobAction, restraint: Restraint, target: JobView | NodeView) -> Fault | None:
+        """Whose it is, where it is not this asker's to touch."""
+        key, holds = Held.by(action).key(), in_force(restraint, target)
+        if action.job_id not in self._ours(restraint):
+            return THEIRS if holds else None
+        other = Asker.OPERATOR if action.asker is Asker.GATEWAY else Asker.GATEWAY
+        if self._leases.holds(Held(other, restraint.begins, action.job_id).key()):
+            return OF_OPERATOR if other is Asker.OPERATOR else OF_GATEWAY
+        undone = action.verb is restraint.begins and not holds and key in self._confirmed and not is_half(target)
+        if undone and state_of(target) is not JobState.FINISHED:
+            self._forget([key])
+            return UNDONE
+        return None
+
+    def _why_not(self, restraint: Restraint, target: JobView | NodeView, now_s: float) -> str | None:
+        """Why this may not be held back, ``None`` where it may."""
+        refusal = why_not_begun(restraint, target, ours=_id(target) in self._ours(restraint))
+        if refusal is None and restraint is PAUSE and _id(target) not in self._ours(PAUSE):
+            return "it rests after its longest pause" if now_s < self._rests_until_s.get(_id(target), now_s) else None
+        return refusal
 
     def _act(
-        self,
-        turns: Mapping[int, JobAction],
-        jobs: Mapping[str, JobView],
-        *,
-        epoch: int,
-        received_s: float,
-        now_s: float,
+        self, turns: Mapping[int, JobAction], seen: Seen, *, epoch: int, received_s: float, now_s: float
     ) -> dict[int, JobResult]:
         """Journal, act, read back."""
-        pausing = {action.job_id for action in turns.values() if action.verb is Verb.PAUSE}
+        begun = [Held.by(action) for action in turns.values() if begins(action)]
         try:
-            self._journal.commit(epoch=epoch, paused=self._journal.state.paused | pausing)
-        except JournalUnreadable as fault:
+            self._commit({one: self._ours(one) | _ids(begun, one) for one in RESTRAINTS}, epoch=epoch)
+        except JournalUnreadable as cause:
             return {
-                index: _result(action, jobs[action.job_id].state, Outcome.REFUSED, str(fault))
+                index: answer(action, seen.target(action.verb, action.job_id), Outcome.REFUSED, Fault.of(cause))
                 for index, action in turns.items()
             }
-        faults: dict[str, str] = {}
+        faults: dict[str, Fault] = {}
         for action in turns.values():
-            self._leases.hear(action.job_id, action.lease)
-            if action.verb is Verb.PAUSE:
-                since_s = self._paused_at_s.setdefault(action.job_id, now_s)
-                longest_s = since_s + jobs[action.job_id].max_pause_s
-                self._leases.grant(action.job_id, action.lease, min(received_s + action.lease.duration_s, longest_s))
+            key = Held.by(action).key()
+            self._leases.hear(key, action.lease)
+            self._grant(action, seen, received_s=received_s, now_s=now_s)
             try:
-                self._drive(action.verb, jobs[action.job_id])
+                self._drive(action, seen)
             except HardwareError as cause:
-                faults[action.job_id] = str(cause)
-        after = (self._readable_jobs() if turns else None) or {}
+                faults[action.job_id] = Fault.of(cause)
+        try:
+            after = self._look(now_s, nodes=_about_nodes(turns.values()))
+        except HardwareError:
+            after = Seen()
         results = {}
         for index, action in turns.items():
-            result = self._read_back(action, after.get(action.job_id), faults.get(action.job_id), received_s)
-            results[index] = self._answers[action.job_id] = result
+            result = self._read_back(action, after, faults.get(action.job_id), received_s)
+            results[index] = self._answers[Held.by(action).key()] = result
         return results
 
-    def _read_back(self, action: JobAction, job: JobView | None, fault: str | None, received_s: float) -> JobResult:
-        """What came of one action; what is no longer ours is forgotten."""
-        key = action.job_id
-        state = None if job is None else job.state
-        if action.verb is Verb.RESUME:
-            if state is JobState.PAUSED or state is None:
-                self._leases.lapse(key)
-                return _result(action, state, Outcome.REFUSED, fault or "taken by the driver, but still paused")
-            self._forget([key])
-            return _result(action, state, Outcome.APPLIED)
-        if job is None or state is not JobState.PAUSED:
-            if fault is not None and state is not None:
-                self._forget([key])
-            return _result(action, state, Outcome.REFUSED, fault or "taken by the driver, but the job runs on")
-        self._confirmed.add(key)
-        if received_s + action.lease.duration_s > self._paused_at_s[key] + job.max_pause_s:
-            return _result(action, state, Outcome.CLAMPED, f"paused for {job.max_pause_s:g} s at most")
-        return _result(action, state, Outcome.APPLIED)
+    def _grant(self, action: JobAction, seen: Seen, *, received_s: float, now_s: float) -> None:
+        """Begin or renew the lease of what lasts, and of what is done once, so that its repetition stays known."""
+        restraint, key = restraint_of(action.verb), Held.by(action).key()
+        if restraint is not None and action.verb is not restraint.begins:
+            return
+        expires_s = received_s + action.lease.duration_s
+        if restraint is PAUSE:
+            since_s = self._since_s.setdefault(key, now_s)
+            expires_s = min(expires_s, since_s + seen.jobs[action.job_id].max_pause_s)
+        # Held over by nobody: for jobs the end of a lease is its end.
+        self._leases.grant(key, replace(action.lease, on_expiry=OnExpiry.RESTORE), expires_s)
+        self._again.pop(key, None)
 
-    def _resume_all(self, keys: Collection[str], now_s: float) -> tuple[JobResult, ...]:
-        before = self._readable_jobs()
-        faults: dict[str, str] = {}
-        for key in keys:
-            job = None if before is None else before.get(key)
-            if job is None:
-                continue
-            if now_s - self._paused_at_s.get(key, now_s) >= job.max_pause_s:
-                self._rests_until_s[key] = now_s + job.max_pause_s
-            try:
-                self._drive(Verb.RESUME, job)
-            except HardwareError as cause:
-                faults[key] = str(cause)
-        after = self._readable_jobs()
-        results = []
-        done = []
-        for key in keys:
-            state = after[key].state if after is not None and key in after else None
-            # A job that the host no longer lists has ended; where the list cannot be read, nothing is known.
-            if state is JobState.PAUSED or before is None or after is None:
+    def _drive(self, action: JobAction, seen: Seen) -> None:
+        """Do what is not done yet."""
+        target, restraint = seen.target(action.verb, action.job_id), restraint_of(action.verb)
+        if target is None or self._driver is None:
+            return
+        if restraint is not None:
+            begins = action.verb is restraint.begins
+            if in_force(restraint, target) is begins and (begins or not is_half(target)):
+                return
+            if begins:
+                self._confirmed.discard(Held.by(action).key())
+        drive(self._driver, action.verb, action.job_id, action.priority)
+
+    def _read_back(self, action: JobAction, after: Seen, fault: Fault | None, received_s: float) -> JobResult:
+        """What came of one action; what is no longer ours is forgotten."""
+        target, restraint = after.target(action.verb, action.job_id), restraint_of(action.verb)
+        if restraint is None:
+            return once_read_back(action, target, fault)
+        if action.verb is restraint.begins:
+            return self._read_back_begun(action, restraint, target, fault, received_s)
+        held = Held.by(action)
+        if target is None or in_force(restraint, target) or is_half(target):
+            self._leases.lapse(held.key())
+            return answer(action, target, Outcome.REFUSED, fault or not_in_force("taken, but it is still held back"))
+        if restraint is PAUSE and held.target_id in self._ours(PAUSE):
+            self._progress.expect(held.target_id)
+        self._forget([held.key()])
+        return answer(action, target, Outcome.APPLIED)
+
+    def _read_back_begun(
+        self,
+        action: JobAction,
+        restraint: Restraint,
+        target: JobView | NodeView | None,
+        fault: Fault | None,
+        received_s: float,
+    ) -> JobResult:
+        key = Held.by(action).key()
+        if target is None or not in_force(restraint, target):
+            if target is not None and is_half(target):
                 self._leases.lapse(key)
-                outcome, detail = Outcome.REFUSED, faults.get(key, "not resumed yet")
-            else:
-                done.append(key)
-                outcome, detail = Outcome.APPLIED, ""
-            results.append(JobResult(job_id=key, verb=Verb.RESUME, state=state, outcome=outcome, detail=detail))
-        self._forget(done)
+            elif target is not None and fault is not None and not is_away(fault.condition):
+                self._forget([key])
+            # Else it may yet take hold: the end of the lease looks again.
+            return answer(action, target, Outcome.REFUSED, fault or not_in_force("taken, but the job runs on"))
+        self._confirmed.add(key)
+        self._faults.pop(action.job_id, None)
+        ends_s = received_s + action.lease.duration_s
+        if restraint is PAUSE and isinstance(target, JobView) and ends_s > self._since_s[key] + target.max_pause_s:
+            return answer(action, target, Outcome.CLAMPED, detail=f"paused for {target.max_pause_s:g} s at most")
+        return answer(action, target, Outcome.APPLIED)
+
+    def _undo(self, keys: Collection[str], now_s: float) -> tuple[JobResult, ...]:
+        """End these restraints, and read back. What could not be ended stays due."""
+        once = [key for key in keys if restraint_of(Held.of_key(key).verb) is None]
+        for key in once:
+            self._leases.end(key)
+            self._answers.pop(key, None)
+        held = {key: Held.of_key(key) for key in keys if key not in once}
+        if not held:
+            return ()
+        nodes = any(one.verb is DRAIN.begins for one in held.values())
+        faults: dict[str, Fault] = {}
+        away = self._try_to_look(now_s, nodes=nodes)
+        if away is None:
+            for key, one in held.items():
+                fault = self._undo_one(key, one, now_s)
+                if fault is not None:
+                    faults[key] = fault
+            away = self._try_to_look(now_s, nodes=nodes)
+        results = [self._undone(key, one, away or faults.get(key), away, now_s) for key, one in held.items()]
+        self._forget([key for key, result in zip(held, results, strict=True) if result.outcome is Outcome.APPLIED])
         return tuple(results)
 
-    def _leave(self, action: JobAction, job: JobView, detail: str) -> JobResult:
-        """Somebody else decides about the job now. The action counts as heard: its repetition does not act."""
-        self._leases.hear(job.job_id, action.lease)
-        self._forget([job.job_id])
-        self._answers[job.job_id] = _result(action, job.state, Outcome.CONFLICT, detail)
-        return self._answers[job.job_id]
+    def _undo_one(self, key: str, held: Held, now_s: float) -> Fault | None:
+        """Have the driver end one restraint where it is in force; says what went wrong."""
+        target, restraint = self._seen.target(held.verb, held.target_id), held.restraint()
+        paused_s = now_s - self._since_s.get(key, now_s)
+        if restraint is PAUSE and isinstance(target, JobView) and paused_s >= target.max_pause_s:
+            self._rests_until_s[held.target_id] = now_s + target.max_pause_s
+        if target is not None and target.fault is not None and is_away(target.fault.condition):
+            return target.fault
+        if self._driver is None or (target is not None and not in_force(restraint, target) and not is_half(target)):
+            return None
+        try:
+            # Also where it is not listed: only the driver can tell whether it has ended or nobody answers for it.
+            drive(self._driver, restraint.ends, held.target_id)
+        except HardwareError as cause:
+            return Fault.of(cause)
+        return None
+
+    def _undone(self, key: str, held: Held, fault: Fault | None, away: Fault | None, now_s: float) -> JobResult:
+        """What came of ending one restraint."""
+        target, restraint = self._seen.target(held.verb, held.target_id), held.restraint()
+        unknown = away is not None or (fault is not None and is_away(fault.condition))
+        stands = target is not None and (in_force(restraint, target) or is_half(target))
+        if not unknown and not stands:
+            # What is no longer listed by those who answer has ended.
+            if restraint is PAUSE and target is not None:
+                self._progress.expect(held.target_id)
+            return JobResult(
+                job_id=held.target_id, verb=restraint.ends, state=state_of(target), outcome=Outcome.APPLIED
+            )
+        said = fault or not_in_force(f"not {restraint.ends} yet")
+        self._leases.lapse(key)
+        self._faults[held.target_id] = said
+        delay_s = min(LONGEST_AGAIN_S, 2.0 * self._again.get(key, (0.0, 0.5 * FIRST_AGAIN_S))[1])
+        self._again[key] = (now_s + delay_s, delay_s)
+        return JobResult(
+            job_id=held.target_id,
+            verb=restraint.ends,
+            state=None if unknown else state_of(target),
+            outcome=Outcome.REFUSED,
+            detail=said.detail,
+            fault=said,
+        )
 
     def _forget(self, keys: Collection[str]) -> None:
+        """These are not ours any more."""
+        gone = [Held.of_key(key) for key in keys]
         try:
-            self._journal.commit(paused=self._journal.state.paused - set(keys))
+            self._commit({one: self._ours(one) - _ids(gone, one) for one in RESTRAINTS})
         except JournalUnreadable:
             # They stay due, and are looked at again.
-            for key in self._journal.state.paused & set(keys):
-                self._leases.lapse(key)
+            for key, held in zip(keys, gone, strict=True):
+                if held.target_id in self._ours(held.restraint()):
+                    self._leases.lapse(key)
             return
-        for key in keys:
+        for key, held in zip(keys, gone, strict=True):
             self._leases.end(key)
             self._confirmed.discard(key)
-            self._paused_at_s.pop(key, None)
+            self._since_s.pop(key, None)
+            self._again.pop(key, None)
+            self._faults.pop(held.target_id, None)
 
-    def _drive(self, verb: Verb, job: JobView) -> None:
+    def _commit(self, ours: Mapping[Restraint, frozenset[str]], *, epoch: int | None = None) -> None:
+        self._journal.commit(epoch=epoch, paused=ours[PAUSE], held=ours[HOLD], drained=ours[DRAIN])
+
+    def _ours(self, restraint: Restraint) -> frozenset[str]:
+        state = self._journal.state
+        return {PAUSE: state.paused, HOLD: state.held, DRAIN: state.drained}[restraint]
+
+    def _recorded(self) -> list[str]:
+        """The keys of all that the journal names. Whose it was is known from the leases; else it is the gateway's."""
+        found = []
+        for restraint in RESTRAINTS:
+            for target_id in sorted(self._ours(restraint)):
+                operators = Held(Asker.OPERATOR, restraint.begins, target_id).key()
+                gateways = Held(Asker.GATEWAY, restraint.begins, target_id).key()
+                found.append(operators if self._leases.holds(operators) else gateways)
+        return found
+
+    def _look(self, now_s: float, *, nodes: bool) -> Seen:
+        """List the jobs (and nodes) anew. Raises ``HardwareError``."""
         if self._driver is None:
-            raise Unsupported("no jobs are controlled on this host")
-        if verb is Verb.PAUSE and job.state is JobState.RUNNING:
-            self._confirmed.discard(job.job_id)
-            self._driver.pause(job.job_id)
-        elif verb is Verb.RESUME and job.state is JobState.PAUSED:
-            self._driver.resume(job.job_id)
+            raise Unsupported("no jobs are controlled on this host", cure=DECLARE)
+        self._looked_at_s = now_s
+        found = listed(self._driver, nodes=nodes)
+        self._seen = found if nodes else replace(self._seen, jobs=found.jobs)
+        self._progress.look(found.jobs, now_s)
+        return self._seen
 
-    def _jobs(self) -> Mapping[str, JobView]:
-        if self._driver is None:
-            raise Unsupported("no jobs are controlled on this host")
-        return {job.job_id: job for job in self._driver.jobs()}
-
-    def _readable_jobs(self) -> Mapping[str, JobView] | None:
+    def _try_to_look(self, now_s: float, *, nodes: bool) -> Fault | None:
         try:
-            return self._jobs()
-        except HardwareError:
-            return None
+            self._look(now_s, nodes=nodes)
+        except HardwareError as cause:
+            return Fault.of(cause)
+        return None
 
 
-def _result(action: JobAction, state: JobState | None, outcome: Outcome, detail: str = "") -> JobResult:
-    return JobResult(job_id=action.job_id, verb=action.verb, state=state, outcome=outcome, detail=detail)
+def _about_nodes(actions: Iterable[JobAction]) -> bool:
+    return any(restraint_of(action.verb) is DRAIN for action in actions)
+
+
+def _refused(action: JobAction, seen: Seen, detail: str) -> JobResult:
+    return answer(action, seen.target(action.verb, action.job_id), Outcome.REFUSED, detail=detail)
+
+
+def _ids(held: Iterable[Held], restraint: Restraint) -> frozenset[str]:
+    return frozenset(one.target_id for one in held if one.verb is restraint.begins)
+
+
+def _id(target: JobView | NodeView) -> str:
+    return target.job_id if isinstance(target, JobView) else target.node_id

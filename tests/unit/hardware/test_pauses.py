@@ -4,7 +4,7 @@ import pytest
 
 from hardware.agent import Agent
 from hardware.device import Outcome
-from hardware.errors import Unsupported
+from hardware.errors import Condition, Unsupported
 from hardware.job import JobState, Verb
 from hardware.wire import Act, Describe
 
@@ -86,8 +86,11 @@ def test_no_pause_is_longer_than_was_tested_and_a_rest_follows(stand):
 def test_pause_by_somebody_else_is_left(stand):
     agent = stand.agent()
     stand.fleet.pause("train")
-    for verb in Verb:
-        assert outcome(agent, stand.pause(verb)) is Outcome.CONFLICT
+    for verb in (Verb.PAUSE, Verb.RESUME):
+        (result,) = act(agent, stand.pause(verb))
+        assert result.outcome is Outcome.CONFLICT
+        assert result.fault.condition is Condition.CONFLICT
+        assert "have them undo it" in result.fault.cure
     stand.now_s += 100.0
     agent.expire()
     agent.restore_all()
@@ -139,6 +142,7 @@ def test_refused_pause_is_refused_and_refused_resume_is_tried_again(stand, monke
     agent.expire()
     assert stand.state() == "paused"
     monkeypatch.undo()
+    stand.now_s += 0.5
     agent.expire()
     assert stand.state() == "running"
 
@@ -166,6 +170,7 @@ def test_scheduler_that_does_not_answer_keeps_the_pause_known(stand, monkeypatch
     agent.expire()
     monkeypatch.undo()
     assert stand.state() == "paused"
+    stand.now_s += 0.5
     agent.expire()
     assert stand.state() == "running"
 
