@@ -125,7 +125,7 @@ class Journal:
             self._take()
             raw = self._path.read_bytes() if self._path.exists() else None
             if raw is not None:
-                self._state = _parsed(raw)
+                self._state = parsed(raw)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             self.close()
             raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}", cure=CURE) from cause
@@ -168,7 +168,7 @@ class Journal:
             return
         if self._path is not None:
             try:
-                _replace_file(self._path, _written(new))
+                _replace_file(self._path, written(new))
             except OSError as cause:
                 raise JournalUnreadable(f"the journal {self._path} cannot be written: {cause}", cure=CURE) from cause
         self._state = new
@@ -192,7 +192,8 @@ class Journal:
             raise JournalTaken(f"the journal {self._path} is in use: another agent has it open") from cause
 
 
-def _written(state: JournalState) -> bytes:
+def written(state: JournalState) -> bytes:
+    """The state as the file has it."""
     document = {
         "version": VERSION,
         "epoch": state.epoch,
@@ -205,7 +206,8 @@ def _written(state: JournalState) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 
 
-def _parsed(raw: bytes) -> JournalState:
+def parsed(raw: bytes) -> JournalState:
+    """The state in a file. Raises ``ValueError`` (or what else Python says of wrong JSON) for anything else."""
     document: Any = json.loads(raw)
     if document["version"] not in READ_VERSIONS:
         raise ValueError(f"it is of version {document['version']}, and this agent reads up to {VERSION}")

@@ -5,6 +5,7 @@ All times are seconds of the agent's boot-time clock, which neither steps nor st
 
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hardware.device import Lease, OnExpiry
@@ -42,6 +43,13 @@ class KeptLease(NamedTuple):
     epoch: int
     sequence: int
     since_s: float | None = None
+
+
+class Kept(NamedTuple):
+    """All leases that one process hands to the next, by device and by job (or node)."""
+
+    limits: Mapping[str, KeptLease] = MappingProxyType({})
+    jobs: Mapping[str, KeptLease] = MappingProxyType({})
 
 
 class LeaseTable:
@@ -96,6 +104,11 @@ class LeaseTable:
         """End the lease's time now; it stays due until ``end``."""
         self._expires_s[key] = -math.inf
         self._holding.discard(key)
+
+    def ended_at_s(self, key: str) -> float | None:
+        """When the lease of a key that is due ran out, ``None`` where it was ended before its time."""
+        expires_s = self._expires_s[key]
+        return None if expires_s == -math.inf else expires_s
 
     def kept(self) -> dict[str, KeptLease]:
         """The leases there are, for another process to go on with."""
