@@ -7,6 +7,7 @@ of their lease, at a graceful stop, or first of all at the next start, from the 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -14,7 +15,10 @@ import structlog
 from hardware.device import CapResult, DeviceDriver, Outcome
 from hardware.errors import HardwareError, JournalUnreadable
 from hardware.job import JobDriver, JobResult
-from hardware.journal import Journal
+from hardware.journal import Journal, JournalPort
+from hardware.lanes import FanOut, Serial
+from hardware.lease import Kept
+from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.limits import LimitKeeper
 from hardware.pauses import PauseKeeper
 from hardware.wire import (
@@ -43,10 +47,13 @@ def boot_s() -> float:
 
 
 class Agent:
-    """Answers requests over drivers, enforces leases, keeps the journal. Blocking, for one thread at a time.
+    """Answers requests over drivers, enforces leases, keeps the journal. Blocking.
 
-    ``journal`` is a file that outlives the process; with ``None`` there is nothing to recover (in-process fleets).
-    ``boot_s`` gives the time for leases, in seconds.
+    The methods are for one thread; or those named after limits for one, and those named after jobs for another: then a
+    scheduler that is slow to answer holds up no cap. ``journal`` is where prior limits are kept: a file, another
+    process that keeps one, or ``None`` where there is nothing to recover (in-process fleets). ``kept`` gives the leases
+    to go on with, once the journal is open. ``boot_s`` gives the time for leases, in seconds. The rest is the
+    ``LimitKeeper``'s.
     """
 
     def __init__(
@@ -55,18 +62,31 @@ class Agent:
         host_id: str,
         devices: DeviceDriver,
         jobs: JobDriver | None = None,
-        journal: Path | None = None,
+        journal: Path | JournalPort | None = None,
+        kept: Callable[[], Kept] = Kept,
         boot_s: Callable[[], float] = boot_s,
+        lanes: FanOut | None = None,
+        ceilings: Ceilings | None = None,
+        ramp: RestoreRamp | None = None,
+        raise_back: Callable[[str, float], None] | None = None,
     ) -> None:
         self.host_id = host_id
         self._devices = devices
-        self._jobs = jobs
         self._boot_s = boot_s
-        self._journal = Journal(journal)
-        self._limits = LimitKeeper(devices, self._journal)
+        self._journal = Journal(journal) if journal is None or isinstance(journal, Path) else journal
+        self._kept = kept
+        self._limits = LimitKeeper(
+            devices,
+            self._journal,
+            lanes=lanes or Serial(),
+            ceilings=ceilings or Ceilings(),
+            ramp=ramp or RestoreRamp(),
+            raise_back=raise_back,
+        )
         self._pauses = PauseKeeper(jobs, self._journal)
-        self._recovered = False
-        self._told: object = None
+        self._limits_recovered = False
+        self._jobs_recovered = False
+        self._told: dict[str, list[str]] = {}
 
     @property
     def leased(self) -> bool:
@@ -80,84 +100,135 @@ class Agent:
 
     def handle(self, request: Request, received_s: float | None = None) -> Reply:
         """Answer one request, which came at ``received_s`` (default: now). Expected faults are answers, too."""
+        self.expire()
+        if isinstance(request, Act):
+            return self.act(request, received_s)
+        reply = self.answer_for_devices(request, received_s)
+        return self.with_jobs(reply) if isinstance(reply, Described) else reply
+
+    def answer_for_devices(self, request: Describe | Read | Apply | Restore, received_s: float | None = None) -> Reply:
+        """The answer to one request, but for the jobs of a description."""
         try:
-            unready = self._try_to_recover()
-            self.expire()
+            unready = self._recover_limits()
+            self.expire_limits()
             if isinstance(request, Describe):
-                return self._described()
+                return Described(
+                    host_id=self.host_id,
+                    highest_epoch=self._journal.state.epoch,
+                    devices=self._devices.devices(),
+                )
             if isinstance(request, Read):
                 # A number that is none is no reading, and no JSON.
                 readings = self._devices.readings()
                 return Readings(readings=tuple(reading for reading in readings if math.isfinite(reading.power_w)))
             if unready is not None:
                 return _all_refused(request, unready)
-            return self._command(request, received_s)
+            if isinstance(request, Restore):
+                return Applied(results=self._limits.restore(request.device_ids, request.epoch))
+            now_s = self._boot_s()
+            since_s = now_s if received_s is None else received_s
+            return Applied(results=self._limits.apply(request.commands, received_s=since_s, now_s=now_s))
         except (HardwareError, OSError) as fault:
             return Failed(error=type(fault).__name__, detail=str(fault))
+
+    def act(self, request: Act, received_s: float | None = None) -> Reply:
+        """The answer to a request about jobs or nodes."""
+        try:
+            unready = self._recover_jobs()
+            if unready is not None:
+                return _all_refused(request, unready)
+            self.expire_jobs()
+            now_s = self._boot_s()
+            since_s = now_s if received_s is None else received_s
+            return Acted(results=self._pauses.act(request.actions, received_s=since_s, now_s=now_s))
+        except (HardwareError, OSError) as fault:
+            return Failed(error=type(fault).__name__, detail=str(fault))
+
+    def with_jobs(self, described: Described) -> Described:
+        """A description with jobs and nodes."""
+        return replace(described, jobs=self._pauses.views(self._boot_s()), nodes=self._pauses.nodes())
 
     def recover(self) -> None:
         """Put back first what an agent that died left.
 
         Where the journal cannot be read, nothing is written at all, and it is tried again at every request.
         """
-        fault = self._try_to_recover()
+        fault = self._recover_limits() or self._recover_jobs()
         if fault is not None:
             log.error("journal_unreadable", detail=fault)
 
     def expire(self) -> None:
         """Put back what has no lease any more. Called a few times a second, and with every request."""
+        self.expire_limits()
+        self.expire_jobs()
+
+    def expire_limits(self) -> None:
+        """The part of ``expire`` that writes to devices."""
+        self._recover_limits()
         now_s = self._boot_s()
-        self._tell("lease_ended", self._limits.expire(now_s), self._pauses.expire(now_s))
+        self._tell("lease_ended", limits=self._limits.expire(now_s))
         for device_id in self._limits.newly_held_over(now_s):
             log.warning("lease_ended_cap_held", device_id=device_id)
 
+    def expire_jobs(self) -> None:
+        """The part of ``expire`` that acts on jobs and nodes."""
+        self._recover_jobs()
+        self._tell("job_lease_ended", jobs=self._pauses.expire(self._boot_s()))
+
     def restore_all(self) -> None:
         """Put everything back, held caps too; what cannot be is left to the journal."""
-        self._tell("all_restored", self._limits.restore_all(), self._pauses.resume_all(self._boot_s()))
+        self.restore_limits()
+        self.restore_jobs()
+
+    def restore_limits(self) -> None:
+        """The part of ``restore_all`` that writes to devices."""
+        self._tell("all_restored", limits=self._limits.restore_all())
+
+    def restore_jobs(self) -> None:
+        """The part of ``restore_all`` that acts on jobs and nodes."""
+        self._tell("all_jobs_resumed", jobs=self._pauses.resume_all(self._boot_s()))
+
+    def kept(self) -> Kept:
+        """The leases that there are, for another process to go on with."""
+        return Kept(self._limits.kept_leases(), self._pauses.kept_leases())
 
     def close(self) -> None:
         """Let another agent have the journal."""
         self._journal.close()
-        self._recovered = False
+        self._limits_recovered = self._jobs_recovered = False
 
-    def _try_to_recover(self) -> str | None:
+    def _recover_limits(self) -> str | None:
         """Why nothing may be written yet, ``None`` once the journal was read and followed."""
-        if self._recovered:
-            return None
-        try:
-            self._journal.open()
-        except JournalUnreadable as fault:
-            return str(fault)
-        self._recovered = True
-        self._tell("recovered", self._limits.recover(), self._pauses.resume_all(self._boot_s()))
+        if not self._limits_recovered:
+            try:
+                self._journal.open()
+            except JournalUnreadable as fault:
+                return str(fault)
+            self._limits_recovered = True
+            self._limits.adopt(self._kept().limits)
+            self._tell("recovered", limits=self._limits.recover())
         return None
 
-    def _command(self, request: Apply | Restore | Act, received_s: float | None) -> Reply:
-        now_s = self._boot_s()
-        since_s = now_s if received_s is None else received_s
-        if isinstance(request, Apply):
-            return Applied(results=self._limits.apply(request.commands, received_s=since_s, now_s=now_s))
-        if isinstance(request, Restore):
-            return Applied(results=self._limits.restore(request.device_ids, request.epoch))
-        return Acted(results=self._pauses.act(request.actions, received_s=since_s, now_s=now_s))
+    def _recover_jobs(self) -> str | None:
+        if not self._jobs_recovered:
+            try:
+                self._journal.open()
+            except JournalUnreadable as fault:
+                return str(fault)
+            self._jobs_recovered = True
+            self._pauses.adopt(self._kept().jobs)
+            self._tell("jobs_recovered", jobs=self._pauses.recover(self._boot_s()))
+        return None
 
-    def _described(self) -> Described:
-        return Described(
-            host_id=self.host_id,
-            highest_epoch=self._journal.state.epoch,
-            devices=self._devices.devices(),
-            jobs=() if self._jobs is None else self._jobs.jobs(),
-        )
-
-    def _tell(self, what: str, limits: tuple[CapResult, ...], jobs: tuple[JobResult, ...]) -> None:
+    def _tell(self, what: str, *, limits: tuple[CapResult, ...] = (), jobs: tuple[JobResult, ...] = ()) -> None:
         """One line a change: what is tried again and comes to the same is not said again."""
         if not limits and not jobs:
             return
         kept = [f"{result.device_id} {result.outcome} {result.detail}" for result in limits if _not_done(result)]
         kept += [f"{result.job_id} {result.outcome} {result.detail}" for result in jobs if _not_done(result)]
-        if kept and (what, kept) == self._told:
+        if kept and self._told.get(what) == kept:
             return
-        self._told = (what, kept)
+        self._told[what] = kept
         log.log(30 if kept else 20, what, devices=len(limits), jobs=len(jobs), not_restored=kept[:8])
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hardware.device import Fault, OnExpiry, Outcome
 from hardware.errors import HardwareError, JournalUnreadable, Unsupported
-from hardware.job import Asker, JobAction, JobDriver, JobResult, JobState, JobView, NodeView
+from hardware.job import Asker, JobAction, JobDriver, JobResult, JobState, JobView, NodeView, SchedulerDriver
 from hardware.journal import JournalPort
 from hardware.lease import KeptLease, LeaseTable, highest_epoch
 from hardware.progress import ProgressWatch
@@ -136,14 +136,14 @@ class PauseKeeper:
 
     def nodes(self) -> tuple[NodeView, ...]:
         """The scheduler's nodes; where it is away, as last heard of. Raises nothing."""
-        if self._driver is None:
+        if not isinstance(self._driver, SchedulerDriver):
             return ()
         try:
-            nodes = listed(self._driver, nodes=True).nodes
+            nodes = self._driver.nodes()
         except HardwareError as cause:
             return tuple(replace(node, fault=Fault.of(cause)) for node in self._seen.nodes.values())
-        self._seen = replace(self._seen, nodes=nodes)
-        return tuple(nodes.values())
+        self._seen = replace(self._seen, nodes={node.node_id: node for node in nodes})
+        return nodes
 
     def _judge(self, action: JobAction, seen: Seen, *, epoch: int, received_s: float, now_s: float) -> JobResult | None:
         """An answer where there is nothing to do, ``None`` where there is."""
