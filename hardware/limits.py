@@ -2,26 +2,38 @@
 
 What must hold whatever fails (ARCHITECTURE.md, safety):
 
-* no limit is written that is not in the device's range, or that is above the limit found;
+* no limit is written that is not in the device's range, or that is above the limit found or the device's ceiling;
 * no limit is written before the limit found is on disk;
 * a limit that somebody else changed is left as it is, and forgotten;
 * a limit counts as put back only when it was read back.
 
 Whose a limit is shows in what was *asked* of the device; what a cap is worth, in what is in *force*. The two differ
 where a limiter out of band holds the device lower: nobody has changed our limit then, and the one found is put back.
+
+Everything goes in phases, each over all devices at once: read, decide, commit to the journal, write and read back. Only
+reading and writing go over the lanes; a device whose call hangs is told as such and holds none of the others up.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hardware.device import CapCommand, CapRange, CapResult, DeviceDriver, OnExpiry, Outcome
-from hardware.errors import DeviceLost, HardwareError, JournalUnreadable
-from hardware.journal import Journal, PriorLimit
-from hardware.lease import HIGHEST_NUMBER, LeaseTable, highest_epoch
+import structlog
 
-TOLERANCE_W = 0.5
-"""Limits closer than this are the same: drivers round to whole watts or milliwatts."""
+from hardware.device import CapCommand, CapResult, DeviceDriver, OnExpiry, Outcome
+from hardware.errors import Condition, HardwareError, JournalUnreadable
+from hardware.journal import JournalPort, PriorLimit
+from hardware.lanes import FanOut, Serial
+from hardware.lease import HIGHEST_NUMBER, KeptLease, LeaseTable, highest_epoch
+from hardware.limit_access import TOLERANCE_W, Back, HalfDone, LimitAccess, Seen, limit_of, same
+from hardware.limit_results import conflict, failed, not_in_force, of_an_earlier_life, put_back, refused, result
+from hardware.limit_terms import LEAST_STEP_W, Ceilings, RestoreRamp
+
+log = structlog.get_logger()
+
+_SERIAL = Serial()
+_NO_CEILINGS = Ceilings()
+_AT_ONCE = RestoreRamp()
 
 
 class _Step(NamedTuple):
@@ -29,69 +41,105 @@ class _Step(NamedTuple):
 
     command: CapCommand
     target_w: float
-    asked_w: float
-    limit_w: float
+    seen: Seen
     clamped: bool
     write: bool
 
 
-class LimitKeeper:
-    """The limits of one host's devices. Blocking, for one thread. Expected faults become results, none is raised."""
+class _Rise(NamedTuple):
+    """The way of one limit back up: when it begins, and from where."""
 
-    def __init__(self, driver: DeviceDriver, journal: Journal) -> None:
-        self._driver = driver
+    begins_s: float
+    from_w: float
+
+
+class LimitKeeper:
+    """The limits of one host's devices. Blocking, for one thread. Expected faults become results, none is raised.
+
+    ``raise_back(device_id, limit_w)`` makes the writes that put a limit back, the driver where it is ``None``. It
+    raises ``HardwareError``, and is called from several lanes at once.
+    """
+
+    def __init__(
+        self,
+        driver: DeviceDriver,
+        journal: JournalPort,
+        *,
+        lanes: FanOut = _SERIAL,
+        ceilings: Ceilings = _NO_CEILINGS,
+        ramp: RestoreRamp = _AT_ONCE,
+        raise_back: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._access = LimitAccess(driver, lanes)
         self._journal = journal
+        self._ceilings = ceilings
+        self._ramp = ramp
+        self._raise_back = raise_back
         self._leases = LeaseTable()
         self._answers: dict[str, CapResult] = {}
         self._confirmed: set[str] = set()
-        self._ranges: dict[str, CapRange] = {}
+        self._rises: dict[str, _Rise] = {}
+        self._earlier: frozenset[str] = frozenset()
+        """Entries of the journal from before the machine was restarted: to be dropped, never to be followed."""
+        self._alarmed: dict[str, Condition] = {}
 
     def apply(self, commands: Sequence[CapCommand], *, received_s: float, now_s: float) -> tuple[CapResult, ...]:
         """Act on commands that were received at ``received_s``: one result each, in order."""
         epoch = highest_epoch(self._journal.state.epoch, [command.lease for command in commands])
-        limits = dict(self._journal.state.limits)
-        named: set[str] = set()
-        intents: list[CapResult | _Step] = []
-        for command in commands:
-            if command.device_id in named:
-                intents.append(_refused(command, "named twice in one message"))
+        results, places = self._sifted(commands, epoch, received_s, now_s)
+        limits = self._present_limits()
+        seen = self._access.read(places)
+        steps: dict[str, _Step] = {}
+        for key, place in places.items():
+            decided = self._decide(commands[place], seen[key], limits)
+            if isinstance(decided, _Step):
+                steps[key] = decided
             else:
-                named.add(command.device_id)
-                intents.append(self._intend(command, limits, epoch, received_s, now_s))
+                results[place] = decided
         try:
-            self._journal.commit(epoch=epoch, limits=limits)
+            self._commit(epoch, limits)
         except JournalUnreadable as fault:
             for key in self._journal.state.limits.keys() - limits.keys():
                 self._leases.lapse(key)
-            return tuple(
-                _refused(intent.command, str(fault)) if isinstance(intent, _Step) else intent for intent in intents
-            )
-        results = tuple(
-            self._carry_out(intent, received_s) if isinstance(intent, _Step) else intent for intent in intents
-        )
-        changed_by_others = [result.device_id for result in results if result.outcome is Outcome.CONFLICT]
+            results.update((places[key], failed(key, step.command.cap_w, fault)) for key, step in steps.items())
+        else:
+            results.update((places[key], done) for key, done in self._carry_out(steps, received_s).items())
+        changed_by_others = [done.device_id for done in results.values() if done.outcome is Outcome.CONFLICT]
         if changed_by_others:
             self._drop(changed_by_others, epoch)
-        return results
+        self._alarm(results.values())
+        return tuple(results[place] for place in range(len(commands)))
 
     def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
-        """Put back what is ours of these; what is not is left alone. One result each, in order."""
+        """Put back what is ours of these, at once; what is not is left alone. One result each, in order."""
         known = self._journal.state.epoch
-        if not known <= epoch <= HIGHEST_NUMBER:
-            detail = f"epoch {epoch} is over: a gateway of epoch {known} has spoken"
-            return tuple(
-                _result(key, self._found_w(key), self._readable(key), Outcome.REFUSED, detail) for key in device_ids
-            )
-        return self._put_back_all(device_ids, epoch)
+        if known <= epoch <= HIGHEST_NUMBER:
+            return self._put_back_all(device_ids, epoch)
+        detail = f"epoch {epoch} is over: a gateway of epoch {known} has spoken"
+        ours = self._journal.state.limits
+        seen = self._access.look([key for key in device_ids if key in ours])
+        return tuple(
+            result(key, ours[key].found_w if key in ours else 0.0, limit_of(seen.get(key)), Outcome.REFUSED, detail)
+            for key in device_ids
+        )
 
     def restore_all(self) -> tuple[CapResult, ...]:
-        """Put back everything that is ours, held caps too."""
+        """Put back everything that is ours, at once, held caps too."""
         return self._put_back_all(tuple(self._journal.state.limits), self._journal.state.epoch)
 
     def expire(self, now_s: float) -> tuple[CapResult, ...]:
-        """Put back what has no lease any more; what cannot be put back is tried again at the next call."""
+        """Put back what has no lease any more; what cannot be put back is tried again at the next call.
+
+        With a ramp each call raises the limits by what is due; a result comes with the end, or with a fault.
+        """
         due = self._leases.due(now_s)
-        return self._put_back_all(due, self._journal.state.epoch) if due else ()
+        if not due:
+            return ()
+        if self._ramp.at_once:
+            return self._put_back_all(due, self._journal.state.epoch)
+        ended, levels_w = self._risen(due, now_s)
+        stepped = self._step_up(levels_w) if levels_w else ()
+        return stepped + (self._put_back_all(ended, self._journal.state.epoch) if ended else ())
 
     def newly_held_over(self, now_s: float) -> tuple[str, ...]:
         """Devices whose cap stays in force although its lease is over; each is named once."""
@@ -101,188 +149,281 @@ class LimitKeeper:
         """Whether any lease still has time to run."""
         return self._leases.runs(now_s)
 
-    def recover(self) -> tuple[CapResult, ...]:
-        """Put back what an agent that died left in the (opened) journal; what was to be held is held on."""
-        left = self._journal.state.limits
-        for device_id, prior in left.items():
-            if prior.hold:
-                self._leases.keep(device_id)
-        return self._put_back_all([key for key, prior in left.items() if not prior.hold], self._journal.state.epoch)
+    def kept_leases(self) -> dict[str, KeptLease]:
+        """The leases that there are, for another process to go on with if this one dies."""
+        return self._leases.kept()
 
-    def _intend(
-        self, command: CapCommand, limits: dict[str, PriorLimit], epoch: int, received_s: float, now_s: float
+    def adopt(self, kept: Mapping[str, KeptLease]) -> None:
+        """Go on with the leases of a process that died; before ``recover``, with the journal open.
+
+        Those of devices that the journal does not name are ignored: nothing of ours is left there.
+        """
+        ours = self._journal.state.limits
+        self._leases.adopt({key: lease for key, lease in kept.items() if key in ours})
+
+    def recover(self) -> tuple[CapResult, ...]:
+        """Put back what an agent that died left in the (opened) journal, but for the leases that were adopted.
+
+        What was to be held is held on. What is from before the machine was restarted is dropped and not written: the
+        devices have forgotten it, and whoever set a limit since then is somebody else.
+        """
+        state = self._journal.state
+        if state.boot_id and self._journal.boot_id and state.boot_id != self._journal.boot_id:
+            self._earlier = frozenset(state.limits)
+        left = {key: prior for key, prior in state.limits.items() if not self._leases.holds(key)}
+        for key, prior in left.items():
+            if prior.hold and key in self._earlier:
+                log.error("hold_lost_with_restart", device_id=key, held_w=prior.written_w)
+            elif prior.hold:
+                self._leases.keep(key)
+        return self._put_back_all(
+            [key for key, prior in left.items() if not prior.hold or key in self._earlier], state.epoch
+        )
+
+    def _sifted(
+        self, commands: Sequence[CapCommand], epoch: int, received_s: float, now_s: float
+    ) -> tuple[dict[int, CapResult], dict[str, int]]:
+        """By place in the message: what is answered without a look at the device, and what is not."""
+        results: dict[int, CapResult] = {}
+        places: dict[str, int] = {}
+        named: set[str] = set()
+        for place, command in enumerate(commands):
+            key = command.device_id
+            if key in named:
+                results[place] = refused(command, "named twice in one message")
+                continue
+            named.add(key)
+            fault = self._leases.refusal(key, command.lease, epoch=epoch, received_s=received_s, now_s=now_s)
+            if not (math.isfinite(command.cap_w) and command.cap_w >= 0.0):
+                fault = f"{command.cap_w} is no power cap"
+            if fault is None:
+                places[key] = place
+            else:
+                results[place] = refused(command, fault)
+        for key, cause in self._access.unknown(places).items():
+            place = places.pop(key)
+            results[place] = failed(key, commands[place].cap_w, cause)
+        return results, places
+
+    def _decide(
+        self, command: CapCommand, seen: Seen | HardwareError, limits: dict[str, PriorLimit]
     ) -> _Step | CapResult:
         """Decide on one command, entering into ``limits`` what must be on disk before it is written."""
         key, lease, cap_w = command.device_id, command.lease, command.cap_w
-        fault = self._leases.refusal(key, lease, epoch=epoch, received_s=received_s, now_s=now_s)
-        if not (math.isfinite(cap_w) and cap_w >= 0.0):
-            fault = f"{cap_w} is no power cap"
-        if fault is not None:
-            return _refused(command, fault)
-        try:
-            if self._leases.repeats(key, lease):
-                return self._again(command)
-            cap_range = self._range(key)
-            asked_w, limit_w = self._driver.asked_w(key), self._driver.limit_w(key)
-        except HardwareError as cause:
-            return _failed(command, cause)
+        if self._leases.repeats(key, lease):
+            return self._again(command, seen)
+        if isinstance(seen, HardwareError):
+            return failed(key, cap_w, seen)
+        asked_w, limit_w = seen
         prior = limits.get(key)
         if prior is not None and not self._is_ours(key, prior, asked_w):
             del limits[key]
             return self._forget(command, limit_w)
+        cap_range, ceiling_w = self._access.ranges[key], self._ceilings.of(key)
         found_w = asked_w if prior is None else prior.found_w
-        ceiling_w = min(found_w, cap_range.max_w)
-        if ceiling_w < cap_range.min_w:
-            return _refused(command, f"the limit found, {found_w:g} W, is under the device's floor", limit_w)
-        target_w = min(max(cap_w, cap_range.min_w), ceiling_w)
+        most_w = min(found_w, cap_range.max_w, ceiling_w)
+        if most_w < cap_range.min_w:
+            what = "ceiling" if most_w == ceiling_w else "limit found"
+            return refused(command, f"the {what}, {most_w:g} W, is under the device's floor", limit_w)
+        target_w = min(max(cap_w, cap_range.min_w), most_w)
         hold = lease.on_expiry is OnExpiry.HOLD
-        stands = prior is not None and prior.written_w == target_w and _same(asked_w, target_w)
+        stands = prior is not None and prior.written_w == target_w and same(asked_w, target_w)
         if prior is None or not stands:
             limits[key] = PriorLimit(found_w, target_w, asked_w, hold)
         elif prior.hold != hold:
             limits[key] = prior._replace(hold=hold)
         write = not (stands or asked_w == target_w)
-        return _Step(command, target_w, asked_w, limit_w, not _same(target_w, cap_w), write)
+        return _Step(command, target_w, seen, not same(target_w, cap_w), write)
 
-    def _carry_out(self, step: _Step, received_s: float) -> CapResult:
-        key, lease = step.command.device_id, step.command.lease
-        self._leases.grant(key, lease, received_s + lease.duration_s)
-        result = self._answers[key] = self._write(step)
-        self._leases.hear(key, lease)
-        return result
+    def _carry_out(self, steps: Mapping[str, _Step], received_s: float) -> dict[str, CapResult]:
+        writing = {key: step.target_w for key, step in steps.items() if step.write}
+        self._confirmed.difference_update(writing)
+        for key, step in steps.items():
+            self._leases.grant(key, step.command.lease, received_s + step.command.lease.duration_s)
+            self._rises.pop(key, None)
+        back = self._access.write(writing)
+        for key, step in steps.items():
+            self._answers[key] = self._answer(step, back.get(key, step.seen))
+            self._leases.hear(key, step.command.lease)
+        return {key: self._answers[key] for key in steps}
 
-    def _write(self, step: _Step) -> CapResult:
-        """Write and read back; what stands already was read a moment ago."""
-        command, key, asked_w, limit_w = step.command, step.command.device_id, step.asked_w, step.limit_w
-        if step.write:
-            self._confirmed.discard(key)
-            try:
-                self._driver.set_limit_w(key, step.target_w)
-                asked_w, limit_w = self._driver.asked_w(key), self._driver.limit_w(key)
-            except HardwareError as cause:
-                return _failed(command, cause, self._readable(key))
-        if not _same(asked_w, step.target_w):
-            if _same(asked_w, step.asked_w):
-                return _refused(command, "taken by the driver, but not in force", limit_w)
-            return _conflict(key, command.cap_w, limit_w)
+    def _answer(self, step: _Step, back: Back) -> CapResult:
+        """What became of a command, by what was read back (or, where it stood already, read a moment ago)."""
+        key, cap_w, target_w = step.command.device_id, step.command.cap_w, step.target_w
+        if not isinstance(back, Seen):
+            return failed(key, cap_w, back.fault if isinstance(back, HalfDone) else back, limit_of(back))
+        asked_w, limit_w = back
+        if not same(asked_w, target_w):
+            if same(asked_w, step.seen.asked_w):
+                return not_in_force(key, cap_w, limit_w, "taken by the driver, but not in force")
+            return conflict(key, cap_w, limit_w)
         self._confirmed.add(key)
-        if limit_w > step.target_w + TOLERANCE_W:
-            return _refused(command, "asked for, but not in force", limit_w)
-        if limit_w < step.target_w - TOLERANCE_W:
-            return _result(key, command.cap_w, limit_w, Outcome.CLAMPED, "a lower limit from elsewhere is in force")
-        return _result(key, command.cap_w, limit_w, Outcome.CLAMPED if step.clamped else Outcome.APPLIED)
+        if limit_w is not None and limit_w > target_w + TOLERANCE_W:
+            return not_in_force(key, cap_w, limit_w, "asked for, but not in force")
+        if limit_w is not None and limit_w < target_w - TOLERANCE_W:
+            return result(key, cap_w, limit_w, Outcome.CLAMPED, "a lower limit from elsewhere is in force")
+        return result(key, cap_w, limit_w, Outcome.CLAMPED if step.clamped else Outcome.APPLIED)
 
-    def _again(self, command: CapCommand) -> CapResult:
-        """Answer a command that was heard already, without acting."""
-        key, answer = command.device_id, self._answers[command.device_id]
-        if answer.outcome is Outcome.CONFLICT:
+    def _again(self, command: CapCommand, seen: Seen | HardwareError) -> CapResult:
+        """Answer a command that was heard already, by us or by who died before us, without acting."""
+        key, answer = command.device_id, self._answers.get(command.device_id)
+        if answer is not None and answer.outcome is Outcome.CONFLICT:
             return answer
-        if not self._leases.holds(key):
-            return _refused(command, "its lease has ended", self._readable(key))
-        limit_w = self._driver.limit_w(key)
-        return _result(key, command.cap_w, limit_w, answer.outcome, answer.detail)
+        prior = self._journal.state.limits.get(key)
+        if prior is None or not self._leases.holds(key):
+            return refused(command, "its lease has ended", limit_of(seen))
+        if isinstance(seen, HardwareError):
+            return failed(key, command.cap_w, seen)
+        if answer is not None:
+            return result(key, command.cap_w, seen.limit_w, answer.outcome, answer.detail, answer.fault)
+        before = Seen(prior.before_w, None)
+        clamped = not same(prior.written_w, command.cap_w)
+        return self._answer(_Step(command, prior.written_w, before, clamped, write=False), seen)
 
-    def _forget(self, command: CapCommand, limit_w: float) -> CapResult:
+    def _forget(self, command: CapCommand, limit_w: float | None) -> CapResult:
         """Somebody else has the limit now. The command counts as heard, so that its repetition does not act."""
         key = command.device_id
         self._leases.hear(key, command.lease)
-        self._leases.end(key)
-        self._confirmed.discard(key)
-        self._answers[key] = _conflict(key, command.cap_w, limit_w)
+        self._end(key)
+        self._answers[key] = conflict(key, command.cap_w, limit_w)
         return self._answers[key]
 
     def _put_back_all(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
-        results = []
+        ours = self._journal.state.limits
+        keys = dict.fromkeys(device_ids)
+        back: dict[str, Back] = dict(self._access.unknown([key for key in keys if key not in ours]))
+        back.update(self._access.look([key for key in keys if key not in back]))
+        goals_w = {key: self._goal_w(key, ours[key].found_w) for key in keys if key in ours}
+        writing = {
+            key: goal_w
+            for key, goal_w in goals_w.items()
+            if key not in self._earlier and self._to_write(key, ours[key], back[key], goal_w)
+        }
+        # The read-back decides from here on what counts as ours.
+        self._confirmed.difference_update(writing)
+        back.update(self._access.write(writing, self._raise_back))
+        results: dict[str, CapResult] = {}
         done = []
-        for key in device_ids:
-            result, settled = self._put_back(key)
-            results.append(result)
+        for key in keys:
+            results[key], settled = self._ended(key, goals_w.get(key), back[key])
             if settled:
                 done.append(key)
             else:
                 # Ours still: tried again at every expiry from now on.
                 self._leases.lapse(key)
         self._drop(done, epoch)
-        return tuple(results)
+        return tuple(results[key] for key in device_ids)
 
-    def _put_back(self, key: str) -> tuple[CapResult, bool]:
-        """Put one limit back; true where nothing of ours is left there."""
-        prior = self._journal.state.limits.get(key)
-        found_w = self._found_w(key)
+    def _ended(self, key: str, goal_w: float | None, back: Back) -> tuple[CapResult, bool]:
+        """What became of putting one limit back; true where nothing of ours is left there."""
+        prior, limit_w = self._journal.state.limits.get(key), limit_of(back)
+        if prior is not None and key in self._earlier:
+            return of_an_earlier_life(key, prior.found_w, limit_w, prior.written_w if prior.hold else None), True
+        if not isinstance(back, Seen):
+            fault = back.fault if isinstance(back, HalfDone) else back
+            return failed(key, 0.0 if goal_w is None else goal_w, fault, limit_w), prior is None
+        if prior is None or goal_w is None:
+            in_force_w = back.asked_w if limit_w is None else limit_w
+            return result(key, in_force_w, limit_w, Outcome.APPLIED, "nothing of ours to put back"), True
+        if same(back.asked_w, goal_w):
+            return put_back(key, prior.found_w, goal_w, limit_w), True
+        if self._is_ours(key, prior, back.asked_w):
+            return not_in_force(key, goal_w, limit_w, "taken by the driver, but not in force"), False
+        return conflict(key, goal_w, limit_w), True
+
+    def _risen(self, due: Iterable[str], now_s: float) -> tuple[list[str], dict[str, float]]:
+        """Of limits on their way back up: those that are to be put back now, and the next level of the others."""
+        ended: list[str] = []
+        levels_w: dict[str, float] = {}
+        for key in due:
+            prior, ended_at_s = self._journal.state.limits.get(key), self._leases.ended_at_s(key)
+            if prior is None or ended_at_s is None:
+                ended.append(key)
+                continue
+            if key not in self._rises:
+                self._rises[key] = _Rise(max(ended_at_s + self._ramp.delay_s, now_s), prior.written_w)
+            rise, goal_w = self._rises[key], self._goal_w(key, prior.found_w)
+            part = self._ramp.part(now_s - rise.begins_s)
+            level_w = rise.from_w + part * (goal_w - rise.from_w)
+            if part >= 1.0:
+                ended.append(key)
+            elif level_w >= prior.written_w + LEAST_STEP_W:
+                levels_w[key] = level_w
+        return ended, levels_w
+
+    def _step_up(self, levels_w: Mapping[str, float]) -> tuple[CapResult, ...]:
+        """Raise limits on their way back; results only of those where that fails."""
+        back: dict[str, Back] = dict(self._access.look(levels_w))
+        limits = self._present_limits()
+        writing: dict[str, float] = {}
+        for key, level_w in levels_w.items():
+            seen = back[key]
+            if isinstance(seen, Seen) and self._is_ours(key, limits[key], seen.asked_w):
+                limits[key] = limits[key]._replace(written_w=level_w, before_w=seen.asked_w)
+                writing[key] = level_w
         try:
-            asked_w = self._driver.asked_w(key)
-            if prior is None:
-                in_force_w = self._driver.limit_w(key)
-                return _result(key, in_force_w, in_force_w, Outcome.APPLIED, "nothing of ours to put back"), True
-            if asked_w != found_w and self._is_ours(key, prior, asked_w):
-                # The read-back decides from here on what counts as ours.
-                self._confirmed.discard(key)
-                self._driver.set_limit_w(key, found_w)
-                asked_w = self._driver.asked_w(key)
-        except HardwareError as cause:
-            outcome = Outcome.LOST if isinstance(cause, DeviceLost) else Outcome.REFUSED
-            return _result(key, found_w, self._readable(key), outcome, str(cause)), prior is None
-        limit_w = self._readable(key)
-        if _same(asked_w, found_w):
-            return _result(key, found_w, limit_w, Outcome.APPLIED), True
-        if self._is_ours(key, prior, asked_w):
-            return _result(key, found_w, limit_w, Outcome.REFUSED, "taken by the driver, but not in force"), False
-        return _conflict(key, found_w, limit_w), True
+            self._commit(self._journal.state.epoch, limits)
+        except JournalUnreadable as fault:
+            return tuple(failed(key, level_w, fault, limit_of(back[key])) for key, level_w in levels_w.items())
+        self._confirmed.difference_update(writing)
+        back.update(self._access.write(writing, self._raise_back))
+        results = [self._ended(key, level_w, back[key]) for key, level_w in levels_w.items()]
+        reached = {done.device_id for done, _ in results if done.outcome is Outcome.APPLIED}
+        self._confirmed |= reached
+        self._drop([done.device_id for done, gone in results if gone and done.device_id not in reached], 0)
+        return tuple(done for done, _ in results if done.device_id not in reached)
+
+    def _goal_w(self, key: str, found_w: float) -> float:
+        """What a restore puts back: the limit found, or the ceiling where that is lower, but no less than the floor."""
+        ceiling_w = self._ceilings.of(key)
+        if found_w <= ceiling_w:
+            return found_w
+        floor_w = 0.0 if self._access.unknown([key]) else self._access.ranges[key].min_w
+        return min(found_w, max(ceiling_w, floor_w))
+
+    def _to_write(self, key: str, prior: PriorLimit, seen: Back, goal_w: float) -> bool:
+        return isinstance(seen, Seen) and seen.asked_w != goal_w and self._is_ours(key, prior, seen.asked_w)
+
+    def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
+        if same(asked_w, prior.written_w):
+            return True
+        return key not in self._confirmed and same(asked_w, prior.before_w)
+
+    def _present_limits(self) -> dict[str, PriorLimit]:
+        """A copy of the journal's entries, without those from before the machine was restarted."""
+        limits = self._journal.state.limits
+        return {key: limits[key] for key in limits if key not in self._earlier} if self._earlier else dict(limits)
+
+    def _commit(self, epoch: int, limits: Mapping[str, PriorLimit]) -> None:
+        self._journal.commit(epoch=max(epoch, self._journal.state.epoch), limits=limits)
+        self._earlier = frozenset()
 
     def _drop(self, keys: Collection[str], epoch: int) -> None:
         """Forget entries. Where the journal cannot say so they stay due, and are looked at again."""
         gone = set(keys)
-        limits = {key: prior for key, prior in self._journal.state.limits.items() if key not in gone}
+        limits = {key: prior for key, prior in self._present_limits().items() if key not in gone}
         try:
-            self._journal.commit(epoch=max(epoch, self._journal.state.epoch), limits=limits)
+            self._commit(epoch, limits)
         except JournalUnreadable:
             for key in gone & set(self._journal.state.limits):
                 self._leases.lapse(key)
             return
         for key in gone:
-            self._leases.end(key)
-            self._confirmed.discard(key)
+            self._end(key)
 
-    def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
-        if _same(asked_w, prior.written_w):
-            return True
-        return key not in self._confirmed and _same(asked_w, prior.before_w)
+    def _end(self, key: str) -> None:
+        self._leases.end(key)
+        self._confirmed.discard(key)
+        self._rises.pop(key, None)
 
-    def _range(self, key: str) -> CapRange:
-        if key not in self._ranges:
-            self._ranges = {view.device_id: view.cap_range for view in self._driver.devices()}
-        if key not in self._ranges:
-            raise DeviceLost("no such device on this host", device_id=key)
-        return self._ranges[key]
-
-    def _found_w(self, key: str) -> float:
-        """What a restore would put back; 0 where nothing of ours is there."""
-        prior = self._journal.state.limits.get(key)
-        return 0.0 if prior is None else prior.found_w
-
-    def _readable(self, key: str) -> float | None:
-        try:
-            return self._driver.limit_w(key)
-        except HardwareError:
-            return None
-
-
-def _same(one_w: float, other_w: float) -> bool:
-    return abs(one_w - other_w) <= TOLERANCE_W
-
-
-def _result(key: str, requested_w: float, applied_w: float | None, outcome: Outcome, detail: str = "") -> CapResult:
-    return CapResult(device_id=key, requested_w=requested_w, applied_w=applied_w, outcome=outcome, detail=detail)
-
-
-def _refused(command: CapCommand, detail: str, applied_w: float | None = None) -> CapResult:
-    return _result(command.device_id, command.cap_w, applied_w, Outcome.REFUSED, detail)
-
-
-def _failed(command: CapCommand, cause: HardwareError, applied_w: float | None = None) -> CapResult:
-    outcome = Outcome.LOST if isinstance(cause, DeviceLost) else Outcome.REFUSED
-    return _result(command.device_id, command.cap_w, applied_w, outcome, str(cause))
-
-
-def _conflict(key: str, requested_w: float, limit_w: float | None) -> CapResult:
-    return _result(key, requested_w, limit_w, Outcome.CONFLICT, "somebody else changed the limit: left as it is")
+    def _alarm(self, results: Iterable[CapResult]) -> None:
+        """Say once that a cap is not in force or somebody else's hand is there, and once that it is over."""
+        for done in results:
+            fault = done.fault
+            if fault is None:
+                if done.outcome is not Outcome.REFUSED and self._alarmed.pop(done.device_id, None) is not None:
+                    log.info("cap_in_force_again", device_id=done.device_id)
+            elif fault.condition in {Condition.NOT_IN_FORCE, Condition.CONFLICT}:
+                if self._alarmed.get(done.device_id) is not fault.condition:
+                    log.warning("cap_not_in_force", device_id=done.device_id, detail=fault.detail, cure=fault.cure)
+                self._alarmed[done.device_id] = fault.condition
