@@ -12,6 +12,7 @@
   + CallHangs                a call into a driver or scheduler has not come back in its time
   + SchedulerLost            the scheduler that runs the jobs does not answer
   + WireError                a message between gateway and agent that cannot be read
+  + EnrolmentRefused         a host was not taken into the fleet, or its certificate not renewed
 
 Each carries its named ``Condition`` and a cure in words: what the operator on call is told.
 """
@@ -152,3 +153,9 @@ class SchedulerLost(HardwareError):
 
 class WireError(HardwareError):
     """A message between gateway and agent that cannot be read."""
+
+
+class EnrolmentRefused(HardwareError):
+    """A host was not taken into the fleet, or its certificate not renewed."""
+
+    condition = Condition.NO_PERMISSION

@@ -1,20 +1,22 @@
 """The gateway's side of the node agents: one ``PowerMeter``, ``PowerCap`` and ``JobControl`` over all of them.
 
 An agent that does not answer stops nobody else: its devices' commands time out, its readings are missing, its devices
-stay known as last heard of. Nothing is retried here but a connection that had ended meanwhile; every request may be
-repeated.
+stay known as last heard of. One that is known to have gone is absent with its devices until it is back. Nothing is
+retried here but a connection that had ended meanwhile; every request may be repeated.
 """
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from hardware.device import CapCommand, CapResult, DeviceView, Outcome, PowerReading
-from hardware.errors import AgentUnreachable, HardwareError, MeterSilent, WireError
+from hardware.device import CapCommand, CapResult, DeviceView, Fault, Outcome, PowerReading
+from hardware.errors import AgentUnreachable, Condition, HardwareError, MeterSilent, WireError
 from hardware.job import JobAction, JobResult, JobView
+from hardware.roll import Roll
 from hardware.wire import (
     MAX_LINE_BYTES,
     Act,
@@ -119,55 +121,138 @@ class SocketLink:
             raise
 
 
-class AgentFleet:
-    """All devices and jobs of all agents. Which agent has which is learnt by ``refresh``."""
+class Hosts(Protocol):
+    """Agents that come and go, asked all at once."""
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    @property
+    def fault(self) -> str | None:
+        """Why none can be reached at all."""
+
+    @property
+    def host_ids(self) -> Collection[str]:
+        """The hosts there are."""
+
+    async def open(self, news: "AgentFleet") -> None:
+        """Begin to connect, and return once connected, or after some seconds. ``came`` and ``left`` are called."""
+
+    async def ask(self, requests: Mapping[str, Request]) -> Mapping[str, Reply | HardwareError]:
+        """Ask each host, for a bounded time; what went wrong takes the reply's place."""
+
+    async def close(self) -> None: ...
+
+
+Key = int | str
+"""A link by its number, or a host by its name."""
+
+DESCRIBE = Describe()
+READ = Read()
+
+WAVE = 256
+"""So many hosts are described at once: a fleet that is back takes its turn, and control goes on between."""
+
+
+class AgentFleet:
+    """All devices and jobs of all agents. Which agent has which is learnt by ``refresh``, and as hosts come."""
+
+    def __init__(self, links: Sequence[Link], hosts: Hosts | None = None) -> None:
         self._links = tuple(links)
-        self._heard: list[Described | None] = [None] * len(self._links)
-        self._devices: dict[str, DeviceView] = {}
-        self._jobs: dict[str, JobView] = {}
+        self._hosts = hosts
+        self._roll: Roll[Key] = Roll()
         self._news: dict[str, CapResult] = {}
-        self._link_of_device: dict[str, int] = {}
-        self._link_of_job: dict[str, int] = {}
+        # Hosts in the order in which they are described: those that came first of all, then in turn.
+        self._came: dict[str, None] = {}
+        self._turn: deque[str] = deque()
+        self._waked = asyncio.Event()
+        self._usher: asyncio.Task[None] | None = None
 
     @property
     def highest_epoch(self) -> int:
-        """The highest epoch that any agent has heard, as of the last ``refresh``; a new gateway begins above it."""
-        return max((heard.highest_epoch for heard in self._heard if heard is not None), default=0)
+        """The highest epoch that any agent was ever heard to have; a new gateway begins above it."""
+        return self._roll.highest_epoch
 
     def devices(self) -> Mapping[str, DeviceView]:
         for result in self._news.values():
-            view = self._devices.get(result.device_id)
-            if view is not None:
-                self._devices[view.device_id] = _with_news(view, result)
+            self._roll.note_limit(result)
         self._news.clear()
-        return self._devices
+        return self._roll.devices
 
     def jobs(self) -> Mapping[str, JobView]:
-        return self._jobs
+        return self._roll.jobs
 
     async def refresh(self) -> None:
-        """Ask every agent. One that does not answer stays as last heard of; raises only where none answers."""
-        replies = await self._ask_all({index: Describe() for index in range(len(self._links))})
-        for index, reply in replies.items():
-            if isinstance(reply, Described):
-                self._heard[index] = reply
-        self._devices, self._link_of_device = {}, {}
-        self._news.clear()
-        self._jobs, self._link_of_job = {}, {}
-        for index, heard in enumerate(self._heard):
-            if heard is not None:
-                self._devices |= {view.device_id: view for view in heard.devices}
-                self._link_of_device |= {view.device_id: index for view in heard.devices}
-                self._jobs |= {view.job_id: view for view in heard.jobs}
-                self._link_of_job |= {view.job_id: index for view in heard.jobs}
-        if not any(isinstance(reply, Described) for reply in replies.values()):
+        """Ask every agent; of hosts the first time all, then a wave at a call, since they tell when they come and go.
+
+        One that does not answer stays as last heard of; raises only where none answers.
+        """
+        replies = await self._ask_all(dict.fromkeys(range(len(self._links)), DESCRIBE))
+        self._hear(replies)
+        answered = any(isinstance(reply, Described) for reply in replies.values())
+        if self._hosts is not None:
+            await self._refresh_hosts(self._hosts)
+            fault = self._hosts.fault
+            if fault is not None:
+                raise AgentUnreachable(
+                    f"no connection to NATS: {fault}; hosts keep their caps until their leases end",
+                    cure="see that the NATS server runs and that this gateway's certificate is in its configuration",
+                )
+            answered = answered or self._roll.any_present or not self._hosts.host_ids
+        if not answered:
             raise AgentUnreachable(_in_words(replies.values()))
+
+    def came(self, host_id: str) -> None:
+        """A host's agent is there: it is described next."""
+        self._came[host_id] = None
+        self._waked.set()
+
+    def left(self, host_id: str, fault: Fault) -> None:
+        """A host's agent is not there: its devices are absent."""
+        self.devices()
+        self._roll.leave(host_id, fault)
+
+    async def _refresh_hosts(self, hosts: Hosts) -> None:
+        first = self._usher is None
+        if self._usher is None:
+            self._usher = asyncio.create_task(self._see_in(), name="hosts that come")
+            await hosts.open(self)
+        enrolled = hosts.host_ids
+        for key in [key for key in self._roll.heard if isinstance(key, str) and key not in enrolled]:
+            self._roll.forget(key)
+        known = set(self._turn)
+        self._turn.extend(host_id for host_id in enrolled if host_id not in known)
+        for _ in range(-(-len(enrolled) // WAVE) if first else 1):
+            wave = [self._turn.popleft() for _ in range(min(WAVE, len(self._turn)))]
+            self._turn.extend(host_id for host_id in wave if host_id in enrolled)
+            await self._describe(wave)
+
+    async def _see_in(self) -> None:
+        """Describe hosts as they come, for ever, a wave at a time."""
+        while True:
+            await self._waked.wait()
+            self._waked.clear()
+            while self._came:
+                wave = list(islice(self._came, WAVE))
+                for host_id in wave:
+                    del self._came[host_id]
+                await self._describe(wave)
+
+    async def _describe(self, wave: Sequence[str]) -> None:
+        if self._hosts is not None:
+            self._hear(
+                await self._ask_all(dict.fromkeys((one for one in wave if one in self._hosts.host_ids), DESCRIBE))
+            )
+
+    def _hear(self, replies: Mapping[Key, Reply | HardwareError]) -> None:
+        for key, reply in replies.items():
+            if not isinstance(reply, Described):
+                continue
+            for view in reply.devices:
+                # What was read back before this was said is older.
+                self._news.pop(view.device_id, None)
+            self._roll.hear(key, reply)
 
     async def read(self) -> tuple[PowerReading, ...]:
         """What the agents that answer have measured; raises only where there is nothing."""
-        replies = await self._ask_all({index: Read() for index in range(len(self._links))})
+        replies = await self._ask_all(dict.fromkeys(self._keys(), READ))
         readings = [one for reply in replies.values() if isinstance(reply, Readings) for one in reply.readings]
         if not readings:
             raise MeterSilent(_in_words(replies.values()))
@@ -182,7 +267,7 @@ class AgentFleet:
         # JSON has no room for a number that is none, so that no agent can be asked to refuse it.
         results = await self._spread(
             commands,
-            [self._link_of_device.get(one.device_id) if _is_finite(one) else None for one in commands],
+            [self._roll.owner_of_device(one.device_id) if _is_finite(one) else None for one in commands],
             lambda part: Apply(commands=part),
             Applied,
             failed,
@@ -196,7 +281,7 @@ class AgentFleet:
 
         results = await self._spread(
             tuple(device_ids),
-            [self._link_of_device.get(device_id) for device_id in device_ids],
+            [self._roll.owner_of_device(device_id) for device_id in device_ids],
             lambda part: Restore(device_ids=part, epoch=epoch),
             Applied,
             failed,
@@ -210,31 +295,40 @@ class AgentFleet:
 
         results = await self._spread(
             actions,
-            [self._link_of_job.get(action.job_id) for action in actions],
+            [self._roll.owner_of_job(action.job_id) for action in actions],
             lambda part: Act(actions=part),
             Acted,
             failed,
         )
         for result in results:
-            job = self._jobs.get(result.job_id)
-            if job is not None and result.state is not None and job.state is not result.state:
-                self._jobs[result.job_id] = replace(job, state=result.state)
+            self._roll.note_job(result)
         return results
 
     async def close(self) -> None:
         """Let go of every connection. Leases run on without us, and end."""
+        usher, self._usher = self._usher, None
+        if usher is not None:
+            usher.cancel()
+            await asyncio.wait([usher])
+        if self._hosts is not None:
+            await self._hosts.close()
         await asyncio.gather(*(link.close() for link in self._links))
+
+    def _keys(self) -> list[Key]:
+        """Every link, and every host that is not known to be away."""
+        hosts = () if self._hosts is None else self._hosts.host_ids
+        return [*range(len(self._links)), *(one for one in hosts if self._roll.is_present(one))]
 
     async def _spread(
         self,
         items: Sequence[Item],
-        links: Sequence[int | None],
+        links: Sequence[Key | None],
         message: Callable[[tuple[Item, ...]], Request],
         answer: type[Applied] | type[Acted],
         failed: Callable[[Item, Outcome, str], R],
     ) -> tuple[R, ...]:
         """Send each item to its agent and gather one result an item, in the order of the items."""
-        parts: dict[int, list[int]] = {}
+        parts: dict[Key, list[int]] = {}
         results: dict[int, R] = {}
         for index, link in enumerate(links):
             if link is None:
@@ -251,12 +345,19 @@ class AgentFleet:
                 # R is the result of the items' kind: CapResult in Applied, JobResult in Acted.
                 results |= zip(part, cast("tuple[R, ...]", answers), strict=True)
                 continue
-            outcome = Outcome.TIMED_OUT if isinstance(reply, AgentUnreachable) else Outcome.REFUSED
-            results |= {index: failed(items[index], outcome, _in_words([reply])) for index in part}
+            results |= {index: failed(items[index], _outcome(reply), _in_words([reply])) for index in part}
         return tuple(results[index] for index in range(len(items)))
 
-    async def _ask_all(self, requests: Mapping[int, Request]) -> dict[int, Reply | HardwareError]:
+    async def _ask_all(self, requests: Mapping[Key, Request]) -> dict[Key, Reply | HardwareError]:
         """Ask several agents at once; what went wrong takes the reply's place."""
+        links = {key: request for key, request in requests.items() if isinstance(key, int)}
+        hosts = {key: request for key, request in requests.items() if isinstance(key, str)}
+        if self._hosts is None or not hosts:
+            return dict((await self._ask_links(links)).items())
+        of_links, of_hosts = await asyncio.gather(self._ask_links(links), self._hosts.ask(hosts))
+        return dict([*of_links.items(), *of_hosts.items()])
+
+    async def _ask_links(self, requests: Mapping[int, Request]) -> dict[int, Reply | HardwareError]:
         if len(requests) == 1:
             ((index, request),) = requests.items()
             return {index: await self._ask(index, request)}
@@ -274,10 +375,11 @@ class AgentFleet:
         self._news.update((result.device_id, result) for result in results)
 
 
-def _with_news(view: DeviceView, result: CapResult) -> DeviceView:
-    limit_w = view.limit_w if result.applied_w is None else result.applied_w
-    present = result.outcome is not Outcome.LOST and (view.present or result.applied_w is not None)
-    return replace(view, limit_w=limit_w, present=present)
+def _outcome(reply: Reply | HardwareError) -> Outcome:
+    """What a command came to whose agent gave no result. Where no agent is, its host puts back what it held."""
+    if not isinstance(reply, AgentUnreachable):
+        return Outcome.REFUSED
+    return Outcome.LOST if reply.condition is Condition.LOST else Outcome.TIMED_OUT
 
 
 def _is_finite(command: CapCommand) -> bool:

@@ -1,0 +1,100 @@
+"""A real NATS server on a free port of loopback, configured as the deployment example is, and a fleet's certificates."""
+
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.tls import client_context
+from hardware.enrolment import Enrolment
+from hardware.fleet_ca import key_bytes, new_key, signing_request, write_private
+from tests.lab import ROOT, eventually, free_port
+
+SITE = "lab-1"
+
+
+def server_program() -> Path:
+    """The server of the wheel, beside this interpreter."""
+    return Path(sys.executable).parent / "nats-server"
+
+
+class NatsServer:
+    """One server with its fleet's authority in ``folder``; kill and start it as often as you like."""
+
+    def __init__(self, folder: Path, *, site_id: str = SITE, now: datetime | None = None) -> None:
+        self.folder = folder / "fleet"
+        self.port = free_port()
+        self.site_id = site_id
+        self.enrolment = Enrolment(self.folder, site_id=site_id, now=now or datetime.now(UTC))
+        self.enrolment.keep_certificates(server_names=["127.0.0.1", "localhost"], now=now or datetime.now(UTC))
+        self.process: subprocess.Popen[bytes] | None = None
+        example = (ROOT / "deploy/nats-server.conf").read_text()
+        self.config = self.folder / "nats-server.conf"
+        self.config.write_text(
+            example.replace("/var/lib/gridgate/fleet", str(self.folder))
+            .replace("0.0.0.0", "127.0.0.1")
+            .replace("4222", str(self.port))
+            .replace("/run/nats-server.pid", str(folder / "nats.pid"))
+        )
+        self.log = folder / "nats.log"
+
+    @property
+    def url(self) -> str:
+        return f"tls://127.0.0.1:{self.port}"
+
+    def start(self) -> "NatsServer":
+        size = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [server_program(), "-c", str(self.config)], stdout=log, stderr=subprocess.STDOUT
+            )
+        eventually("the NATS server is ready", lambda: b"Server is ready" in self.log.read_bytes()[size:], 20, 0.02)
+        return self
+
+    def kill(self) -> None:
+        """kill -9, by its process id."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def reload(self) -> None:
+        """Have it read its users anew."""
+        assert self.process is not None
+        before = self.log.read_bytes().count(b"Reloaded server configuration")
+        self.process.send_signal(signal.SIGHUP)
+        eventually(
+            "the NATS server has reloaded",
+            lambda: self.log.read_bytes().count(b"Reloaded server configuration") > before,
+            10,
+            0.02,
+        )
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def enrol(self, *host_ids: str) -> None:
+        """Take hosts in, with their certificates in ``HOST.pem``; the server is told where it runs."""
+        now = datetime.now(UTC)
+        for host_id in host_ids:
+            key = new_key()
+            token = self.enrolment.new_token(host_id, url="https://127.0.0.1:1", now=now)
+            certificate = self.enrolment.enrol(
+                host_id=host_id, secret=token.secret, csr_pem=signing_request(key, host_id), now=now
+            )
+            write_private(self.folder / f"{host_id}.pem", key_bytes(key) + certificate)
+        if self.process is not None:
+            self.reload()
+
+    def host_tls(self, host_id: str) -> Callable[[], ssl.SSLContext]:
+        return lambda: client_context(ca=self.folder / "ca.pem", certificate=self.folder / f"{host_id}.pem")
+
+    def gateway_tls(self) -> ssl.SSLContext:
+        return client_context(
+            ca=self.folder / "ca.pem",
+            certificate=self.folder / "gateway.pem",
+            key=self.folder / "gateway.key",
+        )
