@@ -94,4 +94,4 @@ def limit_of(back: Back | None) -> float | None:
 
 def same(one_w: float, other_w: float) -> bool:
     """Whether two limits are the same one."""
-    return abs(one_w - other_w) <= TOLERANCE_W
+    return -TOLERANCE_W <= one_w - other_w <= TOLERANCE_W

@@ -227,13 +227,14 @@ class LimitKeeper:
             return refused(command, f"the {what}, {most_w:g} W, is under the device's floor", limit_w)
         target_w = min(max(cap_w, cap_range.min_w), most_w)
         hold = lease.on_expiry is OnExpiry.HOLD
-        stands = prior is not None and prior.written_w == target_w and same(asked_w, target_w)
+        there = asked_w == target_w
+        stands = prior is not None and prior.written_w == target_w and (there or same(asked_w, target_w))
         if prior is None or not stands:
             limits[key] = PriorLimit(found_w, target_w, asked_w, hold)
         elif prior.hold != hold:
             limits[key] = prior._replace(hold=hold)
-        write = not (stands or asked_w == target_w)
-        return _Step(command, target_w, seen, not same(target_w, cap_w), write)
+        clamped = cap_w != target_w and not same(target_w, cap_w)
+        return _Step(command, target_w, seen, clamped, not (stands or there))
 
     def _carry_out(self, steps: Mapping[str, _Step], received_s: float) -> dict[str, CapResult]:
         writing = {key: step.target_w for key, step in steps.items() if step.write}
@@ -253,7 +254,7 @@ class LimitKeeper:
         if not isinstance(back, Seen):
             return failed(key, cap_w, back.fault if isinstance(back, HalfDone) else back, limit_of(back))
         asked_w, limit_w = back
-        if not same(asked_w, target_w):
+        if asked_w != target_w and not same(asked_w, target_w):
             if same(asked_w, step.seen.asked_w):
                 return not_in_force(key, cap_w, limit_w, "taken by the driver, but not in force")
             return conflict(key, cap_w, limit_w)
@@ -385,7 +386,7 @@ class LimitKeeper:
         return isinstance(seen, Seen) and seen.asked_w != goal_w and self._is_ours(key, prior, seen.asked_w)
 
     def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
-        if same(asked_w, prior.written_w):
+        if asked_w == prior.written_w or same(asked_w, prior.written_w):
             return True
         return key not in self._confirmed and same(asked_w, prior.before_w)
 
