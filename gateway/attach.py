@@ -36,6 +36,9 @@ from hardware.job import JobDriver, JobView
 
 log = structlog.get_logger()
 
+AGENT_ANSWER_S = 2.0
+"""So long a command waits for the agent of this host."""
+
 
 class MeteredFleet(Fleet, PowerMeter, Protocol):
     """Devices, the jobs on them, and the meters beside them, behind agents."""
@@ -195,6 +198,41 @@ def looked_at(settings: Settings) -> Iterator[tuple[DeviceDriver, JobDriver | No
             state_path=copy,
         )
         yield simulated, simulated
+
+
+def look_into_journal(path: Path) -> Any:
+    """What a journal holds, as ``JournalState``; ``None`` where there is none. Raises ``JournalUnreadable``."""
+    from hardware.rehearsal import left_in
+
+    return left_in(path)
+
+
+def rehearse_start(state: Any, devices: DeviceDriver, jobs: JobDriver | None) -> Any:
+    """What an agent with this journal would do at its start over these drivers, which are only read."""
+    from hardware.agent import boot_s
+    from hardware.journal import boot_id
+    from hardware.rehearsal import rehearse
+
+    return rehearse(state, boot_id=boot_id(), devices=devices, jobs=jobs, now_s=boot_s())
+
+
+def this_boot() -> str:
+    """The name of this life of the machine, empty where it has none."""
+    from hardware.journal import boot_id
+
+    return boot_id()
+
+
+async def ask_agent(path: Path) -> Any:
+    """What the agent at a local socket says of itself, as ``Described``. Raises ``HardwareError``."""
+    from hardware.fleet import SocketLink
+    from hardware.wire import Describe
+
+    link = SocketLink(path, timeout_s=AGENT_ANSWER_S)
+    try:
+        return await link.request(Describe())
+    finally:
+        await link.close()
 
 
 async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:

@@ -127,7 +127,7 @@ async def _nvidia(declared: bool, probe_s: float) -> Finding:
     try:
         seen = await within(probe_s, survey_nvidia, "the NVIDIA driver")
     except HardwareError as cause:
-        says, cure = _apart(cause)
+        says, cure = apart(cause)
         return Finding(what=what, found=False, declared=declared, says=says, cure=cure)
     count = len(seen.gpus)
     models = sorted({gpu.model for gpu in seen.gpus})
@@ -239,14 +239,14 @@ async def _meter(meter: Any, probe_s: float) -> Finding:
         async with AsyncExitStack() as edges, asyncio.timeout(probe_s):
             readings = await (await open_meter(edges, meter, SystemClock())).read()
     except (HardwareError, OSError) as cause:
-        says, cure = _apart(cause) if isinstance(cause, HardwareError) else (f"{cause or 'no answer in time'}", "")
+        says, cure = apart(cause) if isinstance(cause, HardwareError) else (f"{cause or 'no answer in time'}", "")
         cure = cure or CURES[Condition.SILENT]
         return Finding(what=what, found=False, declared=True, says=says, cure=cure)
     power_w = sum(reading.power_w for reading in readings)
     return Finding(what=what, found=True, declared=True, says=f"It answers: {power_w / 1000.0:.1f} kW.")
 
 
-def _apart(cause: HardwareError) -> tuple[str, str]:
+def apart(cause: HardwareError) -> tuple[str, str]:
     """What went wrong, and the cure apart from it."""
     text = str(cause)
     said, _, told = text.rpartition("; ")

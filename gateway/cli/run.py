@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.output import BAD_USAGE, FAILED, fail, show
+from gateway.cli.settings import hardware_settings
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="Config file (TOML).")]
 
 
 def serve(config: ConfigFile) -> None:
     """Run the service until it is told to stop (SIGTERM, SIGINT)."""
-    settings = _settings(config)
+    settings = hardware_settings(config)
 
     from gateway.app import serve as run
 
@@ -33,14 +34,35 @@ def agent(
     lifeline: Annotated[
         bool, typer.Option("--lifeline", hidden=True, help="End some time after standard input ends.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell what it finds, may do and would put back; change nothing.")
+    ] = False,
+    json_wanted: Annotated[bool, typer.Option("--json", help="With --check: print JSON.")] = False,
 ) -> None:
     """Run the node agent of this host: it alone touches devices, and restores them whatever happens to the gateway."""
-    settings = _settings(config)
+    if json_wanted and not check:
+        fail("--json goes with --check", code=BAD_USAGE, json_wanted=json_wanted)
+    settings = hardware_settings(config, json_wanted=json_wanted)
+    if check:
+        _check_agent(settings, json_wanted=json_wanted)
+        return
 
     from gateway.app import run_agent
 
     _log_to_standard_error(settings.gateway.log_level)
     _run(run_agent(settings, lifeline=lifeline))
+
+
+def _check_agent(settings: Any, *, json_wanted: bool) -> None:
+    """Tell what the agent would find; exit code 1 where something would not work."""
+    from gateway.cli.agent_check import check_agent, in_words
+
+    # What drivers log is in the answer, with its cure.
+    _log_to_standard_error("critical")
+    found = _run(check_agent(settings), json_wanted=json_wanted)
+    show(found, json_wanted=json_wanted, text=lambda: in_words(found))
+    if not found.well:
+        raise typer.Exit(FAILED)
 
 
 def demo(
@@ -84,19 +106,6 @@ def _progress(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda fraction: bar.update(task, completed=fraction)
-
-
-def _settings(config: Path) -> Any:
-    """The settings in the file, with hardware declared; ends the command with exit code 2 where they are wrong."""
-    from gateway.config import ConfigError, load_config
-
-    try:
-        settings = load_config(config)
-    except ConfigError as cause:
-        fail(str(cause), code=BAD_USAGE)
-    if not settings.fleets:
-        fail(f'{config}: declare [[hardware]], such as kind = "simulated"', code=BAD_USAGE)
-    return settings
 
 
 @contextmanager

@@ -1,0 +1,429 @@
+"""``gridgate agent --check``: what the agent of this host would find, may do, and would put back. Changes nothing.
+
+Devices and jobs are read, the journal is read without taking it, and nothing is ever written to see whether it would
+be permitted: that is told from the process's capabilities. It may run beside a running agent.
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.asset_text import paragraph, short_names, table
+from gateway.cli.discovery import apart, within
+from gateway.config import NvmlSettings, Settings
+from gateway.domain.assets import fault_of
+from hardware.device import CapResult, Fault, Outcome
+from hardware.errors import CURES, HardwareError
+from hardware.job import JobResult
+
+DRIVER_S = 10.0
+"""So long all that is asked of devices and jobs may take."""
+
+SYS_ADMIN = 21
+"""CAP_SYS_ADMIN, by its number (capabilities(7)): what the NVIDIA driver asks of whoever sets a power limit."""
+
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at. Where it is not well, or could be better, ``cure`` says what to do."""
+
+    part: str
+    well: bool
+    says: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDevice:
+    """A device as its driver tells it. ``asked_w`` is the limit asked for last, ``limit_w`` the one in force."""
+
+    device_id: str
+    model: str
+    present: bool
+    min_w: float
+    default_w: float
+    max_w: float
+    asked_w: float | None
+    limit_w: float | None
+    persistence: bool | None
+    mig: bool | None
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedJob:
+    """A job with its terms."""
+
+    job_id: str
+    state: str
+    tier: str
+    min_throughput: float
+    max_pause_s: float
+    method: str
+    devices: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtStart:
+    """What an agent would do first with one entry of the journal. ``done`` is false where it could not."""
+
+    name: str
+    says: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedJournal:
+    """The journal. ``this_boot`` is ``None`` where nobody can say which life of the machine it is from."""
+
+    path: str
+    exists: bool
+    epoch: int
+    this_boot: bool | None
+    at_start: tuple[AtStart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCheck:
+    """Everything; ``well`` is false where something would not work."""
+
+    well: bool
+    host: str
+    checks: tuple[Check, ...]
+    devices: tuple[CheckedDevice, ...]
+    jobs: tuple[CheckedJob, ...]
+    journal: CheckedJournal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looked:
+    """What one look at the drivers and the journal found."""
+
+    devices: tuple[CheckedDevice, ...] = ()
+    jobs: tuple[CheckedJob, ...] = ()
+    rehearsal: Any = None
+    checks: tuple[Check, ...] = ()
+
+
+async def check_agent(settings: Settings, *, driver_s: float = DRIVER_S) -> AgentCheck:
+    """Look at everything once."""
+    from gateway.attach import agent_paths, look_into_journal
+
+    paths = agent_paths(settings)
+    checks = [_folder(settings.gateway.state_dir)]
+    state = None
+    try:
+        state = look_into_journal(paths["journal"])
+    except HardwareError as cause:
+        checks.append(_failed("journal", cause))
+    try:
+        looked = await within(driver_s, lambda: _look(settings, state), "the driver of the devices")
+    except HardwareError as cause:
+        looked = _Looked(checks=(_failed("devices", cause),))
+    journal = _journal(paths["journal"], state, looked.rehearsal)
+    checks += [*looked.checks, *_permission(settings), *_about_devices(looked.devices)]
+    checks += [*_about_start(journal), await _running(paths["socket"])]
+    return AgentCheck(
+        well=all(one.well for one in checks),
+        host=socket.gethostname(),
+        checks=tuple(checks),
+        devices=looked.devices,
+        jobs=looked.jobs,
+        journal=journal,
+    )
+
+
+def in_words(found: AgentCheck) -> str:
+    """The checks, the devices, the jobs, and what would be put back."""
+    lines = [f"{found.host}: the agent would work" if found.well else f"{found.host}: not all of it would work"]
+    for one in found.checks:
+        lines += paragraph(f"{one.part}: {one.says}", indent=6, first="  ok  " if one.well else "  NO  ")
+        if one.cure:
+            lines += paragraph(f"What to do: {one.cure}", indent=6)
+    if found.devices:
+        names = short_names([device.device_id for device in found.devices])
+        rows = [["DEVICE", "RANGE", "ASKED", "IN FORCE", "MODEL"]]
+        rows += [
+            [
+                names[one.device_id],
+                f"{one.min_w:g}-{one.max_w:g} W",
+                _watts(one.asked_w),
+                _watts(one.limit_w),
+                one.model,
+            ]
+            for one in found.devices
+        ]
+        lines += ["", "Devices:", *table(rows, indent=2)]
+    if found.jobs:
+        rows = [["JOB", "STATE", "TIER", "LEAST", "PAUSE AT MOST", "DEVICES"]]
+        rows += [
+            [
+                job.job_id,
+                job.state,
+                job.tier,
+                f"{job.min_throughput:.0%}",
+                f"{job.max_pause_s:g} s ({job.method})" if job.max_pause_s else "never",
+                str(job.devices),
+            ]
+            for job in found.jobs
+        ]
+        lines += ["", "Jobs:", *table(rows, indent=2)]
+    if found.journal.at_start:
+        lines += ["", "At its start it would:"]
+        for entry in found.journal.at_start:
+            lines += paragraph(f"{entry.name}: {entry.says}", indent=4, first="  ")
+    return "\n".join(lines)
+
+
+def effective_capabilities(status: Path = STATUS) -> int:
+    """The capabilities that this process has now, a bit each; 0 where the system does not tell."""
+    try:
+        text = status.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1], 16) for line in text.splitlines() if line.startswith("CapEff:")), 0)
+
+
+def _look(settings: Settings, state: Any) -> _Looked:
+    """Read devices and jobs, and rehearse a start. Blocking; raises ``HardwareError`` where there is no driver."""
+    from gateway.attach import looked_at, rehearse_start
+
+    checks: list[Check] = []
+    with looked_at(settings) as (devices, jobs):
+        seen, unreadable = _seen_gpus(settings)
+        checks += unreadable
+        views = devices.devices()
+        found = []
+        for view in views:
+            fault = fault_of(view)
+            asked_w = limit_w = None
+            try:
+                asked_w, limit_w = devices.asked_w(view.device_id), devices.limit_w(view.device_id)
+            except HardwareError as cause:
+                fault = fault or Fault.of(cause)
+            gpu = seen.get(view.device_id)
+            found.append(
+                CheckedDevice(
+                    device_id=view.device_id,
+                    model=view.model,
+                    present=view.present,
+                    min_w=view.cap_range.min_w,
+                    default_w=view.cap_range.default_w,
+                    max_w=view.cap_range.max_w,
+                    asked_w=asked_w,
+                    limit_w=limit_w,
+                    persistence=None if gpu is None else gpu.persistence,
+                    mig=None if gpu is None else gpu.mig,
+                    fault=fault,
+                )
+            )
+        listed: tuple[CheckedJob, ...] = ()
+        if jobs is not None:
+            try:
+                listed = tuple(
+                    CheckedJob(
+                        job_id=job.job_id,
+                        state=str(job.state),
+                        tier=job.tier,
+                        min_throughput=job.min_throughput,
+                        max_pause_s=job.max_pause_s,
+                        method=str(job.method),
+                        devices=len(job.device_ids),
+                    )
+                    for job in jobs.jobs()
+                )
+                checks.append(Check(part="jobs", well=True, says=f"{len(listed)} seen"))
+            except HardwareError as cause:
+                checks.append(_failed("jobs", cause))
+        rehearsal = None if state is None else rehearse_start(state, devices, jobs)
+    return _Looked(devices=tuple(found), jobs=listed, rehearsal=rehearsal, checks=tuple(checks))
+
+
+def _seen_gpus(settings: Settings) -> tuple[Mapping[str, Any], list[Check]]:
+    """What NVML says of each GPU beside its limits, and whether some cannot be read; nothing for other devices."""
+    from gateway.attach import survey_nvidia
+
+    if not isinstance(settings.fleets[0], NvmlSettings):
+        return {}, []
+    found = survey_nvidia()
+    checks = []
+    if found.unreadable:
+        says = f"{found.unreadable} of {found.unreadable + len(found.gpus)} cannot be read"
+        cure = "look for Xid messages in the kernel log (dmesg), reset the GPU, or restart the host"
+        checks.append(Check(part="GPUs", well=False, says=says, cure=cure))
+    return {gpu.device_id: gpu for gpu in found.gpus}, checks
+
+
+def _folder(folder: Path) -> Check:
+    """Whether socket and journal could be made there."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return Check(part="state folder", well=True, says=f"{folder} may be written")
+    return Check(
+        part="state folder",
+        well=False,
+        says=f"{folder} may not be written by user {os.geteuid()}",
+        cure="make it owned by the agent's user, or set state_dir in [gateway] to a folder that is",
+    )
+
+
+def _permission(settings: Settings) -> list[Check]:
+    """Whether limits could be written, by what this process is allowed."""
+    if not isinstance(settings.fleets[0], NvmlSettings):
+        return [Check(part="permission", well=True, says="simulated devices need none")]
+    who = f"user {os.geteuid()}"
+    if effective_capabilities() >> SYS_ADMIN & 1:
+        return [Check(part="permission", well=True, says=f"{who} has CAP_SYS_ADMIN: limits may be written")]
+    return [
+        Check(
+            part="permission",
+            well=False,
+            says=f"no permission: {who} lacks CAP_SYS_ADMIN, so the NVIDIA driver would refuse to set a limit",
+            cure="run the agent as root or with CAP_SYS_ADMIN; in a container add the capability (--cap-add SYS_ADMIN)",
+        )
+    ]
+
+
+def _about_devices(devices: Iterable[CheckedDevice]) -> list[Check]:
+    found = list(devices)
+    if not found:
+        return []
+    bad = [one for one in found if one.fault is not None]
+    models = ", ".join(sorted({one.model for one in found}))
+    says = f"{len(found) - len(bad)} of {len(found)} are well ({models})"
+    checks = [Check(part="devices", well=not bad, says=says)]
+    checks += [
+        Check(part=one.device_id, well=False, says=f"{one.fault.condition}: {one.fault.detail}", cure=one.fault.cure)
+        for one in bad
+        if one.fault is not None
+    ]
+    held = [one for one in found if one.asked_w is not None and one.limit_w is not None]
+    lower = [one for one in held if (one.asked_w or 0.0) - (one.limit_w or 0.0) > 0.5]
+    if lower:
+        checks.append(
+            Check(
+                part="limits",
+                well=True,
+                says=f"{len(lower)} held lower than was asked, by something out of band",
+                cure="look at the host's management controller and power brake if that is not meant",
+            )
+        )
+    if any(one.persistence is False for one in found):
+        checks.append(
+            Check(
+                part="persistence mode",
+                well=True,
+                says="off: limits are forgotten when the last user of the driver ends",
+                cure="turn it on: nvidia-smi -pm 1, or start nvidia-persistenced",
+            )
+        )
+    if any(one.mig for one in found):
+        says = "a GPU in MIG mode has one limit for all of its instances: a cap slows every tenant of it"
+        checks.append(Check(part="MIG", well=True, says=says))
+    return checks
+
+
+def _journal(path: Path, state: Any, rehearsal: Any) -> CheckedJournal:
+    from gateway.attach import this_boot
+
+    if state is None:
+        return CheckedJournal(path=str(path), exists=path.exists(), epoch=0, this_boot=None, at_start=())
+    known = state.boot_id and this_boot()
+    return CheckedJournal(
+        path=str(path),
+        exists=True,
+        epoch=state.epoch,
+        this_boot=state.boot_id == this_boot() if known else None,
+        at_start=() if rehearsal is None else _first_acts(state, rehearsal),
+    )
+
+
+def _first_acts(state: Any, rehearsal: Any) -> tuple[AtStart, ...]:
+    """Each entry of the journal, and what would become of it."""
+    results = {result.device_id: result for result in rehearsal.limits}
+    acts = []
+    for device_id, prior in sorted(state.limits.items()):
+        result = results.get(device_id)
+        if result is None:
+            acts.append(AtStart(name=device_id, says=f"hold the cap of {prior.written_w:g} W on", done=True))
+        else:
+            acts.append(_of_limit(result, prior.found_w, rehearsal.writes_w.get(device_id)))
+    acts += [_of_job(result) for result in rehearsal.jobs]
+    return tuple(acts)
+
+
+def _of_limit(result: CapResult, found_w: float, write_w: float | None) -> AtStart:
+    if result.outcome in {Outcome.APPLIED, Outcome.CLAMPED}:
+        says = f"put back {found_w:g} W" if write_w is None else f"put back {write_w:g} W"
+        says += ", which it has already" if write_w is None else ""
+        return AtStart(name=result.device_id, says=says + (f" ({result.detail})" if result.detail else ""), done=True)
+    if result.outcome is Outcome.CONFLICT or result.fault is None:
+        return AtStart(name=result.device_id, says=f"leave it alone: {result.detail}", done=True)
+    return AtStart(name=result.device_id, says=f"fail to put back {found_w:g} W: {result.detail}", done=False)
+
+
+def _of_job(result: JobResult) -> AtStart:
+    done = result.outcome in {Outcome.APPLIED, Outcome.CLAMPED, Outcome.CONFLICT}
+    says = f"{result.verb} it" if done else f"fail to {result.verb} it"
+    if result.state is None and done:
+        says = "forget it: it has ended"
+    return AtStart(name=result.job_id, says=says + (f" ({result.detail})" if result.detail else ""), done=done)
+
+
+def _about_start(journal: CheckedJournal) -> list[Check]:
+    if not journal.exists:
+        return [Check(part="journal", well=True, says=f"there is none yet at {journal.path}")]
+    if journal.epoch == 0 and journal.this_boot is None and not journal.at_start:
+        return []  # It could not be read, which was said, or nothing was ever commanded.
+    age = {True: "from this boot", False: "from before a restart of the machine", None: "of unknown boot"}
+    failing = [entry for entry in journal.at_start if not entry.done]
+    entries = f"{len(journal.at_start)} entr{'y' if len(journal.at_start) == 1 else 'ies'} to follow"
+    says = f"{journal.path}: readable, {age[journal.this_boot]}, epoch {journal.epoch}, {entries}"
+    if failing:
+        says += f", {len(failing)} of them in vain"
+    cure = "cure what is wrong with these devices and jobs first: until then the journal keeps what it knows of them"
+    return [Check(part="journal", well=not failing, says=says, cure=cure if failing else "")]
+
+
+async def _running(path: Path) -> Check:
+    """Whether an agent serves here now."""
+    from gateway.attach import ask_agent
+
+    try:
+        described = await ask_agent(path)
+    except HardwareError as cause:
+        if _nobody_listens(path):
+            return Check(part="agent", well=True, says="none runs here now")
+        return _failed("agent", cause, cure="an agent has the socket and does not answer: look at its log, restart it")
+    devices = getattr(described, "devices", None)
+    if devices is None:
+        says = f"one runs here and says: {getattr(described, 'detail', 'something else')}"
+        return Check(part="agent", well=False, says=says, cure="look at its log")
+    says = f"one runs here, {described.host_id}, with {len(devices)} devices; the journal is its own until it ends"
+    return Check(part="agent", well=True, says=says)
+
+
+def _nobody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _failed(part: str, cause: HardwareError, *, cure: str = "") -> Check:
+    says, told = apart(cause)
+    return Check(part=part, well=False, says=says.rstrip("."), cure=cure or told or CURES[cause.condition])
+
+
+def _watts(limit_w: float | None) -> str:
+    return "unknown" if limit_w is None else f"{limit_w:g} W"
