@@ -142,7 +142,7 @@ class State(ctypes.Structure):
         ("shutdowns", ctypes.c_uint32),
         ("sensor_ms", ctypes.c_uint32),
         ("points_used", ctypes.c_uint32),
-        ("unused", ctypes.c_uint32),
+        ("call_us", ctypes.c_uint32),
         ("now_us", ctypes.c_int64),
         ("idle_w", ctypes.c_double),
         ("response_s", ctypes.c_double),
@@ -259,7 +259,7 @@ def compiled(folder: Path, *, old_driver: bool = False) -> Path:
     made = folder / "libnvidia-ml.so.1"
     subprocess.run(
         [
-            "cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1",
+            "cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libnvidia-ml.so.1",
             *(["-DOLD_DRIVER"] if old_driver else []),
             "-o", str(made), str(SOURCES / "nvml.c"), str(SOURCES / "physics.c"), "-lm",
         ],
@@ -283,6 +283,9 @@ def installed(library: Path, board: Board) -> Iterator[Board]:
         yield board
     finally:
         board.heal()
+        deadline_s = time.monotonic() + 5.0
+        while loaded.gridgate_calls_inside() and time.monotonic() < deadline_s:
+            time.sleep(0.002)  # A call that hung is on its way back.
         while loaded.nvmlShutdown() == 0:
             pass
         pynvml.nvmlLib, pynvml._nvmlGetFunctionPointer_cache, variable = before

@@ -1,9 +1,11 @@
 /* A libnvidia-ml.so.1 of our own, for the real binding: devices whose limits, power and faults lie in a mapped file.
 
    $GRIDGATE_NVML_STATE names the file; it is mapped at the first initialisation. A lock on it makes every call whole,
-   and falls away by itself when a process is killed. The declarations are ours; figures of NVML's interface (codes,
+   and falls away by itself when a process is killed; between the threads of one process a mutex does so. A call that
+   takes its time or hangs does so without either. The declarations are ours; figures of NVML's interface (codes,
    field and scope numbers) are those of the binding. Built with -DOLD_DRIVER it lacks what old drivers lack. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +40,8 @@ struct field {
 static char handles[MOST_DEVICES][64];
 static struct state *state;
 static int state_file = -1;
-static uint32_t sessions, loads_at_init;
+static uint32_t sessions, loads_at_init, inside;
+static pthread_mutex_t threads = PTHREAD_MUTEX_INITIALIZER;
 
 /* The call that is being answered: the rule that governs it, and whether it still does its work. */
 struct call {
@@ -46,10 +49,18 @@ struct call {
     uint32_t code, then;
 };
 
-static void lock(void) { while (flock(state_file, LOCK_EX)) {} }
-static void unlock(void) { flock(state_file, LOCK_UN); }
+static void lock(void) {
+    pthread_mutex_lock(&threads);
+    while (flock(state_file, LOCK_EX)) {}
+}
+
+static void unlock(void) {
+    flock(state_file, LOCK_UN);
+    pthread_mutex_unlock(&threads);
+}
 
 static result leave(result r) {
+    inside--;
     unlock();
     return r;
 }
@@ -72,12 +83,20 @@ static struct rule *governing(const char *function, int device) {
     return 0;
 }
 
-/* Hang, without the lock, until the time is over or the rule is taken back. */
-static void hang(const struct rule *r) {
-    struct timespec slice = {0, 5000000};
+static void take_us(uint32_t us) {
+    struct timespec whole = {us / 1000000, (long)(us % 1000000) * 1000};
     unlock();
-    for (uint32_t slept_ms = 0; r->active && slept_ms < r->delay_ms; slept_ms += 5) nanosleep(&slice, 0);
+    nanosleep(&whole, 0);
     lock();
+}
+
+/* Hang until the time is over or the rule is taken back. */
+static void hang(const struct rule *r) {
+    for (uint32_t left_ms = r->delay_ms; r->active && left_ms > 0;) {
+        uint32_t slice_ms = left_ms < 5 ? left_ms : 5;
+        take_us(slice_ms * 1000);
+        left_ms -= slice_ms;
+    }
 }
 
 static void consequence(const struct call *c) {
@@ -92,6 +111,8 @@ static result begin(const char *function, int device, struct call *c) {
     c->device = device;
     if (!state) return UNINITIALIZED;
     lock();
+    inside++;
+    if (state->call_us) take_us(state->call_us);
     if (state->driver) return leave(state->driver);
     if (sessions && loads_at_init != state->loads) return leave(UNINITIALIZED);
     if (!sessions && strcmp(function, "nvmlInitWithFlags")) return leave(UNINITIALIZED);
@@ -135,20 +156,33 @@ static result text(const char *from, char *to, unsigned length) {
     return SUCCESS;
 }
 
+static int same_file(const struct stat *one, const struct stat *other) {
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+/* A file that is mapped already stays so: a call of an earlier session may still hang in it. */
 static int mapped(void) {
     const char *path = getenv("GRIDGATE_NVML_STATE");
-    struct stat found;
+    struct stat found, known;
+    int opened = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (opened >= 0 && !fstat(opened, &found) && state && !fstat(state_file, &known) && same_file(&found, &known)) {
+        close(opened);
+        return 1;
+    }
     if (state) munmap(state, sizeof *state);
     if (state_file >= 0) close(state_file);
     state = 0;
-    state_file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (state_file < 0 || fstat(state_file, &found) || found.st_size < (off_t)sizeof *state) return 0;
+    state_file = opened;
+    if (state_file < 0 || found.st_size < (off_t)sizeof *state) return 0;
     state = mmap(0, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, state_file, 0);
     if (state == MAP_FAILED) state = 0;
     return state && state->size == sizeof *state;
 }
 
 unsigned gridgate_state_size(void) { return sizeof(struct state); }
+
+/* How many calls have begun and not come back. */
+unsigned gridgate_calls_inside(void) { return inside; }
 
 const char *nvmlErrorString(result r) { return r == SUCCESS ? "Success" : "an error of the simulated library"; }
 
@@ -159,22 +193,24 @@ result nvmlInitWithFlags(unsigned flags) {
     if (!sessions && !mapped()) return MISSING_STATE;
     result r = begin("nvmlInitWithFlags", NO_DEVICE, &c);
     if (r != PROCEED) return r;
-    r = end(&c, SUCCESS);
-    if (r == SUCCESS) {
+    if (!c.fired || c.code == SUCCESS) {
         sessions++;
         state->inits++;
         loads_at_init = state->loads;
     }
-    return r;
+    return end(&c, SUCCESS);
 }
 
 result nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
 result nvmlShutdown(void) {
-    if (!state || !sessions) return UNINITIALIZED;
+    if (!state) return UNINITIALIZED;
+    lock();
+    inside++;
+    if (!sessions) return leave(UNINITIALIZED);
     sessions--;
     state->shutdowns++;
-    return SUCCESS;
+    return leave(SUCCESS);
 }
 
 #define BEGIN(device) \
@@ -232,6 +268,12 @@ result nvmlDeviceGetUUID(handle h, char *uuid, unsigned length) {
 result nvmlDeviceGetName(handle h, char *name, unsigned length) {
     BEGIN_ON(h)
     return end(&c, text(d->name, name, length));
+}
+
+result nvmlDeviceGetMinorNumber(handle h, unsigned *number) {
+    BEGIN_ON(h)
+    *number = (unsigned)at;
+    return end(&c, SUCCESS);
 }
 
 result nvmlDeviceGetPowerManagementLimitConstraints(handle h, unsigned *least, unsigned *most) {
