@@ -185,7 +185,7 @@ async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> Non
 
 
 async def open_actuator(
-    edges: AsyncExitStack, ledger: Ledger, fleet: MeteredFleet, clock: Clock, lease_s: float
+    edges: AsyncExitStack, ledger: Ledger, fleet: MeteredFleet, clock: Clock, settings: Settings
 ) -> Actuator:
     """The one who commands the fleet, in a new epoch; whatever ends the services, ``edges`` has it put all back.
 
@@ -196,15 +196,25 @@ async def open_actuator(
     except EXPECTED_FAULTS as fault:
         log.warning("agents_not_reached", reason=str(fault))
     epoch = await ledger.begin_epoch(above=fleet.highest_epoch)
-    actuator = Actuator(fleet=fleet, ledger=ledger, clock=clock, epoch=epoch, lease_s=lease_s)
+    actuator = Actuator(
+        fleet=fleet,
+        ledger=ledger,
+        clock=clock,
+        epoch=epoch,
+        lease_s=settings.control.lease_s,
+        tree=settings.site.tree(),
+    )
     edges.push_async_callback(_put_back, actuator)
     return actuator
 
 
 async def _put_back(actuator: Actuator) -> None:
-    """Restore every limit and resume every job. Hosts that cannot be reached do it themselves, by lease."""
+    """Restore every limit and resume every job. Hosts that cannot be reached do it themselves, by lease.
+
+    Caps that the electrical tree needs stay, and are said to.
+    """
     try:
-        trouble = await actuator.release()
+        trouble = await actuator.put_back()
     except EXPECTED_FAULTS as fault:
         trouble = str(fault)
     if trouble is not None:
@@ -227,7 +237,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         edges.push_async_callback(agent.end)
         fleet = socket_fleet(socket)
         edges.push_async_callback(fleet.close)
-        actuator = await open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
+        actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
         connections = [
             await connect_ven(
                 edges,

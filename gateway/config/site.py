@@ -3,10 +3,12 @@
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.parts import Section, zone
+from gateway.config.tree import NodeSettings, site_tree
 from gateway.domain.fleet import Site
+from gateway.domain.tree import OVERSHOOT_FRACTION, ElectricalTree, Node, NodeKind
 
 SITE_METER_ID = "site"
 
@@ -31,6 +33,26 @@ class SiteSettings(Section):
     import_limit_kw: float | None = Field(default=None, gt=0)
     interval_s: Literal[60, 300, 900, 1800, 3600] = 300
     overhead: OverheadSettings | None = None
+    node: tuple[NodeSettings, ...] = ()
+    """The electrical tree under the site. A device that no node names hangs on the site."""
+    overshoot_fraction: float = Field(default=OVERSHOOT_FRACTION, ge=0, le=0.5)
+    """What a device may draw over its cap."""
+
+    @model_validator(mode="after")
+    def _nodes_are_a_tree(self) -> "SiteSettings":
+        self.tree()
+        return self
+
+    def tree(self) -> ElectricalTree | None:
+        """The electrical tree, ``None`` where nothing has a limit. Raises ``ValueError`` for what is none."""
+        root = Node(
+            node_id=self.id,
+            kind=NodeKind.SITE,
+            limit_w=None if self.import_limit_kw is None else self.import_limit_kw * 1000.0,
+            overhead_w=0.0 if self.overhead is None else self.overhead.max_kw * 1000.0,
+            overhead_fraction=0.0 if self.overhead is None else self.overhead.max_fraction,
+        )
+        return site_tree(root, self.node, overshoot_fraction=self.overshoot_fraction)
 
     def site(self) -> Site:
         """The domain's word for it."""
@@ -40,4 +62,5 @@ class SiteSettings(Section):
             meter_id=SITE_METER_ID,
             interval_s=self.interval_s,
             import_limit_w=None if self.import_limit_kw is None else self.import_limit_kw * 1000.0,
+            tree=self.tree(),
         )

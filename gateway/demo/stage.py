@@ -77,7 +77,7 @@ async def set_stage(
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
     fleet = in_process_fleet(settings.fleets[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
-    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings.control.lease_s)
+    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings)
     return Stage(
         settings=settings,
         clock=clock,

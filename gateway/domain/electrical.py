@@ -9,12 +9,13 @@ What does not fit is shared: each device gets the same share of the way from its
 node inside is tighter its devices get less and the others more (max-min fair in that share).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.domain.tree import Flags, Floats, NodeKind, Wiring
+from gateway.domain.tree import ElectricalTree, Flags, Floats, NodeKind, Wiring, wire
+from hardware.device import DeviceView
 
 TOLERANCE_W = 1e-6
 """Sums of watts that differ by less are the same."""
@@ -172,8 +173,41 @@ def _node_states(
     )
 
 
-def in_words(nodes: Sequence[NodeState]) -> str:
-    """Nodes for the operator: name and limit, a few of them."""
-    named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:.1f} kW)" for node in nodes[:3]]
-    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
-    return ", ".join(named) + more
+def last_heard(devices: Collection[DeviceView]) -> Standing:
+    """Devices as their hosts last told of them; a lost one may still draw all it can."""
+    limit_w = np.array([device.limit_w for device in devices])
+    top_w = np.array([device.cap_range.max_w for device in devices])
+    present = np.array([device.present for device in devices], dtype=np.bool_)
+    return Standing(
+        floor_w=np.array([device.cap_range.min_w for device in devices]),
+        free_w=np.maximum(top_w, limit_w),
+        least_w=limit_w,
+        most_w=np.where(present, limit_w, top_w),
+        writable=present,
+        obeys=present.copy(),
+    )
+
+
+def node_states(tree: ElectricalTree, devices: Mapping[str, DeviceView]) -> tuple[NodeState, ...]:
+    """How every node with a limit stands by what its devices' hosts last told, were all limits put back."""
+    wiring = wire(tree, {device_id: view.host_id for device_id, view in devices.items()})
+    return guard(wiring, last_heard(devices.values()), np.full(len(devices), np.nan)).nodes
+
+
+def in_words(nodes: Collection[NodeState]) -> str:
+    """Nodes for the operator, a few of them by name and limit."""
+    named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:.1f} kW)" for node in nodes]
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return ", ".join(named[:3]) + more
+
+
+def shortfall_in_words(nodes: Collection[NodeState]) -> str | None:
+    """What cannot be kept, ``None`` where every limit can be."""
+    short = [node for node in nodes if node.shortfall_w > 0.0]
+    if not short:
+        return None
+    most_w = max(node.shortfall_w for node in short)
+    return (
+        f"{in_words(short)}: up to {most_w / 1000.0:.2f} kW over the limit in the worst case, with every device that"
+        " answers at its floor"
+    )

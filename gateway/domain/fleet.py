@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from gateway.domain.allocate import Allocation, AllocationJob, guarded_floor
+from gateway.domain.tree import ElectricalTree
 from hardware.device import CapRange
 from hardware.job import CurvePoint, JobState, JobView
 
@@ -14,7 +15,8 @@ class Site:
     """The site behind the meter.
 
     ``meter_id`` is the meter that settles; ``interval_s`` the length of its metered intervals (a divisor of an hour);
-    ``import_limit_w`` the most the feed may draw, ``None`` where nobody said.
+    ``import_limit_w`` the most the feed may draw, ``None`` where nobody said; ``tree`` has that limit and those of the
+    feeds, racks and hosts, ``None`` where there are none.
     """
 
     site_id: str
@@ -22,6 +24,7 @@ class Site:
     meter_id: str
     interval_s: int = 300
     import_limit_w: float | None = None
+    tree: ElectricalTree | None = None
 
 
 def allocation_jobs(

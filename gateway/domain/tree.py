@@ -93,11 +93,11 @@ class Wiring:
     def sums(self, device_w: Floats) -> Floats:
         """For each node the sum over its devices."""
         weights = np.broadcast_to(device_w, self.paths.shape).ravel()
-        return np.bincount(self.paths.ravel(), weights=weights, minlength=len(self.budget_w))
+        return np.bincount(self.paths.ravel(), weights=weights, minlength=len(self.budget_w)).astype(np.float64)
 
     def any_above(self, flagged: Flags) -> Flags:
         """For each device whether any node above it is flagged."""
-        above: Flags = flagged[self.paths].any(axis=0)
+        above: Flags = np.any(flagged[self.paths], axis=0)
         return above
 
 

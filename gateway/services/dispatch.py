@@ -86,6 +86,8 @@ class Dispatch:
         self._allocated_paused: tuple[str, ...] = ()
         self._control = ControlState()
         self._held: set[Key] = set()
+        self._short: set[Key] = set()
+        self._unknown_names: tuple[str, ...] = ()
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
         self._refreshed_at: datetime | None = None
@@ -139,11 +141,22 @@ class Dispatch:
             return
         await self._fleet.refresh()
         self._refreshed_at = now
+        self._warn_of_unknown_names()
         jobs = self._controllable_jobs()
         if jobs != self._jobs:
             self._jobs = jobs
             self._allocator = None
             self._caps_w = {}
+
+    def _warn_of_unknown_names(self) -> None:
+        """Hosts and devices of the electrical tree that no agent has: what they draw is counted nowhere."""
+        if self._site.tree is None:
+            return
+        hosts = {device_id: device.host_id for device_id, device in self._fleet.devices().items()}
+        unknown = self._site.tree.unknown_names(hosts)
+        if unknown != self._unknown_names:
+            self._unknown_names = unknown
+            log.warning("tree_names_unknown", names=unknown[:8], count=len(unknown))
 
     async def _write_down(self) -> None:
         """What was decided, into the record. What cannot be written now stays, in order."""
@@ -172,8 +185,11 @@ class Dispatch:
         governing = governing_target(running, now)
         if governing is None:
             self._control_step(None, (), now)
-            return await self._release()
-        return await self._hold(governing, now)
+            trouble = await self._release()
+        else:
+            trouble = await self._hold(governing, now)
+        short = self._actuator.shortfall
+        return "; ".join(filter(None, (short, trouble))) or None
 
     def _control_step(self, target_w: float | None, paused: tuple[str, ...], now: datetime) -> ControlStep:
         """Feed the meters into the control loop; without a target it only keeps its estimate of other loads."""
@@ -283,27 +299,39 @@ class Dispatch:
             self._caps_w = device_caps(allocation, self._jobs, self._ranges())
             self._caps_paused = paused
         trouble = await self._actuator.hold(self._caps_w, paused)
+        self._tell_shortfall(governing.event_keys)
         if stepped.mode in {ControlMode.HOLD, ControlMode.BLIND}:
             return f"the site meter is silent: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
         return trouble
 
+    def _tell_shortfall(self, keys: Sequence[Key]) -> None:
+        """What the electrical tree cannot keep, into the history of each event, at once and once."""
+        short = self._actuator.shortfall
+        if short is None:
+            self._short.clear()
+            return
+        for key in keys:
+            if key not in self._short:
+                self._short.add(key)
+                self._say(key, "shortfall", short)
+
     async def _release(self) -> str | None:
-        """Put everything back, again and again until it is confirmed."""
-        if self._released:
+        """Put everything back, again and again until it is confirmed, as far as the electrical tree has room."""
+        if self._released and not self._actuator.guards:
             return None
         self._caps_w = {}
         trouble = await self._actuator.release()
-        if trouble is not None:
+        if trouble is not None or self._released:
             return trouble
         self._released = True
         for key in sorted(self._held):
-            self._say(key, "released", "every limit is put back")
+            self._say(key, "released", self._actuator.held_back or "every limit is put back")
         self._held.clear()
         return None
 
     async def _put_back(self) -> None:
         """The last act: caps are put back before the edges close. What cannot be reached restores itself by lease."""
-        trouble = await _trouble(self._actuator.release())
+        trouble = await _trouble(self._actuator.put_back())
         if trouble is not None:
             log.warning("not_all_put_back", reason=trouble)
         trouble = await _trouble(self._write_down())

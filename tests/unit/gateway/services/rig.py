@@ -164,7 +164,12 @@ class Rig:
 
     def actuator(self, fleet: Any = None) -> Actuator:
         return Actuator(
-            fleet=fleet or self.fleet, ledger=self.ledger, clock=self.clock, epoch=self.epoch, lease_s=LEASE_S
+            fleet=fleet or self.fleet,
+            ledger=self.ledger,
+            clock=self.clock,
+            epoch=self.epoch,
+            lease_s=LEASE_S,
+            tree=self.site.tree,
         )
 
     def dispatch(self) -> Dispatch:

@@ -1,0 +1,156 @@
+"""What the actuator knows of each device's limit, and what the electrical tree makes of it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gateway.domain.electrical import NodeState, Standing, Verdict, fits, guard, last_heard
+from gateway.domain.tree import ElectricalTree, Wiring, wire
+from hardware.device import CapResult, DeviceView, Outcome
+
+NEAR_W = 1.0
+"""A cap within a watt of where it is to come to is there."""
+
+_CONFIRMED = frozenset({Outcome.APPLIED, Outcome.CLAMPED})
+
+
+class _Known(NamedTuple):
+    """What a device's last command left: the bounds of its limit, and whether it was confirmed."""
+
+    least_w: float
+    most_w: float
+    obeys: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What may be written now.
+
+    ``caps_w`` are for devices that are to have a cap, wanted or because a node has no room without; those in ``held``
+    may not be put back, and hold at the end of their lease. ``urgent`` are to be written however little they change.
+    ``rising`` are nodes whose devices wait for room that is not confirmed yet.
+    """
+
+    caps_w: Mapping[str, float]
+    held: frozenset[str]
+    urgent: frozenset[str]
+    rising: tuple[NodeState, ...]
+    nodes: tuple[NodeState, ...]
+
+
+class TreeGuard:
+    """Keeps what results told of each device, and asks the domain's guard. Without a limit that can bind it is silent.
+
+    A device that this gateway has not written to counts with the most that it may be put back to: somebody's lease may
+    be about to end there.
+    """
+
+    def __init__(self, tree: ElectricalTree | None) -> None:
+        self._tree = tree
+        self._known: dict[str, _Known] = {}
+        self._wiring: Wiring | None = None
+        self._binding = False
+
+    @property
+    def watches(self) -> bool:
+        """Whether any node has a limit."""
+        return self._tree is not None and any(node.limit_w is not None for node in self._tree.nodes)
+
+    def allowed(
+        self, devices: Mapping[str, DeviceView], caps_w: Mapping[str, float], not_ours: Collection[str]
+    ) -> Allowed | None:
+        """What may be written where these caps are wanted; ``None`` where no limit can bind."""
+        wiring = self._wired(devices)
+        if wiring is None:
+            return None
+        wanted_w = np.array([caps_w.get(device_id, np.nan) for device_id in wiring.device_ids])
+        standing = self._standing(devices, not_ours)
+        return _sorted_out(wiring, standing, guard(wiring, standing, wanted_w), caps_w)
+
+    def take(self, results: Iterable[CapResult]) -> None:
+        """Learn from what became of caps."""
+        if self._tree is None:
+            return
+        for result in results:
+            self._known[result.device_id] = self._after(result)
+
+    def put_back(self, results: Iterable[CapResult]) -> None:
+        """Learn from what became of limits put back: one that is confirmed is nothing of ours any more."""
+        if self._tree is None:
+            return
+        for result in results:
+            if result.outcome is Outcome.APPLIED:
+                self._known.pop(result.device_id, None)
+            else:
+                self._known[result.device_id] = self._after(result)
+
+    def forget(self) -> None:
+        """Leases may have run out meanwhile: nothing is sure any more."""
+        self._known.clear()
+
+    def _after(self, result: CapResult) -> _Known:
+        known = self._known.get(result.device_id)
+        told_w = result.requested_w if result.applied_w is None else result.applied_w
+        if result.outcome in _CONFIRMED:
+            # What holds it lower than we asked may let go of it at any time.
+            return _Known(told_w, max(told_w, result.requested_w), obeys=True)
+        if result.applied_w is None:
+            return _Known(told_w if known is None else min(told_w, known.least_w), np.inf, obeys=False)
+        return _Known(told_w, max(told_w, result.requested_w), obeys=False)
+
+    def _wired(self, devices: Mapping[str, DeviceView]) -> Wiring | None:
+        if self._tree is None:
+            return None
+        if self._wiring is None or self._wiring.device_ids != tuple(devices):
+            self._wiring = wire(self._tree, {device_id: view.host_id for device_id, view in devices.items()})
+            self._binding = not fits(self._wiring, last_heard(devices.values()).free_w)
+        return self._wiring if self._binding else None
+
+    def _standing(self, devices: Mapping[str, DeviceView], not_ours: Collection[str]) -> Standing:
+        heard = last_heard(devices.values())
+        most_w = heard.free_w.copy()
+        least_w, writable, obeys = heard.least_w, heard.writable, heard.obeys
+        for index, (device_id, view) in enumerate(devices.items()):
+            if not view.present:
+                self._known.pop(device_id, None)
+            elif device_id in not_ours:
+                most_w[index] = view.limit_w
+                writable[index] = False
+            elif device_id in self._known:
+                known = self._known[device_id]
+                least_w[index] = min(known.least_w, heard.free_w[index])
+                most_w[index] = min(known.most_w, heard.free_w[index])
+                obeys[index] = known.obeys
+        return Standing(
+            floor_w=heard.floor_w,
+            free_w=heard.free_w,
+            least_w=np.minimum(least_w, most_w),
+            most_w=most_w,
+            writable=writable,
+            obeys=obeys,
+        )
+
+
+def _sorted_out(wiring: Wiring, standing: Standing, verdict: Verdict, wanted: Collection[str]) -> Allowed:
+    """The verdict by device."""
+    ids = wiring.device_ids
+    lower = verdict.over & (verdict.cap_w < standing.most_w)
+    caps_w = {
+        device_id: cap_w
+        for device_id, cap_w, held, writable in zip(
+            ids, verdict.cap_w.tolist(), verdict.held.tolist(), standing.writable.tolist(), strict=True
+        )
+        if writable and (held or device_id in wanted)
+    }
+    behind = standing.writable & (verdict.goal_w - verdict.cap_w > NEAR_W)
+    above_behind = np.zeros(len(wiring.budget_w), dtype=np.bool_)
+    above_behind[wiring.paths[:, behind]] = True
+    return Allowed(
+        caps_w=caps_w,
+        held=frozenset(np.compress(verdict.held, ids).tolist()),
+        urgent=frozenset(np.compress(lower, ids).tolist()),
+        rising=tuple(node for node, waits in zip(verdict.nodes, above_behind[:-1].tolist(), strict=True) if waits),
+        nodes=verdict.nodes,
+    )
