@@ -13,7 +13,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class NodeSettings(Section):
-    """``[[site.node]]``: one node. Give it the hosts or the devices that hang on it, or let others name it as parent."""
+    """``[[site.node]]``: one node. Name the hosts or devices that hang on it, or let others name it as parent."""
 
     id: Name
     kind: NodeKind

@@ -196,7 +196,7 @@ def node_states(tree: ElectricalTree, devices: Mapping[str, DeviceView]) -> tupl
 
 def in_words(nodes: Collection[NodeState]) -> str:
     """Nodes for the operator, a few of them by name and limit."""
-    named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:.1f} kW)" for node in nodes]
+    named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:g} kW)" for node in nodes]
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return ", ".join(named[:3]) + more
 

@@ -138,13 +138,11 @@ def test_what_does_not_fit_at_the_floors_is_a_shortfall_at_once() -> None:
     verdict = decide(tree(*nodes), "aaab", stand([400.0] * 4), [BACK] * 4)
     assert verdict.cap_w.tolist() == pytest.approx([100.0, 100.0, 100.0, 400.0])
     assert [node.shortfall_w for node in verdict.nodes] == [0.0, 50.0]
-    assert in_words(verdict.nodes[1:]) == "rack r1 (0.2 kW)"
+    assert in_words(verdict.nodes[1:]) == "rack r1 (0.25 kW)"
 
 
 def test_a_device_by_its_own_name_hangs_where_it_is_named() -> None:
-    named = Node(
-        node_id="r2", kind=NodeKind.RACK, parent_id="site", limit_w=150.0, device_ids=frozenset({"a1"})
-    )
+    named = Node(node_id="r2", kind=NodeKind.RACK, parent_id="site", limit_w=150.0, device_ids=frozenset({"a1"}))
     verdict = decide(tree(site(), rack("r1", 1000.0, "a"), named), "aa", stand([400.0] * 2), [BACK] * 2)
     assert verdict.cap_w.tolist() == [400.0, 150.0]
 
