@@ -1,0 +1,1 @@
+"""The jobs of a Slurm cluster, by its command line or its REST service."""

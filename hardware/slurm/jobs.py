@@ -1,0 +1,408 @@
+"""The driver over a Slurm cluster's jobs. Ids are checked against a listing before they reach Slurm.
+
+Slurm's surprises, each answered here:
+
+* An exit code of 0, or an HTTP status of 200, is not success: every change is looked for in the listing.
+* A suspended job keeps its devices and its node; the job behind it goes on waiting.
+* A job that waits cannot be suspended: it is refused, with the advice to hold it.
+* A requeued job would wait another 121 s (``BeginTime``) and take no signal meanwhile: it is told to start now.
+* A dead controller hangs the command line for longer than a minute: every call has a deadline, and then a rest.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ParamSpec, Protocol, TypeVar
+
+from hardware.device import Fault
+from hardware.errors import Condition, HardwareError, Unsupported, WriteRefused
+from hardware.job import JobState, JobView, NodeView, PauseMethod
+from hardware.job_terms import JobTerms, TermsRule, terms_of
+from hardware.slurm.listing import ListedJob, ListedNode, read_jobs, read_nodes
+from hardware.slurm.outputs import Outputs, Seen
+from hardware.slurm.patience import Patience
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OUR_MARK = "gridgate: "
+"""What the reason of a node that we drained begins with: no other drained node is ever undrained."""
+
+_ASK_AGAIN_S = 0.05
+_LONGEST_REASON = 200
+_HIGHEST_PRIORITY = 0xFFFF_FFFD
+"""Above it stand Slurm's signs for a number that is not set (NO_VAL) or has no limit (INFINITE)."""
+_WAITING = (JobState.PENDING, JobState.HELD)
+_UNREADABLE = "this Slurm is of a release whose listings are not known here (known: 22.05): report it"
+_NO_DEVICES = Fault(
+    condition=Condition.NOT_SUPPORTED,
+    detail="Slurm does not say which GPUs this job has",
+    cure="give each GPU its file in gres.conf (File=/dev/nvidia[0-7], or AutoDetect=nvml)",
+)
+
+
+class SlurmWay(Protocol):
+    """How Slurm is reached. Each call ends by its deadline, on ``time.monotonic``, and raises ``HardwareError``."""
+
+    def list_jobs(self, deadline_s: float) -> object: ...
+
+    def list_nodes(self, deadline_s: float) -> object: ...
+
+    def suspend(self, job_id: str, deadline_s: float) -> None: ...
+
+    def resume(self, job_id: str, deadline_s: float) -> None: ...
+
+    def signal(self, job_id: str, name: str, deadline_s: float) -> None: ...
+
+    def signal_script(self, job_id: str, name: str, deadline_s: float) -> None: ...
+
+    def hold(self, job_id: str, deadline_s: float) -> None: ...
+
+    def release(self, job_id: str, deadline_s: float) -> None: ...
+
+    def requeue(self, job_id: str, deadline_s: float) -> None: ...
+
+    def requeue_held(self, job_id: str, deadline_s: float) -> None: ...
+
+    def start_now(self, job_id: str, deadline_s: float) -> None: ...
+
+    def prioritize(self, job_id: str, priority: int, deadline_s: float) -> None: ...
+
+    def drain(self, node_id: str, reason: str, deadline_s: float) -> None: ...
+
+    def undrain(self, node_id: str, deadline_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How a job is asked to write a checkpoint before it is suspended.
+
+    ``signal`` goes to its batch script; that the file ``done_file`` (in the job's folder, or an absolute path) was
+    written afterwards says that it is done. Whoever has not written it ``within_s`` later is suspended all the same: a
+    suspended job loses nothing.
+    """
+
+    signal: str = "USR1"
+    done_file: str = "checkpoint.done"
+    within_s: float = 10.0
+
+
+class SlurmJobs:
+    """The jobs and nodes of one cluster, by ``way``. For one thread.
+
+    Every call ends within ``deadline_s``; a pause by checkpoint may take ``checkpoint.within_s`` more. ``settle_s`` is
+    how long a change may take to show in the listing. After a call that hung, or found no controller, calls fail at
+    once for ``rest_s``. With ``sees_output`` the progress of a job is the size of its standard output, where that is a
+    plain file that can be seen from here; else it has none.
+
+    A job's method comes with its terms: ``SUSPEND`` and ``CHECKPOINT`` suspend it, ``SIGNAL`` stops its processes by
+    SIGSTOP, ``REQUEUE`` ends it and queues it anew, held. Whatever way it was paused, ``resume`` undoes what it finds.
+    Waiting tasks of an array are listed as one job under the array's number, and held and released together; a running
+    task has an id of its own (``12_3``). A heterogeneous job is one job, under its first number.
+    """
+
+    def __init__(
+        self,
+        way: SlurmWay,
+        *,
+        rules: Sequence[TermsRule],
+        deadline_s: float = 8.0,
+        settle_s: float = 3.0,
+        rest_s: float = 5.0,
+        sees_output: bool = True,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self._way = way
+        self._rules = tuple(rules)
+        self._deadline_s = deadline_s
+        self._settle_s = settle_s
+        self._patience = Patience(rest_s)
+        self._outputs = Outputs(within_s=1.0, rest_s=60.0)
+        self._sees_output = sees_output
+        self._checkpoint = checkpoint or Checkpoint()
+
+    def jobs(self) -> tuple[JobView, ...]:
+        """Every job that Slurm still knows; one that has ended stays for a while (``MinJobAge``), as finished."""
+        listed = self._list(self._deadline())
+        begun = [job for job in listed.values() if job.state in (JobState.RUNNING, JobState.PAUSED)]
+        paths = [job.output for job in begun if job.output is not None] if self._sees_output else []
+        seen = self._outputs.look(paths)
+        return tuple(self._view(job, seen) for job in listed.values())
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """Every node."""
+        listed = self._list_nodes(self._deadline())
+        return tuple(NodeView(node_id=node.node_id, drained=node.drained) for node in listed.values())
+
+    def pause(self, job_id: str) -> None:
+        """Pause a running job by its method. One that is paused already is left as it is."""
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        state, method = self._state(job), self._terms(job).method
+        if state is JobState.PAUSED:
+            return
+        if state is JobState.FINISHED:
+            raise _ended(job_id)
+        if state is not JobState.RUNNING:
+            raise Unsupported(
+                "a job that waits in the queue cannot be paused",
+                device_id=job_id,
+                cure="hold it instead (gridgate job hold): it draws no power yet",
+            )
+        if method is PauseMethod.CHECKPOINT:
+            self._await_checkpoint(job, deadline_s)
+            deadline_s = self._deadline()
+
+        def act() -> None:
+            if method is PauseMethod.REQUEUE:
+                self._ask(self._way.requeue_held, job_id, deadline_s)
+            elif method is PauseMethod.SIGNAL:
+                self._ask(self._way.signal, job_id, "STOP", deadline_s)
+            else:
+                self._ask(self._way.suspend, job_id, deadline_s)
+
+        self._bring(job_id, act, lambda now: self._state(now) is JobState.PAUSED, deadline_s)
+
+    def resume(self, job_id: str) -> None:
+        """Let a paused job go on, however it was paused. One that is not paused is left as it is."""
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        if self._state(job) is not JobState.PAUSED:
+            return
+
+        def act() -> None:
+            if job.requeued:
+                self._begin_anew(job, deadline_s)
+            elif job.stopped:
+                self._ask(self._way.signal, job_id, "CONT", deadline_s)
+            else:
+                self._ask(self._way.resume, job_id, deadline_s)
+
+        self._bring(job_id, act, lambda now: self._state(now) is not JobState.PAUSED, deadline_s)
+
+    def hold(self, job_id: str) -> None:
+        """Keep a waiting job from starting. One that is held already is left as it is."""
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        if job.state is JobState.HELD:
+            return
+        if job.state is JobState.FINISHED:
+            raise _ended(job_id)
+        if job.state is not JobState.PENDING:
+            cure = "pause it instead (gridgate job pause)"
+            raise Unsupported("a job that has started cannot be held", device_id=job_id, cure=cure)
+        self._bring(
+            job_id,
+            lambda: self._ask(self._way.hold, _with_tasks(job), deadline_s),
+            lambda now: now.state is JobState.HELD,
+            deadline_s,
+        )
+
+    def release(self, job_id: str) -> None:
+        """Let a held job start. One that is not held is left as it is."""
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        if job.state is not JobState.HELD:
+            return
+        self._bring(
+            job_id, lambda: self._begin_anew(job, deadline_s), lambda now: now.state is not JobState.HELD, deadline_s
+        )
+
+    def requeue(self, job_id: str) -> None:
+        """End a job and queue it anew: it begins from nothing, or from its last checkpoint. One that waits is left.
+
+        Slurm would keep it waiting for 121 s; it is told to start at once, except where its processes take longer to
+        end (``KillWait``) than this call may last.
+        """
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        if job.state in _WAITING:
+            return
+        if job.state is JobState.FINISHED:
+            raise _ended(job_id)
+        self._bring(
+            job_id,
+            lambda: self._ask(self._way.requeue, job_id, deadline_s),
+            lambda now: now.restarts > job.restarts,
+            deadline_s,
+        )
+        # A start time that it is given while it still ends is forgotten.
+        now = self._await(job_id, lambda now: not now.ending, deadline_s)
+        if now.state is JobState.PENDING and not now.ending:
+            self._ask(self._way.start_now, job_id, deadline_s)
+
+    def prioritize(self, job_id: str, priority: int) -> None:
+        """Give a job that waits or runs this priority, from 1 (0 would hold it)."""
+        if not 1 <= priority <= _HIGHEST_PRIORITY:
+            cure = f"ask for 1 to {_HIGHEST_PRIORITY}; hold a job to keep it from starting"
+            raise WriteRefused(f"Slurm has no priority {priority}", device_id=job_id, cure=cure)
+        deadline_s = self._deadline()
+        job = self._job(job_id, deadline_s)
+        if job.state is JobState.FINISHED:
+            raise _ended(job_id)
+        if job.state not in (JobState.PENDING, JobState.RUNNING):
+            cure = "release or resume it first"
+            raise Unsupported(f"a job that is {job.state} has no priority", device_id=job_id, cure=cure)
+        if job.priority != priority:
+            self._bring(
+                job_id,
+                lambda: self._ask(self._way.prioritize, _with_tasks(job), priority, deadline_s),
+                lambda now: now.priority == priority,
+                deadline_s,
+            )
+
+    def drain(self, node_id: str, reason: str) -> None:
+        """Start nothing more on a node. One that is drained already is left as it is, and so is its reason."""
+        deadline_s = self._deadline()
+        if not self._node(node_id, deadline_s).drained:
+            words = OUR_MARK + " ".join(reason.split())[:_LONGEST_REASON]
+            self._ask(self._way.drain, node_id, words, deadline_s)
+            self._await_node(node_id, drained=True, deadline_s=deadline_s)
+
+    def undrain(self, node_id: str) -> None:
+        """Let jobs start on a node again that we drained; somebody else's drain is never ended."""
+        deadline_s = self._deadline()
+        node = self._node(node_id, deadline_s)
+        if not node.drained:
+            return
+        if not node.reason.startswith(OUR_MARK):
+            raise WriteRefused(
+                f"somebody else drained the node: {node.reason[:200]!r}",
+                device_id=node_id,
+                condition=Condition.CONFLICT,
+                cure=f"ask who did; scontrol update NodeName={node_id} State=RESUME ends it",
+            )
+        self._ask(self._way.undrain, node_id, deadline_s)
+        self._await_node(node_id, drained=False, deadline_s=deadline_s)
+
+    def _begin_anew(self, job: ListedJob, deadline_s: float) -> None:
+        self._ask(self._way.release, _with_tasks(job), deadline_s)
+        if job.restarts and not job.ending:
+            # What has begun once has no start time of its own to wait for: only Slurm's 121 s after a requeue.
+            self._ask(self._way.start_now, job.job_id, deadline_s)
+
+    def _await_checkpoint(self, job: ListedJob, deadline_s: float) -> None:
+        """Ask for a checkpoint and wait until it is written, or the time for it is over."""
+        path = str(PurePosixPath(job.folder, self._checkpoint.done_file))
+        before = self._outputs.look([path])
+        self._ask(self._way.signal_script, job.job_id, self._checkpoint.signal, deadline_s)
+        until_s = time.monotonic() + self._checkpoint.within_s
+        while self._outputs.look([path]) == before and time.monotonic() < until_s:
+            time.sleep(_ASK_AGAIN_S)
+
+    def _bring(
+        self, job_id: str, act: Callable[[], None], holds: Callable[[ListedJob], bool], deadline_s: float
+    ) -> None:
+        """Act, and look until it holds. Raises what Slurm said to it, or ``WriteRefused`` where it took it in vain."""
+        refusal: HardwareError | None = None
+        try:
+            act()
+        except (WriteRefused, Unsupported) as cause:
+            refusal = cause
+        now = self._await(job_id, (lambda _now: True) if refusal else holds, deadline_s)
+        if holds(now):
+            return
+        if refusal is not None:
+            refusal.device_id = job_id
+            raise refusal
+        if now.state is JobState.FINISHED:
+            raise _ended(job_id)
+        raise WriteRefused(
+            f"Slurm took it, but after {self._settle_s:g} s the job is {now.state}",
+            device_id=job_id,
+            condition=Condition.NOT_IN_FORCE,
+            cure=f"see what scontrol show job {job_id} and the log of slurmctld say",
+        )
+
+    def _await(self, job_id: str, holds: Callable[[ListedJob], bool], deadline_s: float) -> ListedJob:
+        """The job once it holds, or has ended, or the time to settle is over."""
+        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
+        while True:
+            job = self._job(job_id, deadline_s)
+            if holds(job) or job.state is JobState.FINISHED or time.monotonic() >= until_s:
+                return job
+            time.sleep(_ASK_AGAIN_S)
+
+    def _await_node(self, node_id: str, *, drained: bool, deadline_s: float) -> None:
+        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
+        while self._node(node_id, deadline_s).drained is not drained:
+            if time.monotonic() >= until_s:
+                raise WriteRefused(
+                    f"Slurm took it, but after {self._settle_s:g} s the node is {'not ' if drained else ''}drained",
+                    device_id=node_id,
+                    condition=Condition.NOT_IN_FORCE,
+                    cure=f"see what scontrol show node {node_id} says",
+                )
+            time.sleep(_ASK_AGAIN_S)
+
+    def _job(self, job_id: str, deadline_s: float) -> ListedJob:
+        job = self._list(deadline_s).get(job_id)
+        if job is None:
+            cure = "it has ended long ago, or was never there: squeue lists what there is"
+            raise WriteRefused("no such job", device_id=job_id, condition=Condition.LOST, cure=cure)
+        return job
+
+    def _node(self, node_id: str, deadline_s: float) -> ListedNode:
+        node = self._list_nodes(deadline_s).get(node_id)
+        if node is None:
+            cure = "name a node that sinfo lists"
+            raise WriteRefused("no such node", device_id=node_id, condition=Condition.LOST, cure=cure)
+        return node
+
+    def _list(self, deadline_s: float) -> dict[str, ListedJob]:
+        page = self._ask(self._way.list_jobs, deadline_s)
+        try:
+            return read_jobs(page, time.time())
+        except ValueError as cause:
+            raise HardwareError(f"Slurm's list of jobs cannot be read: {cause}", cure=_UNREADABLE) from cause
+
+    def _list_nodes(self, deadline_s: float) -> dict[str, ListedNode]:
+        page = self._ask(self._way.list_nodes, deadline_s)
+        try:
+            return read_nodes(page)
+        except ValueError as cause:
+            raise HardwareError(f"Slurm's list of nodes cannot be read: {cause}", cure=_UNREADABLE) from cause
+
+    def _ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._patience.ask(lambda: call(*args, **kwargs))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._deadline_s
+
+    def _terms(self, job: ListedJob) -> JobTerms:
+        return terms_of(job.attributes, self._rules)
+
+    def _state(self, job: ListedJob) -> JobState:
+        """As listed, but a job that pauses by requeue is paused while it is held to begin anew."""
+        by_requeue = job.requeued and self._terms(job).method is PauseMethod.REQUEUE
+        return JobState.PAUSED if by_requeue and job.state is JobState.HELD else job.state
+
+    def _view(self, job: ListedJob, seen: Mapping[str, Seen]) -> JobView:
+        terms, state = self._terms(job), self._state(job)
+        output = seen.get(job.output) if job.output is not None else None
+        return JobView(
+            job_id=job.job_id,
+            device_ids=job.device_ids or (),
+            tier=terms.tier,
+            weight=terms.weight,
+            min_throughput=terms.min_throughput,
+            curve=terms.curve,
+            max_pause_s=terms.max_pause_s,
+            state=state,
+            throughput=1.0 if state is JobState.RUNNING else 0.0,
+            method=terms.method,
+            progress=None if output is None else float(output.size_bytes),
+            priority=job.priority,
+            fault=_NO_DEVICES if job.device_ids is None else None,
+        )
+
+
+def _with_tasks(job: ListedJob) -> str:
+    """What to call it: of an array only the tasks that wait, not those that run."""
+    return f"{job.job_id}_[{job.tasks}]" if job.tasks else job.job_id
+
+
+def _ended(job_id: str) -> WriteRefused:
+    cure = "nothing is left to do"
+    return WriteRefused("the job has ended", device_id=job_id, condition=Condition.LOST, cure=cure)
