@@ -143,7 +143,7 @@ def is_half(target: JobView | NodeView) -> bool:
 
 def is_away(condition: Condition) -> bool:
     """Whether a fault says that nobody answered, so that nothing is known of what holds."""
-    return condition in {Condition.NO_DRIVER, Condition.CALL_HANGS}
+    return condition in {Condition.NO_DRIVER, Condition.VERSION_MISMATCH, Condition.CALL_HANGS}
 
 
 def drive(driver: JobDriver, verb: Verb, target_id: str, priority: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """Typed settings: one TOML file, environment over it, secret files under both."""
 
 from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings, TermsSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
 from gateway.config.settings import ConfigError, FleetSettings, Settings, load_config, settings_from
 from gateway.config.site import SITE_METER_ID, OverheadSettings, SiteSettings
@@ -13,11 +14,15 @@ __all__ = [
     "ModbusSettings",
     "NvmlSettings",
     "OverheadSettings",
+    "ProcessJobSettings",
+    "ProcessSettings",
     "PrometheusSettings",
     "RegisterSettings",
     "Settings",
     "SimulatedSettings",
     "SiteSettings",
+    "SlurmSettings",
+    "TermsSettings",
     "load_config",
     "settings_from",
 ]

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
 from gateway.config.parts import Section, address, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
@@ -70,7 +71,8 @@ class ProgramSettings(Section):
 
 FleetSettings = SimulatedSettings | NvmlSettings
 HardwareSettings = Annotated[
-    SimulatedSettings | NvmlSettings | ModbusSettings | PrometheusSettings, Field(discriminator="kind")
+    SimulatedSettings | NvmlSettings | ModbusSettings | PrometheusSettings | ProcessSettings | SlurmSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -116,7 +118,8 @@ class Settings(BaseSettings):
         for what, names in (
             ("[[connection]] name", [connection.name for connection in self.connection]),
             ("[[program]] id", [program.id for program in self.program]),
-            ("[[hardware]] name", [meter.name for meter in self.meters]),
+            ("[[hardware]] name", [one.name for one in (*self.meters, *self.slurms)]),
+            ("[[hardware.job]] id", [job.id for job in self.process_jobs]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -129,6 +132,16 @@ class Settings(BaseSettings):
     def fleets(self) -> tuple[FleetSettings, ...]:
         """What has devices."""
         return tuple(one for one in self.hardware if isinstance(one, FleetSettings))
+
+    @property
+    def process_jobs(self) -> tuple[ProcessJobSettings, ...]:
+        """The jobs of this host that are plain processes."""
+        return tuple(job for one in self.hardware if isinstance(one, ProcessSettings) for job in one.job)
+
+    @property
+    def slurms(self) -> tuple[SlurmSettings, ...]:
+        """The Slurm clusters that the agent of this host acts on."""
+        return tuple(one for one in self.hardware if isinstance(one, SlurmSettings))
 
     @property
     def meters(self) -> tuple[ModbusSettings | PrometheusSettings, ...]:
