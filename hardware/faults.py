@@ -18,6 +18,8 @@ class Faults:
     lost: frozenset[str] = frozenset()
     """Gone from the bus: no limit, no reading, and its part of the job stands still."""
     write_refused: frozenset[str] = frozenset()
+    hanging: frozenset[str] = frozenset()
+    """Calls on it do not come back. Time may be virtual, so that they are told to hang instead of doing so."""
     limit_stuck: frozenset[str] = frozenset()
     """A write is taken and changes nothing."""
     power_stuck: frozenset[str] = frozenset()

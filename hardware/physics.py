@@ -52,7 +52,7 @@ LOAD_STEP_S = 10.0
 MOST_STEPPED_S = 3600.0
 """Of a longer gap only so much is stepped through; before it the load stood still."""
 
-_LAYOUT = 1.0
+_LAYOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +66,14 @@ class Placement:
 class SiteState:
     """All that outlives a killed process: limits, pauses, registers. In a mapped file where there is a path.
 
-    A store to mapped memory survives the process, as the limit of a real device does.
+    A store to mapped memory survives the process, as the limit of a real device does. ``boot_id`` names this life of
+    the machine, "" where it has no name: with a new one, limits and pauses are forgotten (``rebooted``).
     """
 
-    def __init__(self, devices: int, jobs: int, path: Path | None) -> None:
+    def __init__(self, devices: int, jobs: int, path: Path | None, boot_id: str = "") -> None:
         layout = np.dtype(
             [
-                ("layout", "f8"), ("devices", "f8"), ("jobs", "f8"),
+                ("layout", "f8"), ("devices", "f8"), ("jobs", "f8"), ("boot_id", "S64"),
                 ("t_s", "f8"), ("cooling_w", "f8"), ("site_energy_j", "f8"),
                 ("metered_at_s", "f8"), ("metered_w", "f8"), ("metered_j", "f8"),
                 ("limit_w", "f8", (devices,)), ("obeyed_w", "f8", (devices,)),
@@ -89,6 +90,10 @@ class SiteState:
         ):
             raise HardwareError(f"{path} holds the state of another simulated fleet: remove it, or name another file")
         self._record = record
+        known = bytes(record["boot_id"][0]).decode()
+        self.rebooted = bool(not self.fresh and boot_id and known and known != boot_id)
+        if boot_id:
+            record["boot_id"][0] = boot_id.encode()
         self.limit_w: Floats = record["limit_w"][0]
         self.obeyed_w: Floats = record["obeyed_w"][0]
         self.power_w: Floats = record["power_w"][0]
@@ -152,9 +157,12 @@ class SitePhysics:
         self._power_stuck = np.zeros(len(self._job), dtype=np.bool_)
         self.throughput: Floats = np.ones(len(jobs))
         self._stale = True
+        self._aimed_at = (state.limit_w.copy(), state.paused.copy())
         self._target_w: Floats = state.power_w.copy()
         if state.fresh:
             self._begin(t_s, default_w, len(jobs))
+        elif state.rebooted:
+            state.limit_w[:], state.obeyed_w[:], state.paused[:] = default_w, default_w, False
         self._stretches: deque[_Stretch] = deque([self._stretch()])
 
     def changed(self) -> None:
@@ -170,6 +178,10 @@ class SitePhysics:
     def advance(self, t_s: float) -> None:
         """Let time pass up to ``t_s``. A clock set back stands still here."""
         state = self._state
+        limit_w, paused = self._aimed_at
+        if not (np.array_equal(limit_w, state.limit_w) and np.array_equal(paused, state.paused)):
+            # Another process set them.
+            self._stale = True
         tick_s = float(math.floor(t_s))
         for stop_s in (tick_s - 1.0, tick_s):
             if state["t_s"] < stop_s:
@@ -263,6 +275,8 @@ class SitePhysics:
         """Work out what each device will draw and how fast each job goes, under the present limits and load."""
         self._obey()
         state, job, busy = self._state, self._job, self._busy
+        np.copyto(self._aimed_at[0], state.limit_w)
+        np.copyto(self._aimed_at[1], state.paused)
         # Since the last change of load, so that it is the same whenever limits change.
         since_s = math.floor(state["t_s"] / LOAD_STEP_S) * LOAD_STEP_S
         load = 1.0 - self._swing * 0.5 * (1.0 + np.sin(2.0 * math.pi * since_s / self._period_s + self._phase))

@@ -1,7 +1,8 @@
 """A simulated site: hosts full of devices, the jobs on them, cooling, and a site meter. Seeded; no test double.
 
 The same seed, times and calls give the same numbers. Without a path the site lives and dies with the object; with one,
-limits, pauses and registers outlive a killed process, as those of real devices do.
+limits, pauses and registers outlive a killed process, and limits and pauses end with the machine's life, as those of
+real devices do.
 """
 
 import math
@@ -10,14 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import structlog
 
-from hardware.device import DeviceView, PowerReading
-from hardware.errors import DeviceLost, MeterSilent, Unsupported, WriteRefused
+from hardware.device import DeviceView, Fault, PowerReading
+from hardware.errors import CallHangs, Condition, DeviceLost, HardwareError, MeterSilent, Unsupported, WriteRefused
 from hardware.faults import Faults, FaultsFile
 from hardware.job import JobState, JobView
 from hardware.job_terms import MIN_THROUGHPUT
 from hardware.physics import Flags, Placement, SitePhysics, SiteState
 from hardware.workloads import CAP_RANGE, DEVICE_MODEL, WORKLOADS, SimulatedJob, job_mix
+
+log = structlog.get_logger()
 
 SITE_METER_ID = "site"
 
@@ -31,7 +35,8 @@ class SimulatedFleet:
     ``now`` gives the time; nothing happens but at a call, which first lets the time that has passed pass. ``jobs`` are
     placed on the devices in order, the rest stays idle; without them there is a seeded mix. ``first_host`` numbers the
     hosts from there on, so that two fleets may stand side by side; ``site_meter_id`` may be ``None`` for a fleet
-    without a site meter. Faults are set by ``inject`` or, with a path, by a JSON file beside it (``faults_path``).
+    without a site meter. ``boot_id`` names this life of the machine where it is known. Faults are set by ``inject`` or,
+    with a path, by a JSON file beside it (``faults_path``).
     """
 
     def __init__(
@@ -45,8 +50,11 @@ class SimulatedFleet:
         jobs: Sequence[SimulatedJob] | None = None,
         site_meter_id: str | None = SITE_METER_ID,
         first_host: int = 0,
+        boot_id: str = "",
+        time_passes: bool = True,
     ) -> None:
         self._now = now
+        self._time_passes = time_passes
         self._site_meter_id = site_meter_id
         self._host_ids = tuple(f"h{first_host + host:02d}" for host in range(hosts) for _ in range(devices_per_host))
         self._ids = tuple(f"{host_id}-d{index % devices_per_host}" for index, host_id in enumerate(self._host_ids))
@@ -59,7 +67,7 @@ class SimulatedFleet:
             tuple(self._ids[device] for device in np.flatnonzero(placement.job_of_device == index).tolist())
             for index in range(len(self._jobs))
         )
-        self._state = SiteState(len(self._ids), len(self._jobs), state_path)
+        self._state = SiteState(len(self._ids), len(self._jobs), state_path, boot_id)
         self._physics = SitePhysics(
             placement=placement,
             state=self._state,
@@ -68,6 +76,8 @@ class SimulatedFleet:
             default_w=CAP_RANGE.default_w,
         )
         self._faults = Faults()
+        self._slots = tuple(index % devices_per_host for index in range(len(self._ids)))
+        self._troubles: dict[str, Fault] = {}
         self._file = None if state_path is None else FaultsFile(faults_path(state_path))
         self._next_step_at = datetime.min.replace(tzinfo=UTC)
         self._catch_up()
@@ -83,8 +93,12 @@ class SimulatedFleet:
                 cap_range=CAP_RANGE,
                 limit_w=limit_w,
                 present=device_id not in lost,
+                slot=slot,
+                fault=self._troubles.get(device_id),
             )
-            for device_id, host_id, limit_w in zip(self._ids, self._host_ids, self._state.limit_w.tolist(), strict=True)
+            for device_id, host_id, slot, limit_w in zip(
+                self._ids, self._host_ids, self._slots, self._state.limit_w.tolist(), strict=True
+            )
         )
 
     def limit_w(self, device_id: str) -> float:
@@ -97,7 +111,14 @@ class SimulatedFleet:
         self._catch_up()
         index = self._present(device_id)
         if device_id in self._faults.write_refused:
-            raise WriteRefused("no permission (simulated)", device_id=device_id)
+            refused = WriteRefused(
+                "no permission (simulated)",
+                device_id=device_id,
+                condition=Condition.NO_PERMISSION,
+                cure="take the fault back",
+            )
+            self._is_wrong(device_id, refused)
+            raise refused
         if not CAP_RANGE.min_w <= limit_w <= CAP_RANGE.max_w:
             raise WriteRefused(
                 f"{limit_w} W is not from {CAP_RANGE.min_w:g} to {CAP_RANGE.max_w:g} W", device_id=device_id
@@ -105,11 +126,13 @@ class SimulatedFleet:
         if device_id not in self._faults.limit_stuck:
             self._state.limit_w[index] = limit_w
             self._physics.changed()
+        if self._troubles:
+            self._is_well(device_id)
 
     def readings(self) -> tuple[PowerReading, ...]:
         self._catch_up()
         at = datetime.fromtimestamp(self._state["t_s"], UTC)
-        out = self._faults.lost | self._faults.silent_meters
+        out = self._faults.lost | self._faults.silent_meters | self._faults.hanging
         readings = [
             PowerReading(meter_id=device_id, power_w=power_w, measured_at=at, energy_j=energy_j)
             for device_id, power_w, energy_j in zip(
@@ -175,10 +198,13 @@ class SimulatedFleet:
         if now < self._next_step_at:
             return
         self._next_step_at = now + RESOLUTION
-        self._physics.advance(now.timestamp())
+        if self._time_passes:
+            self._physics.advance(now.timestamp())
         faults = None if self._file is None else self._file.changed()
-        if faults is not None:
+        if faults is not None and self._time_passes:
             self._take(faults)
+        elif faults is not None:
+            self._faults = faults
 
     def _take(self, faults: Faults) -> None:
         self._physics.break_down(lost=self._flags(faults.lost), power_stuck=self._flags(faults.power_stuck))
@@ -187,6 +213,31 @@ class SimulatedFleet:
                 self._state.limit_w[self._index[device_id]] = limit_w
         self._faults = faults
         self._physics.changed()
+        for device_id in sorted(self._index.keys() & (faults.lost | faults.hanging)):
+            self._is_wrong(device_id, self._absent(device_id))
+        for device_id in [key for key, fault in self._troubles.items() if self._is_over(key, fault)]:
+            self._is_well(device_id)
+
+    def _is_over(self, device_id: str, fault: Fault) -> bool:
+        """Whether a trouble has ended, as far as that can be seen without a call on the device."""
+        if fault.condition is Condition.NO_PERMISSION:
+            return False
+        return device_id not in self._faults.lost | self._faults.hanging
+
+    def _absent(self, device_id: str) -> HardwareError:
+        if device_id in self._faults.lost:
+            return DeviceLost("it has gone from the bus", device_id=device_id, cure="take the fault back")
+        return CallHangs("a call does not come back (simulated)", device_id=device_id, cure="take the fault back")
+
+    def _is_wrong(self, device_id: str, error: HardwareError) -> None:
+        fault = Fault.of(error)
+        if self._troubles.get(device_id) != fault:
+            log.warning("simulated_trouble", device_id=device_id, detail=fault.detail)
+        self._troubles[device_id] = fault
+
+    def _is_well(self, device_id: str) -> None:
+        if self._troubles.pop(device_id, None) is not None:
+            log.info("simulated_trouble_over", device_id=device_id)
 
     def _flags(self, device_ids: Collection[str]) -> Flags:
         return np.array([device_id in device_ids for device_id in self._ids])
@@ -203,8 +254,8 @@ class SimulatedFleet:
         index = self._index.get(device_id)
         if index is None:
             raise DeviceLost("no such device", device_id=device_id)
-        if device_id in self._faults.lost:
-            raise DeviceLost("it has gone from the bus", device_id=device_id)
+        if device_id in self._faults.lost or device_id in self._faults.hanging:
+            raise self._absent(device_id)
         return index
 
 

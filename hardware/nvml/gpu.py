@@ -2,6 +2,8 @@
 
 Every error is raised as policy.py says, ``from`` the binding's own. A trouble is logged once with its cure, and its end
 once. Where the driver has gone ``DriverLost`` is raised and nothing noted: that concerns all GPUs, and driver.py acts.
+
+Calls on one GPU come one after the other; what is known of it may be read by another thread meanwhile.
 """
 
 from collections.abc import Callable
@@ -12,11 +14,12 @@ from typing import Any
 import pynvml
 import structlog
 
-from hardware.device import CapRange, DeviceView, PowerReading, Quality
+from hardware.device import CapRange, DeviceView, Fault, PowerReading, Quality
 from hardware.errors import DeviceLost, HardwareError, MeterSilent, Unsupported, WriteRefused
 from hardware.nvml.policy import After, fault, policy_of
 from hardware.nvml.reasons import Limiting, limiting
 from hardware.nvml.sensors import FIELDS, EnergyRegister, PowerSource, chosen, joules, milliwatts, power_fields, watts
+from hardware.nvml.session import Session
 
 log = structlog.get_logger()
 
@@ -27,6 +30,10 @@ SET_LIMIT = "set the power limit"
 READ_POWER = "read the power"
 READ_ENERGY = "read the energy counter"
 READ_REASONS = "read why the clocks are held down"
+READ_SLOT = "read its number on the host"
+
+NOT_ALWAYS_ASKED = frozenset({READ_REASONS, READ_SLOT})
+"""Troubles of these do not show on the view: nobody would see when they are over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +55,38 @@ class GpuDetails:
 class Gpu:
     """A GPU by its UUID. ``lost`` from the call that found it gone to the one that found it back."""
 
-    def __init__(self, device_id: str) -> None:
+    def __init__(self, device_id: str, session: Session) -> None:
         self.device_id = device_id
-        self.lost = False
+        self._session = session
+        self._life = 0
+        self._lost_by: Fault | None = None
         self._handle: Any = None
         self._described = False
         self._model = ""
         self._mig = False
+        self._slot: int | None = None
         self._range: CapRange | None = None
         self._limit_w: float | None = None
         self._source: PowerSource | None = None
         self._register = EnergyRegister()
         self._cannot: set[str] = set()
-        self._troubles: dict[str, int] = {}
+        self._troubles: dict[str, tuple[int, Fault]] = {}
 
-    def look(self, handle: Any) -> None:
-        """Take the handle of the present session, and read anew what the GPU is and what limit it has."""
+    @property
+    def lost(self) -> bool:
+        return self._lost_by is not None
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with it, ``None`` where nothing is."""
+        if self._lost_by is not None:
+            return self._lost_by
+        troubles = tuple(self._troubles.items())
+        return next((trouble for doing, (_, trouble) in troubles if doing not in NOT_ALWAYS_ASKED), None)
+
+    def look(self, handle: Any, life: int) -> None:
+        """Take the handle of this life of the session, and read anew what the GPU is and what limit it has."""
+        self._live_in(life)
         self._handle = handle
         self._describe()
         if READ_LIMIT in self._cannot:
@@ -71,20 +94,14 @@ class Gpu:
         else:
             self.limit_w()
 
-    def lose(self, text: str) -> None:
+    def lose(self, cause: HardwareError) -> None:
         """Note that it has gone, and why."""
-        if not self.lost:
-            log.error("nvml_device_lost", device_id=self.device_id, detail=text)
-        self.lost = True
+        if self._lost_by is None:
+            log.error("nvml_device_lost", device_id=self.device_id, detail=str(cause))
+        self._lost_by = Fault.of(cause)
         self._handle, self._described = None, False
 
-    def forget_session(self) -> None:
-        """The driver has gone: what it said of abilities is not said any more, either."""
-        self.lost = True
-        self._handle, self._described = None, False
-        self._cannot.clear()
-
-    def view(self, host_id: str) -> DeviceView | None:
+    def view(self, host_id: str, driver_fault: Fault | None) -> DeviceView | None:
         """As last heard of; ``None`` where its limit was never read. Where it takes none, its range is one point."""
         limit_w = self._limit_w
         if limit_w is None:
@@ -98,7 +115,9 @@ class Gpu:
             model=f"{self._model} (in MIG mode)" if self._mig else self._model,
             cap_range=cap_range,
             limit_w=limit_w,
-            present=not self.lost,
+            present=self._session.is_open and not self.lost,
+            slot=self._slot,
+            fault=driver_fault or self.fault,
         )
 
     def details(self) -> GpuDetails:
@@ -170,7 +189,16 @@ class Gpu:
             self._range = None
         else:
             self._range = CapRange(min_w=watts(low), default_w=watts(default), max_w=watts(high))
+        self._slot = self._minor_number()
         self._described = True
+
+    def _minor_number(self) -> int | None:
+        try:
+            return int(self._ask(READ_SLOT, pynvml.nvmlDeviceGetMinorNumber))
+        except DeviceLost:
+            raise
+        except HardwareError:
+            return None
 
     def _in_mig_mode(self) -> bool:
         try:
@@ -223,6 +251,7 @@ class Gpu:
 
     def _ask(self, doing: str, call: Callable[[Any], Any], *, given: str = "", write: bool = False) -> Any:
         """Make one call on the GPU; an error becomes one of ours, and what follows from it is done."""
+        self._live_in(self._session.lives)
         try:
             if self._handle is None:
                 self._handle = pynvml.nvmlDeviceGetHandleByUUID(self.device_id)
@@ -235,12 +264,19 @@ class Gpu:
             log.info("nvml_trouble_over", device_id=self.device_id, what=doing)
         return answer
 
+    def _live_in(self, life: int) -> None:
+        """With a new session, nothing that the driver said of handle, range and abilities is said any more."""
+        if life != self._life:
+            self._life = life
+            self._handle, self._described = None, False
+            self._cannot.clear()
+
     def _follow(self, doing: str, code: int, raised: HardwareError) -> None:
         after = policy_of(code).after
         if after is After.DRIVER_LOST:
             return
         if after is After.DEVICE_LOST:
-            self.lose(str(raised))
+            self.lose(raised)
             return
         if after is After.ASK_ANEW:
             self._handle = None
@@ -248,11 +284,11 @@ class Gpu:
             self._cannot.add(doing)
             if doing is not SET_LIMIT:
                 return  # Missing sensors and counters are how some devices are made: no trouble.
-        if self._troubles.get(doing) != code:
+        if self._troubles.get(doing, (None,))[0] != code:
             log.warning("nvml_trouble", device_id=self.device_id, detail=str(raised))
-        self._troubles[doing] = code
+        self._troubles[doing] = code, Fault.of(raised)
 
     def _back(self) -> None:
-        if self.lost:
-            self.lost = False
+        if self._lost_by is not None:
+            self._lost_by = None
             log.info("nvml_device_back", device_id=self.device_id)

@@ -21,6 +21,8 @@
     LIBRARY_NOT_FOUND           DriverLost      DriverLost      the same
     LIB_RM_VERSION_MISMATCH     DriverLost      DriverLost      the same; a new process loads the new library
 
+Each has its named condition, too, which goes with the error raised, as the cure does.
+
 Error numbers and their meaning: NVML API reference, nvmlReturn_t.
 """
 
@@ -29,7 +31,7 @@ from typing import NamedTuple
 
 import pynvml
 
-from hardware.errors import DeviceLost, DriverLost, HardwareError, MeterSilent, Unsupported, WriteRefused
+from hardware.errors import Condition, DeviceLost, DriverLost, HardwareError, MeterSilent, Unsupported, WriteRefused
 
 
 class After(Enum):
@@ -48,38 +50,44 @@ class Policy(NamedTuple):
     read: type[HardwareError]
     write: type[HardwareError]
     after: After
+    condition: Condition
     cure: str
 
 
 def _absent(cure: str) -> Policy:
-    return Policy(Unsupported, Unsupported, After.NOTHING, cure)
+    return Policy(Unsupported, Unsupported, After.NOTHING, Condition.NOT_SUPPORTED, cure)
 
 
-def _refused(cure: str, after: After = After.NOTHING) -> Policy:
-    return Policy(MeterSilent, WriteRefused, after, cure)
+def _refused(cure: str, after: After = After.NOTHING, condition: Condition = Condition.FAILED) -> Policy:
+    return Policy(MeterSilent, WriteRefused, after, condition, cure)
 
 
-def _gone(cure: str) -> Policy:
-    return Policy(DeviceLost, DeviceLost, After.DEVICE_LOST, cure)
+def _forbidden(cure: str) -> Policy:
+    return _refused(cure, condition=Condition.NO_PERMISSION)
 
 
-def _down(cure: str) -> Policy:
-    return Policy(DriverLost, DriverLost, After.DRIVER_LOST, cure)
+def _gone(cure: str, condition: Condition = Condition.LOST) -> Policy:
+    return Policy(DeviceLost, DeviceLost, After.DEVICE_LOST, condition, cure)
+
+
+def _down(cure: str, condition: Condition = Condition.NO_DRIVER) -> Policy:
+    return Policy(DriverLost, DriverLost, After.DRIVER_LOST, condition, cure)
 
 
 _TOO_OLD = _absent("the installed driver is too old for this: upgrade it")
 _LATER = _refused("it may go well later: it is tried again at the next command")
 _UNKNOWN = _refused("look for Xid messages in the kernel log; the device may need a reset", After.ASK_ANEW)
-_NOT_THERE = _gone("check with nvidia-smi whether the host still has it; it comes back by itself once it is found")
+NOT_THERE_CURE = "check with nvidia-smi whether the host still has it; it comes back by itself once it is found"
+_NOT_THERE = _gone(NOT_THERE_CURE)
 
 POLICIES = {
     pynvml.NVML_ERROR_NOT_SUPPORTED: _absent("this device cannot do it; it is not asked again"),
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: _TOO_OLD,
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: _TOO_OLD,
-    pynvml.NVML_ERROR_NO_PERMISSION: _refused(
+    pynvml.NVML_ERROR_NO_PERMISSION: _forbidden(
         "run the agent as root or with CAP_SYS_ADMIN; in a container add the capability (--cap-add SYS_ADMIN)"
     ),
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: _refused(
+    pynvml.NVML_ERROR_OPERATING_SYSTEM: _forbidden(
         "the operating system blocked the call: check the permissions of /dev/nvidia* and the device cgroup"
     ),
     pynvml.NVML_ERROR_INVALID_ARGUMENT: _refused("the device took a value for invalid", After.ASK_ANEW),
@@ -94,7 +102,9 @@ POLICIES = {
     pynvml.NVML_ERROR_INVALID_STATE: _LATER,
     pynvml.NVML_ERROR_UNKNOWN: _UNKNOWN,
     pynvml.NVML_ERROR_GPU_IS_LOST: _gone("it fell off the bus: reset or power-cycle it, and look for Xid 79"),
-    pynvml.NVML_ERROR_RESET_REQUIRED: _gone("reset it (nvidia-smi --gpu-reset), or restart the host"),
+    pynvml.NVML_ERROR_RESET_REQUIRED: _gone(
+        "reset it (nvidia-smi --gpu-reset), or restart the host", Condition.NEEDS_RESET
+    ),
     pynvml.NVML_ERROR_NOT_FOUND: _NOT_THERE,
     pynvml.NVML_ERROR_GPU_NOT_FOUND: _NOT_THERE,
     pynvml.NVML_ERROR_UNINITIALIZED: _down("the driver was loaded anew: the agent begins anew at the next call"),
@@ -105,7 +115,8 @@ POLICIES = {
         "libnvidia-ml.so.1 is not to be found: install the NVIDIA driver, or have the container runtime mount it"
     ),
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: _down(
-        "the driver was upgraded under us: restart the agent, and the host where the old kernel module is still loaded"
+        "the driver was upgraded under us: restart the agent, and the host where the old kernel module is still loaded",
+        Condition.VERSION_MISMATCH,
     ),
 }
 
@@ -116,16 +127,18 @@ def policy_of(code: int) -> Policy:
 
 
 def fault(error: "pynvml.NVMLError", *, doing: str, device_id: str | None = None, write: bool = False) -> HardwareError:
-    """The error as one of our own tree, with its cure; to be raised from it."""
+    """The error as one of our own tree, with its condition and cure; to be raised from it."""
     policy = policy_of(error.value)
     kind = policy.write if write else policy.read
-    return kind(_in_words(error, doing), device_id=device_id)
+    return kind(_in_words(error, doing), device_id=device_id, condition=policy.condition, cure=policy.cure)
 
 
 def down(error: "pynvml.NVMLError", *, doing: str) -> DriverLost:
     """Any error where the library as a whole is asked: without an answer there are no devices."""
-    return DriverLost(_in_words(error, doing))
+    policy = policy_of(error.value)
+    condition = policy.condition if policy.after is After.DRIVER_LOST else Condition.NO_DRIVER
+    return DriverLost(_in_words(error, doing), condition=condition, cure=policy.cure)
 
 
 def _in_words(error: "pynvml.NVMLError", doing: str) -> str:
-    return f"cannot {doing}: {error} (NVML {error.value}); {policy_of(error.value).cure}"
+    return f"cannot {doing}: {error} (NVML {error.value})"

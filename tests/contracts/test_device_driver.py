@@ -9,9 +9,12 @@ import pytest
 
 from hardware.device import DeviceDriver
 from hardware.errors import DeviceLost, WriteRefused
+from hardware.lanes import FanOut, Lanes, Serial
 from hardware.simulated import SITE_METER_ID, SimulatedFleet
 from hardware.workloads import SimulatedJob
 from tests.nvml_library.control import GPU_IS_LOST
+
+SERIAL = Serial()
 
 
 @dataclass
@@ -57,15 +60,25 @@ def simulated(request) -> Bench:
     )
 
 
-def nvml(request) -> Bench:
+def nvml_in_lanes(request) -> Bench:
+    """As an agent has it: each GPU asked in a thread of its own."""
+    lanes = Lanes(deadline_s=10.0)
+    request.addfinalizer(lanes.close)
+    return nvml(request, lanes)
+
+
+def nvml(request, lanes: FanOut = SERIAL) -> Bench:
     """The real binding over our own library, whose devices lie in a mapped file."""
     from hardware.nvml.driver import NvmlDriver
 
     board = request.getfixturevalue("nvml_board")
     lost = []
 
+    def now() -> datetime:
+        return datetime.fromtimestamp(board.state.now_us / 1e6, UTC)
+
     def opened() -> NvmlDriver:
-        return NvmlDriver(host_id="h00", now=lambda: datetime.fromtimestamp(board.state.now_us / 1e6, UTC))
+        return NvmlDriver(host_id="h00", now=now, lanes=lanes)
 
     def lose(device_id: str) -> None:
         lost.append(board.named(device_id))
@@ -77,7 +90,7 @@ def nvml(request) -> Bench:
     return Bench(driver=opened(), pass_s=board.pass_s, lose=lose, find=find, reopen=opened)
 
 
-@pytest.fixture(params=[simulated, nvml], ids=lambda make: make.__name__)
+@pytest.fixture(params=[simulated, nvml, nvml_in_lanes], ids=lambda make: make.__name__)
 def bench(request) -> Bench:
     return request.param(request)
 
@@ -91,6 +104,10 @@ def test_devices_have_names_of_their_own_and_limits_in_range(bench):
         assert 0.0 < view.cap_range.min_w <= view.cap_range.default_w <= view.cap_range.max_w
         assert view.limit_w == bench.driver.limit_w(view.device_id) == bench.driver.asked_w(view.device_id)
         assert view.present
+
+
+def test_devices_have_slots_of_their_own(bench):
+    assert [view.slot for view in bench.driver.devices()] == [0, 1, 2, 3]
 
 
 def test_limit_is_read_back(bench):
