@@ -287,6 +287,7 @@ def pages(
         parts=readiness.parts,
         ready=lambda: readiness.ready and not stop.is_set(),
         devices=fleet.devices,
+        jobs=fleet.jobs,
         version=product_version(),
     )
 

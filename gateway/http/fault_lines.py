@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.domain.assets import Assets
 from gateway.http import words
 from gateway.ledger import Quarantined
-from hardware.device import DeviceView
+from hardware.device import Fault
 
 MOST_NAMES = 5
+MOST_TROUBLES = 8
+"""So many different troubles of devices and jobs are told one by one."""
 
 _WHAT_TO_DO = {
     "connection": (
@@ -43,26 +46,19 @@ class FaultLine:
 def fault_lines(
     *,
     parts: Mapping[str, str | None],
-    devices: Mapping[str, DeviceView],
+    assets: Assets,
     quarantined: Sequence[Quarantined],
     since: datetime,
     ready: bool,
 ) -> tuple[FaultLine, ...]:
-    """Faulty parts, lost devices, messages set aside after ``since``; or, for no such reason, that we are not ready."""
+    """Faulty parts, devices, jobs, messages set aside after ``since``; or, for no such reason, that we are not ready."""
     lines = [
         FaultLine(part=part, reason=reason, advice=_advice(part))
         for part, reason in parts.items()
         if reason is not None
     ]
-    lost = sorted(device.device_id for device in devices.values() if not device.present)
-    if lost:
-        lines.append(
-            FaultLine(
-                part="devices",
-                reason=f"{words.count(len(lost), 'device')} lost: {_names(lost)}",
-                advice="Check the host and its driver. What is lost has left the fleet and is not counted on.",
-            )
-        )
+    lines += _troubles("device", [(one.device_id, one.fault) for one in assets.devices])
+    lines += _troubles("job", [(one.job_id, one.fault) for one in assets.jobs])
     aside = [item for item in quarantined if item.at >= since]
     if aside:
         last = max(aside, key=lambda item: item.at)
@@ -85,6 +81,37 @@ def fault_lines(
             )
         )
     return tuple(lines)
+
+
+def _troubles(thing: str, faults: Sequence[tuple[str, Fault | None]]) -> list[FaultLine]:
+    """What needs attention, one line for each condition and cure: many devices are often wrong in one way."""
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, fault in faults:
+        if fault is not None:
+            alike.setdefault((str(fault.condition), fault.cure), []).append((name, fault.detail))
+    lines = []
+    for (condition, cure), found in alike.items():
+        need = "needs" if len(found) == 1 else "need"
+        details = {detail for _, detail in found}
+        how = f" ({words.clipped(found[0][1], 200)})" if len(details) == 1 else ""
+        lines.append(
+            FaultLine(
+                part=f"{thing}s",
+                reason=(
+                    f"{words.count(len(found), thing)} {need} attention: {condition}: "
+                    f"{_names([name for name, _ in found])}{how}"
+                ),
+                advice=f"What to do: {words.clipped(cure, 400).rstrip('.')}.",
+            )
+        )
+    if len(lines) > MOST_TROUBLES:
+        rest = FaultLine(
+            part=f"{thing}s",
+            reason=f"{len(lines) - MOST_TROUBLES} more things are wrong with others",
+            advice="The section 'Hosts and devices' below tells each of them.",
+        )
+        lines = [*lines[:MOST_TROUBLES], rest]
+    return lines
 
 
 def _advice(part: str) -> str:

@@ -14,6 +14,7 @@ from gateway.http.assets import ASSETS, Assets, serve_asset
 from gateway.http.sources import SOURCES, RecordView, Sources
 from gateway.ledger import Ledger, LedgerUnavailable
 from hardware.device import DeviceView
+from hardware.job import JobView
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ def make_site(
     parts: Callable[[], Mapping[str, str | None]],
     ready: Callable[[], bool],
     devices: Callable[[], Mapping[str, DeviceView]],
+    jobs: Callable[[], Mapping[str, JobView]],
     version: str,
 ) -> web.Application:
     """The application to serve. ``parts`` names each part with its fault (``None``: well); callables never block.
@@ -54,6 +56,7 @@ def make_site(
         parts=parts,
         ready=ready,
         devices=devices,
+        jobs=jobs,
         version=version,
         ledger=ledger,
         view=RecordView(ledger),

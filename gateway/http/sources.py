@@ -14,6 +14,7 @@ from gateway.domain.plan import PowerPlan, governing_target
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger, LedgerUnavailable, Quarantined, Topic
 from hardware.device import DeviceView
+from hardware.job import JobView
 from protocols.grid import GridEvent
 
 LOOK_BACK = timedelta(hours=24)
@@ -106,6 +107,7 @@ class Sources:
     parts: Callable[[], Mapping[str, str | None]]
     ready: Callable[[], bool]
     devices: Callable[[], Mapping[str, DeviceView]]
+    jobs: Callable[[], Mapping[str, JobView]]
     version: str
     view: RecordView = field(repr=False)
 

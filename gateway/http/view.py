@@ -1,17 +1,18 @@
 """What the page shows at one instant: figures for programs, words for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gateway.domain.electrical import node_states
 from gateway.domain.event import EventState
 from gateway.domain.settlement import SettlementStatement
 from gateway.http import words
-from gateway.http.device_lines import DeviceSummary, device_summary
+from gateway.http.device_lines import DeviceSummary, NodeLine, assets_now, device_summary, node_lines
 from gateway.http.event_lines import EventLine, event_lines
 from gateway.http.fault_lines import FaultLine, fault_lines
 from gateway.http.sources import LOOK_BACK, Record, Sources
-from hardware.device import PowerReading, Quality
+from hardware.device import DeviceView, PowerReading, Quality
 
 SILENT_AFTER_S = 5.0
 """An older reading is not shown as the present power."""
@@ -75,6 +76,7 @@ class Snapshot:
     power: PowerLine
     events: tuple[EventLine, ...]
     devices: DeviceSummary
+    nodes: tuple[NodeLine, ...]
     faults: tuple[FaultLine, ...]
     statements: tuple[StatementLine, ...]
 
@@ -85,6 +87,7 @@ async def snapshot(sources: Sources) -> Snapshot:
     record = await sources.view.record(now)
     readings = sources.ledger.latest_readings()
     devices = sources.devices()
+    assets = assets_now(devices, sources.jobs(), readings, now)
     events = event_lines(sources, record, now)
     first = next((event for event in events if event.ahead), None)
     local = now.astimezone(sources.site.timezone)
@@ -101,16 +104,23 @@ async def snapshot(sources: Sources) -> Snapshot:
         countdown="" if first is None else first.countdown,
         power=_power_line(sources, record, readings.get(sources.site.meter_id), now),
         events=events,
-        devices=device_summary(devices, readings, now),
+        devices=device_summary(assets),
+        nodes=_node_lines(sources, devices),
         faults=fault_lines(
             parts=sources.parts(),
-            devices=devices,
+            assets=assets,
             quarantined=record.quarantined,
             since=now - LOOK_BACK,
             ready=sources.ready(),
         ),
         statements=_statement_lines(record.statements, sources, now),
     )
+
+
+def _node_lines(sources: Sources, devices: Mapping[str, DeviceView]) -> tuple[NodeLine, ...]:
+    """The electrical tree as its guard sees it; empty where no node has a limit, or no device is known."""
+    tree = sources.site.tree
+    return () if tree is None or not devices else node_lines(node_states(tree, devices))
 
 
 def _power_line(sources: Sources, record: Record, reading: PowerReading | None, now: datetime) -> PowerLine:

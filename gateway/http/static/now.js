@@ -28,13 +28,33 @@
     if (facts.state !== undefined) root.dataset.state = facts.state;
   }
 
-  function fillList(name, items) {
-    const list = byId(`${name}-list`);
+  function fillRows(list, name, items, fillOne) {
     const blank = byId(`${name}-row`).content.firstElementChild;
     while (list.children.length > items.length) list.lastElementChild.remove();
     while (list.children.length < items.length) list.append(blank.cloneNode(true));
-    items.forEach((item, place) => fill(list.children[place], item));
+    items.forEach((item, place) => fillOne(list.children[place], item));
   }
+
+  function fillList(name, items, fillOne = fill) {
+    fillRows(byId(`${name}-list`), name, items, fillOne);
+  }
+
+  // Hosts stay open or folded by name, wherever they come to stand; folded ones cost nothing.
+  function fillHosts(hosts, devices) {
+    const nameOf = (fold) => fold.querySelector(".name").textContent;
+    const open = new Set([...byId("host-list").querySelectorAll("details[open]")].map(nameOf));
+    const byHost = new Map(hosts.map((host) => [host.host_id, []]));
+    for (const device of devices) if (open.has(device.host_id)) byHost.get(device.host_id)?.push(device);
+    fillList("host", hosts, (row, host) => {
+      const fold = row.querySelector("details");
+      fill(fold.querySelector("summary"), host);
+      fill(fold.querySelector("caption"), { host_id: host.host_id });
+      fold.open = open.has(host.host_id);
+      if (fold.open) fillRows(fold.querySelector("tbody"), "device", byHost.get(host.host_id), fill);
+    });
+  }
+
+  let devices = null;
 
   const spoken = { text: "", at: -SPEAK_MS };
 
@@ -62,10 +82,10 @@
     fillList("event", others);
     byId("events").hidden = others.length === 0;
     fill(byId("device-words"), now.devices);
-    fillList("host", now.devices.hosts);
-    byId("hosts").hidden = now.devices.hosts.length === 0;
-    byId("each").hidden = now.devices.devices.length === 0;
-    if (byId("each").open) fillList("device", now.devices.devices);
+    devices = now.devices;
+    fillHosts(devices.hosts, devices.devices);
+    fillList("node", now.nodes);
+    byId("nodes").hidden = now.nodes.length === 0;
     fillList("statement", now.statements);
     byId("statements").hidden = now.statements.length === 0;
     byId("no-statement").hidden = now.statements.length !== 0;
@@ -242,6 +262,8 @@
     }
     chart.load().catch(() => {});
   });
+  // A toggle does not bubble. What was folded is old: it is filled as it opens.
+  byId("host-list").addEventListener("toggle", () => { if (devices) fillHosts(devices.hosts, devices.devices); }, true);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.draw());
   document.addEventListener("visibilitychange", () => { if (!document.hidden) wait(0); });
   poll();

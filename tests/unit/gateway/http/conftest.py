@@ -18,6 +18,7 @@ from gateway.http.site import make_site
 from gateway.ledger import Ledger
 from gateway.storage.sql_ledger import open_ledger
 from hardware.device import CapRange, DeviceView, PowerReading
+from hardware.job import JobView
 from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
 
 NOON = datetime(2026, 7, 14, 19, 0, tzinfo=UTC)
@@ -85,6 +86,7 @@ class Stage:
     at: datetime = NOON
     parts: dict[str, str | None] = field(default_factory=lambda: {"meter": None, "ledger": None})
     devices: dict[str, DeviceView] = field(default_factory=dict)
+    jobs: dict[str, JobView] = field(default_factory=dict)
     program: Program = field(default_factory=lambda: Program(program_id="srp-peak", levels={1: 0.10, 2: 0.25, 3: 0.40}))
     ready: bool = True
     client: Any = None
@@ -142,6 +144,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             parts=lambda: stage.parts,
             ready=lambda: stage.ready,
             devices=lambda: stage.devices,
+            jobs=lambda: stage.jobs,
             version="1.2.3",
         )
         async with TestClient(TestServer(application)) as client:

@@ -309,7 +309,9 @@ async def test_faults_come_with_what_to_do(stage: Stage, make_device: Callable[.
     faults = {fault["part"]: fault for fault in (await stage.now())["faults"]}
     assert set(faults) == {"connection ven-1", "something new", "devices", "messages"}
     assert "can be reached" in faults["connection ven-1"]["advice"]
-    assert faults["devices"]["reason"] == "1 device lost: gpu-0"
+    lost = "1 device needs attention: lost: gpu-0 (its host does not find it any more)"
+    assert faults["devices"]["reason"] == lost
+    assert faults["devices"]["advice"].startswith("What to do: check on its host")
     assert faults["messages"]["reason"].startswith("1 message set aside in the last day")
     assert all(fault["advice"] for fault in faults.values())
     page = await stage.page()
@@ -338,17 +340,17 @@ async def test_devices_are_counted_and_listed(stage: Stage, make_device: Callabl
     stage.measure(690.0, age_s=1.0, meter_id="gpu-2")
     stage.measure(490.0, age_s=60.0, meter_id="gpu-1")
     devices = (await stage.now())["devices"]
-    assert (devices["total"], devices["capped"], devices["lost"]) == (4, 2, 1)
-    assert devices["words"] == "4 devices on 2 hosts: 2 capped, 1 free, 1 lost."
+    assert (devices["total"], devices["capped"], devices["absent"]) == (4, 2, 1)
+    assert devices["words"] == "4 devices on 2 hosts: 2 capped, 1 free, 1 absent."
     assert [(line["device_id"], line["state"], line["power"], line["limit"]) for line in devices["devices"]] == [
         ("gpu-0", "capped", "410 W", "430 W"),
         ("gpu-1", "capped", "no reading", "500 W"),
         ("gpu-2", "free", "690 W", "700 W"),
-        ("gpu-3", "lost", "no reading", "unknown"),
+        ("gpu-3", "absent", "no reading", "unknown"),
     ]
     assert [(line["host_id"], line["words"], line["power"], line["limit"]) for line in devices["hosts"]] == [
-        ("node-1", "all capped, 1 without a reading", "0.4 kW", "430 W to 500 W"),
-        ("node-2", "1 free, 1 lost", "0.7 kW", "700 W"),
+        ("node-1", "all capped, 1 without a reading", "draws 0.4 kW", "limits 0.9 kW of 1.4 kW"),
+        ("node-2", "1 free, 1 absent", "draws 0.7 kW", "limits 0.7 kW of 0.7 kW"),
     ]
 
 
