@@ -24,10 +24,12 @@ from gateway.config import (
     ModbusSettings,
     NvmlSettings,
     OverheadSettings,
+    ProcessJobSettings,
     PrometheusSettings,
     RegisterSettings,
     Settings,
     SimulatedSettings,
+    SlurmSettings,
 )
 from gateway.services.actuator import Fleet
 from hardware.device import DeviceDriver, DeviceView, PowerMeter, PowerReading
@@ -57,7 +59,12 @@ class ClosableFleet(MeteredFleet, Protocol):
 def agent_paths(settings: Settings) -> dict[str, Path]:
     """Where the local agent listens and keeps what must outlive it."""
     folder = settings.gateway.state_dir
-    return {"socket": folder / "agent.sock", "journal": folder / "agent.journal", "state": folder / "devices.state"}
+    return {
+        "socket": folder / "agent.sock",
+        "journal": folder / "agent.journal",
+        "state": folder / "devices.state",
+        "stopped": folder / "stopped.json",
+    }
 
 
 def simulated_agent(
@@ -93,7 +100,7 @@ async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) 
 
     paths = agent_paths(settings)
     settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
-    agent, close = _open_agent(settings.fleets[0], paths)
+    agent, close = _open_agent(settings, paths)
     bound = BoundSocket(paths["socket"])
     try:
         door = SocketDoor(bound.listener, now_s=agent.now_s)
@@ -104,21 +111,126 @@ async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) 
     close()
 
 
-def _open_agent(fleet: FleetSettings, paths: dict[str, Path]) -> tuple[Any, Callable[[], None]]:
-    """An agent over this host's devices, and what closes them. Raises ``DriverLost`` where there is no driver."""
+def _open_agent(settings: Settings, paths: dict[str, Path]) -> tuple[Any, Callable[[], None]]:
+    """An agent over this host's devices and jobs, and what closes them. Raises ``DriverLost`` without a driver."""
     from hardware.agent import Agent, boot_s
+    from hardware.job_drivers import JobDrivers, NoDevices
 
+    runners = _job_runners(settings, paths["stopped"])
+    fleet = settings.fleets[0] if settings.fleets else None
+    if isinstance(fleet, SimulatedSettings) and not runners:
+        agent = simulated_agent(
+            fleet, now=lambda: datetime.now(UTC), boot_s=boot_s, journal=paths["journal"], state=paths["state"]
+        )
+        return agent, lambda: None
+    devices: Any = NoDevices()
+    close_devices: Callable[[], None] | None = None
+    if fleet is not None:
+        devices, close_devices = _open_devices(fleet, paths["state"])
+    if isinstance(fleet, SimulatedSettings):
+        runners = {"simulated": devices, **runners}
+    jobs = JobDrivers(runners) if runners else None
+    agent = Agent(host_id=socket.gethostname(), devices=devices, jobs=jobs, journal=paths["journal"], boot_s=boot_s)
+    agent.one_driver = isinstance(fleet, SimulatedSettings)
+
+    def close() -> None:
+        if jobs is not None:
+            jobs.close()
+        if close_devices is not None:
+            close_devices()
+
+    return agent, close
+
+
+def _open_devices(fleet: FleetSettings, state: Path) -> tuple[Any, Callable[[], None] | None]:
+    """The devices of this host, and what closes them. Raises ``DriverLost`` where there is no driver."""
     if isinstance(fleet, NvmlSettings):
         from hardware.nvml.driver import NvmlDriver
 
         driver = NvmlDriver(host_id=socket.gethostname())
         driver.open()
-        agent = Agent(host_id=socket.gethostname(), devices=driver, journal=paths["journal"], boot_s=boot_s)
-        return agent, driver.close
-    agent = simulated_agent(
-        fleet, now=lambda: datetime.now(UTC), boot_s=boot_s, journal=paths["journal"], state=paths["state"]
+        return driver, driver.close
+    from hardware.simulated import SimulatedFleet
+
+    return SimulatedFleet(
+        hosts=fleet.hosts,
+        devices_per_host=fleet.devices_per_host,
+        seed=fleet.seed,
+        now=lambda: datetime.now(UTC),
+        state_path=state,
+    ), None
+
+
+def _job_runners(settings: Settings, stopped: Path | None) -> dict[str, JobDriver]:
+    """What runs the jobs of this host, by name. ``stopped`` is where it is kept which processes we stopped.
+
+    ``None`` for drivers that are only read.
+    """
+    runners: dict[str, JobDriver] = {}
+    if settings.process_jobs:
+        from hardware.process.driver import ProcessDriver
+
+        runners["process"] = ProcessDriver([_process_job(job) for job in settings.process_jobs], record=stopped)
+    for slurm in settings.slurms:
+        runners[f"slurm {slurm.name}"] = _slurm_jobs(slurm)
+    return runners
+
+
+def _process_job(job: ProcessJobSettings) -> Any:
+    import signal
+
+    from hardware.process.members import Checkpoint, ProcessJob, Reach
+
+    reach = Reach.TREE
+    if job.process_group_of is not None:
+        reach = Reach.GROUP
+    elif job.session_of is not None:
+        reach = Reach.SESSION
+    checkpoint = None
+    if job.checkpoint_file is not None:
+        checkpoint = Checkpoint(
+            signal_number=signal.Signals[job.checkpoint_signal],
+            file=job.checkpoint_file,
+            timeout_s=job.checkpoint_timeout_s,
+        )
+    return ProcessJob(
+        job_id=job.id,
+        device_ids=job.devices,
+        terms=job.terms(),
+        pid_file=job.pid_file or job.process_group_of or job.session_of,
+        reach=reach,
+        cgroup=job.cgroup,
+        command=job.command,
+        checkpoint=checkpoint,
     )
-    return agent, lambda: None
+
+
+def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
+    """A cluster's driver. Raises ``HardwareError`` for an address that cannot be."""
+    from hardware.job_terms import TermsRule
+    from hardware.slurm.command import SlurmCommands
+    from hardware.slurm.jobs import Checkpoint, SlurmJobs
+    from hardware.slurm.rest import SlurmRest
+    from hardware.slurm.way import SlurmWay
+
+    commands = SlurmCommands(conf=slurm.slurm_conf, folder=slurm.commands)
+    way: SlurmWay = commands
+    if slurm.way == "rest" and slurm.url is not None and slurm.user is not None and slurm.token_file is not None:
+        try:
+            way = SlurmRest(url=slurm.url, user=slurm.user, token_file=slurm.token_file, commands=commands)
+        except ValueError as cause:
+            raise HardwareError(f"[[hardware]] {slurm.name!r}: {cause}") from cause
+    return SlurmJobs(
+        way,
+        rules=[
+            TermsRule(where={str(key): value for key, value in rule.where.items()}, terms=rule.terms())
+            for rule in slurm.terms
+        ],
+        deadline_s=slurm.deadline_s,
+        checkpoint=Checkpoint(
+            signal=slurm.checkpoint_signal, done_file=slurm.checkpoint_file, within_s=slurm.checkpoint_timeout_s
+        ),
+    )
 
 
 def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
@@ -175,12 +287,18 @@ def looked_at(settings: Settings) -> Iterator[tuple[DeviceDriver, JobDriver | No
 
     A simulated host is looked at in a copy of its state: to look at it lets its time pass.
     """
-    fleet = settings.fleets[0]
+    from hardware.job_drivers import JobDrivers, NoDevices
+
+    runners = _job_runners(settings, None)
+    fleet = settings.fleets[0] if settings.fleets else None
+    if fleet is None:
+        yield NoDevices(), JobDrivers(runners)
+        return
     if isinstance(fleet, NvmlSettings):
         from hardware.nvml.driver import NvmlDriver
 
         with NvmlDriver(host_id=socket.gethostname()) as driver:
-            yield driver, None
+            yield driver, JobDrivers(runners) if runners else None
         return
     from hardware.simulated import SimulatedFleet, faults_path
 
@@ -197,7 +315,7 @@ def looked_at(settings: Settings) -> Iterator[tuple[DeviceDriver, JobDriver | No
             now=lambda: datetime.now(UTC),
             state_path=copy,
         )
-        yield simulated, simulated
+        yield simulated, JobDrivers({"simulated": simulated, **runners}) if runners else simulated
 
 
 def look_into_journal(path: Path) -> Any:
@@ -244,7 +362,7 @@ async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: Mete
     from hardware.meter_watch import Plausible
     from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
 
-    if not settings.meters and isinstance(settings.fleets[0], SimulatedSettings):
+    if not settings.meters and settings.fleets and isinstance(settings.fleets[0], SimulatedSettings):
         return fleet
     devices = DeviceSum(
         devices=fleet,

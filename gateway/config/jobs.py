@@ -105,7 +105,7 @@ class SlurmTermsSettings(TermsSettings):
     """
 
     where: dict[Literal["name", "partition", "qos", "account", "user"], str] = Field(default_factory=dict)
-    method: Literal["signal", "suspend", "requeue"] = "suspend"
+    method: Literal["signal", "checkpoint", "suspend", "requeue"] = "suspend"
 
 
 class SlurmSettings(Section):
@@ -115,18 +115,24 @@ class SlurmSettings(Section):
     name: str = Field(default="slurm", min_length=1)
     way: Literal["command", "rest"] = "command"
     url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where ``slurmrestd`` listens; what it cannot do is still done by the command line."""
     user: str | None = None
     """Whose token it is."""
     token_file: Path | None = None
     slurm_conf: Path | None = None
-    deadline_s: float = Field(default=5.0, ge=0.5, le=60.0)
+    commands: Path | None = None
+    """The folder of Slurm's commands, where they are not on the path."""
+    deadline_s: float = Field(default=8.0, ge=0.5, le=60.0)
     """So long a call may take: a dead controller hangs it."""
+    checkpoint_signal: Literal["USR1", "USR2", "HUP", "INT", "TERM"] = "USR1"
+    checkpoint_file: str = Field(default="checkpoint.done", min_length=1)
+    checkpoint_timeout_s: float = Field(default=10.0, gt=0, le=60.0)
     terms: tuple[SlurmTermsSettings, ...] = ()
 
     @model_validator(mode="after")
     def _rest_is_told_where(self) -> "SlurmSettings":
-        if self.way == "rest" and (self.url is None or self.token_file is None):
-            raise ValueError('way = "rest" needs url and token_file')
+        if self.way == "rest" and (self.url is None or self.user is None or self.token_file is None):
+            raise ValueError('way = "rest" needs url, user and token_file')
         return self
 
 
