@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 from hardware.device import Fault
 from hardware.errors import Condition, HardwareError, Unsupported, WriteRefused
@@ -22,6 +22,7 @@ from hardware.job_terms import JobTerms, TermsRule, terms_of
 from hardware.slurm.listing import ListedJob, ListedNode, read_jobs, read_nodes
 from hardware.slurm.outputs import Outputs, Seen
 from hardware.slurm.patience import Patience
+from hardware.slurm.way import SlurmWay
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,38 +41,6 @@ _NO_DEVICES = Fault(
     detail="Slurm does not say which GPUs this job has",
     cure="give each GPU its file in gres.conf (File=/dev/nvidia[0-7], or AutoDetect=nvml)",
 )
-
-
-class SlurmWay(Protocol):
-    """How Slurm is reached. Each call ends by its deadline, on ``time.monotonic``, and raises ``HardwareError``."""
-
-    def list_jobs(self, deadline_s: float) -> object: ...
-
-    def list_nodes(self, deadline_s: float) -> object: ...
-
-    def suspend(self, job_id: str, deadline_s: float) -> None: ...
-
-    def resume(self, job_id: str, deadline_s: float) -> None: ...
-
-    def signal(self, job_id: str, name: str, deadline_s: float) -> None: ...
-
-    def signal_script(self, job_id: str, name: str, deadline_s: float) -> None: ...
-
-    def hold(self, job_id: str, deadline_s: float) -> None: ...
-
-    def release(self, job_id: str, deadline_s: float) -> None: ...
-
-    def requeue(self, job_id: str, deadline_s: float) -> None: ...
-
-    def requeue_held(self, job_id: str, deadline_s: float) -> None: ...
-
-    def start_now(self, job_id: str, deadline_s: float) -> None: ...
-
-    def prioritize(self, job_id: str, priority: int, deadline_s: float) -> None: ...
-
-    def drain(self, node_id: str, reason: str, deadline_s: float) -> None: ...
-
-    def undrain(self, node_id: str, deadline_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
