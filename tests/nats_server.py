@@ -1,4 +1,4 @@
-"""A real NATS server on a free port of loopback, configured as the deployment example is, and a fleet's certificates."""
+"""A real NATS server on loopback, configured as the deployment example is, and a fleet's certificates."""
 
 import signal
 import ssl

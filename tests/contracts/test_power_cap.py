@@ -1,6 +1,6 @@
 """What every ``PowerCap`` promises to dispatch; with it, what the ``PowerMeter`` and ``JobControl`` beside it do.
 
-Run over an agent in this process, and over an agent process behind a socket. Add another by adding a rig for it.
+Run over an agent in this process, an agent process behind a socket, and one behind a real NATS server. Add another by adding a rig for it.
 """
 
 import asyncio
@@ -17,12 +17,16 @@ from pathlib import Path
 import pytest
 
 from hardware.agent import Agent
+from hardware.agent_process import Desk, serve
 from hardware.device import CapCommand, Lease, OnExpiry, Outcome
 from hardware.errors import HardwareError
 from hardware.fleet import AgentFleet, LocalLink, SocketLink
 from hardware.job import JobAction, JobState, Verb
+from hardware.nats_door import NatsDoor
+from hardware.nats_link import NatsHosts
 from hardware.simulated import SimulatedFleet
 from hardware.workloads import SimulatedJob
+from tests.nats_server import SITE, NatsServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +95,30 @@ async def by_socket(tmp_path: Path) -> AsyncIterator[Rig]:
         assert await asyncio.wait_for(process.wait(), 10.0) == 0
 
 
-@pytest.fixture(params=[in_process, by_socket], ids=lambda make: make.__name__)
+@contextlib.asynccontextmanager
+async def by_nats(tmp_path: Path) -> AsyncIterator[Rig]:
+    server = NatsServer(tmp_path)
+    server.enrol("h00")
+    server.start()
+    stop = asyncio.Event()
+    simulated = SimulatedFleet(hosts=1, devices_per_host=4, seed=7, now=lambda: datetime.now(UTC), jobs=JOBS)
+    agent = Agent(host_id="h00", devices=simulated, jobs=simulated)
+    door = NatsDoor(site_id=SITE, host_id="h00", servers=[server.url], now_s=agent.now_s, tls=server.host_tls("h00"))
+    desk = Desk(agent)
+    serving = asyncio.create_task(serve(desk, [door], stop))
+    hosts = NatsHosts(site_id=SITE, servers=[server.url], enrolled=server.enrolment.hosts, tls=server.gateway_tls)
+    fleet = AgentFleet([], hosts)
+    try:
+        yield Rig(fleet, asyncio.sleep)
+    finally:
+        await fleet.close()
+        stop.set()
+        await asyncio.wait_for(serving, 10.0)
+        desk.close()
+        server.end()
+
+
+@pytest.fixture(params=[in_process, by_socket, by_nats], ids=lambda make: make.__name__)
 async def rig(request, tmp_path) -> AsyncIterator[Rig]:
     async with request.param(tmp_path) as made:
         async with asyncio.timeout(20.0):
