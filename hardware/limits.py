@@ -16,11 +16,12 @@ reading and writing go over the lanes; a device whose call hangs is told as such
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
 
-from hardware.device import CapCommand, CapResult, DeviceDriver, OnExpiry, Outcome
+from hardware.device import CapCommand, CapResult, DeviceDriver, DeviceView, Fault, OnExpiry, Outcome
 from hardware.errors import Condition, HardwareError, JournalUnreadable
 from hardware.journal import JournalPort, PriorLimit
 from hardware.lanes import FanOut, Serial
@@ -81,7 +82,7 @@ class LimitKeeper:
         self._rises: dict[str, _Rise] = {}
         self._earlier: frozenset[str] = frozenset()
         """Entries of the journal from before the machine was restarted: to be dropped, never to be followed."""
-        self._alarmed: dict[str, Condition] = {}
+        self._alarmed: dict[str, Fault] = {}
 
     def apply(self, commands: Sequence[CapCommand], *, received_s: float, now_s: float) -> tuple[CapResult, ...]:
         """Act on commands that were received at ``received_s``: one result each, in order."""
@@ -124,8 +125,13 @@ class LimitKeeper:
         )
 
     def restore_all(self) -> tuple[CapResult, ...]:
-        """Put back everything that is ours, at once, held caps too."""
-        return self._put_back_all(tuple(self._journal.state.limits), self._journal.state.epoch)
+        """Put back everything that is ours, at once, but for what is to be held: that stays until somebody asks."""
+        left = self._journal.state.limits
+        return self._put_back_all([key for key, prior in left.items() if not prior.hold], self._journal.state.epoch)
+
+    def limits_found(self) -> dict[str, float]:
+        """The limit found of each device that has one of ours, in watts."""
+        return {key: prior.found_w for key, prior in self._journal.state.limits.items()}
 
     def expire(self, now_s: float) -> tuple[CapResult, ...]:
         """Put back what has no lease any more; what cannot be put back is tried again at the next call.
@@ -148,6 +154,12 @@ class LimitKeeper:
     def runs(self, now_s: float) -> bool:
         """Whether any lease still has time to run."""
         return self._leases.runs(now_s)
+
+    def shown(self, views: Sequence[DeviceView]) -> tuple[DeviceView, ...]:
+        """The driver's views, with what it cannot know: a cap that was taken and is not in force, another's hand."""
+        if not self._alarmed:
+            return tuple(views)
+        return tuple(view if view.fault else replace(view, fault=self._alarmed.get(view.device_id)) for view in views)
 
     def kept_leases(self) -> dict[str, KeptLease]:
         """The leases that there are, for another process to go on with if this one dies."""
@@ -413,6 +425,7 @@ class LimitKeeper:
             self._end(key)
 
     def _end(self, key: str) -> None:
+        """Nothing of ours is left there."""
         self._leases.end(key)
         self._confirmed.discard(key)
         self._rises.pop(key, None)
@@ -425,6 +438,6 @@ class LimitKeeper:
                 if done.outcome is not Outcome.REFUSED and self._alarmed.pop(done.device_id, None) is not None:
                     log.info("cap_in_force_again", device_id=done.device_id)
             elif fault.condition in {Condition.NOT_IN_FORCE, Condition.CONFLICT}:
-                if self._alarmed.get(done.device_id) is not fault.condition:
+                if self._alarmed.get(done.device_id) != fault:
                     log.warning("cap_not_in_force", device_id=done.device_id, detail=fault.detail, cure=fault.cure)
-                self._alarmed[done.device_id] = fault.condition
+                self._alarmed[done.device_id] = fault

@@ -190,10 +190,11 @@ class NvmlDriver:
         for looked in self._lanes.each(named, lambda key: self._look(named[key])).values():
             if isinstance(looked, DriverLost):
                 raise looked  # Anything else is the GPU's own affair, logged where it happened.
-        for device_id in dict(self._gpus).keys() - named.keys() - seen:
-            self._gpus[device_id].lose(
-                DeviceLost("it is not among the host's GPUs any more", device_id=device_id, cure=NOT_THERE_CURE)
-            )
+        for device_id, gpu in dict(self._gpus).items():
+            if not (device_id in named or device_id in seen or gpu.lost):
+                gpu.lose(
+                    DeviceLost("it is not among the host's GPUs any more", device_id=device_id, cure=NOT_THERE_CURE)
+                )
         self._found_in_life = life
 
     @staticmethod
