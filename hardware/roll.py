@@ -1,6 +1,6 @@
 """The roll of agents: what each last said of itself, and which devices and jobs are whose."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -13,6 +13,27 @@ from hardware.wire import Described
 log = structlog.get_logger()
 
 Key = TypeVar("Key", int, str, int | str)
+
+
+def with_device_ids(jobs: Sequence[JobView], devices: Iterable[DeviceView]) -> tuple[JobView, ...]:
+    """The jobs, with an id for each device that a scheduler knows as ``host/slot`` and that a host has told of.
+
+    Hosts are the same by their whole name, or else by the part before the first dot. What is not known stays as it is:
+    it may be heard of later.
+    """
+    if not any("/" in device_id for job in jobs for device_id in job.device_ids):
+        return tuple(jobs)
+    known: dict[str, str] = {}
+    for view in devices:
+        if view.slot is not None:
+            known[f"{view.host_id}/{view.slot}"] = view.device_id
+            known.setdefault(f"{view.host_id.partition('.')[0]}/{view.slot}", view.device_id)
+
+    def found(device_id: str) -> str:
+        host, slash, slot = device_id.rpartition("/")
+        return known.get(device_id) or known.get(f"{host.partition('.')[0]}{slash}{slot}") or device_id
+
+    return tuple(replace(job, device_ids=tuple(map(found, job.device_ids))) for job in jobs)
 
 
 class Roll(Generic[Key]):
@@ -59,7 +80,7 @@ class Roll(Generic[Key]):
         for view in said.devices:
             if self._takes(self._owner_of_device, view.device_id, key):
                 self.devices[view.device_id] = view
-        for job in said.jobs:
+        for job in with_device_ids(said.jobs, self.devices.values()):
             if self._takes(self._owner_of_job, job.job_id, key):
                 self.jobs[job.job_id] = job
 

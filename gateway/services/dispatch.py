@@ -348,7 +348,7 @@ class Dispatch:
         return {device_id: device.cap_range for device_id, device in self._fleet.devices().items()}
 
     def _controllable_jobs(self) -> tuple[JobView, ...]:
-        """Jobs that run on devices we can cap: neither lost nor under somebody else's limit."""
+        """Jobs with a curve that run on devices we can cap: neither lost nor under somebody else's limit."""
         devices = self._fleet.devices()
         usable = {
             device_id
@@ -358,10 +358,14 @@ class Dispatch:
         kept = (
             replace(job, device_ids=tuple(device_id for device_id in job.device_ids if device_id in usable))
             for job in self._fleet.jobs().values()
-            if job.state is not JobState.FINISHED
+            if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
         )
         # What changes from moment to moment would have the allocator rebuilt each time.
-        return tuple(replace(job, throughput=1.0, state=JobState.RUNNING) for job in kept if job.device_ids)
+        return tuple(
+            replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
+            for job in kept
+            if job.device_ids
+        )
 
     def _fresh_site_w(self, now: datetime) -> float | None:
         reading = self._ledger.latest_readings().get(self._site.meter_id)
