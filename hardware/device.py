@@ -61,7 +61,8 @@ class DeviceView:
 
     ``slot`` is its number among the host's devices as the job scheduler counts them (NVIDIA's minor number), ``None``
     where there is none: it only serves to find the devices of a job, never to address one. ``fault`` is what is wrong
-    with it now, an alarm for the operator.
+    with it now, an alarm for the operator. ``restores_to_w`` is the most that a restore leaves it at, as of the
+    description: the limit found before our first write; ``None`` where the host does not say.
     """
 
     device_id: str
@@ -72,6 +73,7 @@ class DeviceView:
     present: bool = True
     slot: int | None = None
     fault: Fault | None = None
+    restores_to_w: float | None = None
 
 
 class OnExpiry(StrEnum):

@@ -28,14 +28,16 @@ NOTHING_W = 0.5
 class Standing:
     """What is known of each device's limit, one element a device, in the order of the wiring.
 
-    ``floor_w`` is the least a device can be capped to, ``free_w`` the most it has once its limit was put back.
-    ``least_w`` and ``most_w`` bound the limit that may be in force now: equal where it is confirmed, and ``most_w`` is
-    the top of the range where nobody knows. ``writable`` is false for what is lost or under somebody else's limit;
-    ``obeys`` is false for what did not confirm its last command: it counts at ``most_w`` until it does.
+    ``floor_w`` is the least a device can be capped to, ``free_w`` the most it has once its limit was put back,
+    ``top_w`` the top of its range. ``least_w`` and ``most_w`` bound the limit that may be in force now: equal where it
+    is confirmed, and ``most_w`` is the top of the range where nobody knows. ``writable`` is false for what is lost or
+    under somebody else's limit; ``obeys`` is false for what did not confirm its last command: it counts at ``most_w``
+    until it does.
     """
 
     floor_w: Floats
     free_w: Floats
+    top_w: Floats
     least_w: Floats
     most_w: Floats
     writable: Flags
@@ -66,12 +68,15 @@ class Verdict:
 
     ``cap_w`` is the limit that may be written now and ``goal_w`` the one to come to, once what is on the way is
     confirmed. ``held`` marks devices that a node has no room for at ``free_w``: they are not put back, and their lease
-    is to hold at its end. ``over`` marks those under a node that may be over its limit now.
+    is to hold at its end. ``watched`` marks those that a node has no room for at ``top_w``: each of them is to have a
+    cap, so that its limit is confirmed from time to time. ``over`` marks those under a node that may be over its limit
+    now.
     """
 
     cap_w: Floats
     goal_w: Floats
     held: Flags
+    watched: Flags
     over: Flags
     nodes: tuple[NodeState, ...]
 
@@ -83,8 +88,8 @@ def fits(wiring: Wiring, top_w: Floats) -> bool:
 
 def guard(wiring: Wiring, standing: Standing, wanted_w: Floats) -> Verdict:
     """Decide for every device at once. ``wanted_w`` is the cap wanted, not a number where the limit goes back."""
-    top_w = np.maximum(standing.free_w, standing.floor_w)
-    target_w = np.clip(np.where(np.isnan(wanted_w), top_w, wanted_w), standing.floor_w, top_w)
+    free_w = np.maximum(standing.free_w, standing.floor_w)
+    target_w = np.clip(np.where(np.isnan(wanted_w), free_w, wanted_w), standing.floor_w, free_w)
     moves = standing.writable & standing.obeys
     low_w = np.where(moves, standing.floor_w, standing.most_w)
     high_w = np.where(moves, target_w, standing.most_w)
@@ -100,11 +105,12 @@ def guard(wiring: Wiring, standing: Standing, wanted_w: Floats) -> Verdict:
         goal_w = np.where(asked, among_all_w, goal_w)
     over_node = wiring.sums(standing.most_w) > wiring.budget_w + TOLERANCE_W
     over = wiring.any_above(over_node)
-    free_sums_w = wiring.sums(np.where(moves, top_w, standing.most_w))
+    free_sums_w = wiring.sums(np.where(moves, free_w, standing.most_w))
     return Verdict(
         cap_w=_allowed_now(wiring, standing, goal_w, over),
         goal_w=goal_w,
         held=wiring.any_above(free_sums_w > wiring.budget_w + TOLERANCE_W),
+        watched=wiring.any_above(wiring.sums(standing.top_w) > wiring.budget_w + TOLERANCE_W),
         over=over,
         nodes=_node_states(wiring, standing, free_sums_w, low_w=low_w, high_w=high_w),
     )
@@ -175,12 +181,16 @@ def _node_states(
 
 def last_heard(devices: Collection[DeviceView]) -> Standing:
     """Devices as their hosts last told of them; a lost one may still draw all it can."""
-    limit_w = np.array([device.limit_w for device in devices])
-    top_w = np.array([device.cap_range.max_w for device in devices])
     present = np.array([device.present for device in devices], dtype=np.bool_)
+    limit_w = np.array([device.limit_w for device in devices], dtype=np.float64)
+    range_w = np.array([device.cap_range.max_w for device in devices], dtype=np.float64)
+    told_w = np.array([device.restores_to_w for device in devices], dtype=np.float64)
+    top_w = np.maximum(range_w, np.where(present, limit_w, range_w))
+    free_w = np.where(present & ~np.isnan(told_w), np.maximum(told_w, limit_w), top_w)
     return Standing(
-        floor_w=np.array([device.cap_range.min_w for device in devices]),
-        free_w=np.maximum(top_w, limit_w),
+        floor_w=np.array([device.cap_range.min_w for device in devices], dtype=np.float64),
+        free_w=free_w,
+        top_w=top_w,
         least_w=limit_w,
         most_w=np.where(present, limit_w, top_w),
         writable=present,

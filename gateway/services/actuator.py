@@ -152,6 +152,9 @@ class Actuator:
             trouble = await self.release()
             if not self._rises:
                 break
+        if self._allowed is not None:
+            # Caps that only confirm a limit that there is room for anyway.
+            await self._restore(sorted(self._caps_w.keys() - self._allowed.held))
         if self.held_back is not None:
             log.warning("caps_stay", reason=self.held_back)
         return trouble

@@ -28,9 +28,9 @@ class _Known(NamedTuple):
 class Allowed:
     """What may be written now.
 
-    ``caps_w`` are for devices that are to have a cap, wanted or because a node has no room without; those in ``held``
-    may not be put back, and hold at the end of their lease. ``urgent`` are to be written however little they change.
-    ``rising`` are nodes whose devices wait for room that is not confirmed yet.
+    ``caps_w`` are for devices that are to have a cap, wanted or because a node has no room for all at the top of their
+    range; those in ``held`` may not be put back, and hold at the end of their lease. ``urgent`` are to be written
+    however little they change. ``rising`` are nodes whose devices wait for room that is not confirmed yet.
     """
 
     caps_w: Mapping[str, float]
@@ -51,6 +51,7 @@ class TreeGuard:
         self._tree = tree
         self._known: dict[str, _Known] = {}
         self._wiring: Wiring | None = None
+        self._heard: Mapping[str, DeviceView] | None = None
         self._binding = False
 
     @property
@@ -103,14 +104,15 @@ class TreeGuard:
     def _wired(self, devices: Mapping[str, DeviceView]) -> Wiring | None:
         if self._tree is None:
             return None
-        if self._wiring is None or self._wiring.device_ids != tuple(devices):
+        if self._wiring is None or self._heard is not devices or self._wiring.device_ids != tuple(devices):
             self._wiring = wire(self._tree, {device_id: view.host_id for device_id, view in devices.items()})
-            self._binding = not fits(self._wiring, last_heard(devices.values()).free_w)
+            self._heard = devices
+            self._binding = not fits(self._wiring, last_heard(devices.values()).top_w)
         return self._wiring if self._binding else None
 
     def _standing(self, devices: Mapping[str, DeviceView], not_ours: Collection[str]) -> Standing:
         heard = last_heard(devices.values())
-        most_w = heard.free_w.copy()
+        most_w = np.where(heard.writable, heard.free_w, heard.top_w)
         least_w, writable, obeys = heard.least_w, heard.writable, heard.obeys
         for index, (device_id, view) in enumerate(devices.items()):
             if not view.present:
@@ -120,12 +122,13 @@ class TreeGuard:
                 writable[index] = False
             elif device_id in self._known:
                 known = self._known[device_id]
-                least_w[index] = min(known.least_w, heard.free_w[index])
-                most_w[index] = min(known.most_w, heard.free_w[index])
+                least_w[index] = min(known.least_w, heard.top_w[index])
+                most_w[index] = min(known.most_w, heard.top_w[index])
                 obeys[index] = known.obeys
         return Standing(
             floor_w=heard.floor_w,
             free_w=heard.free_w,
+            top_w=heard.top_w,
             least_w=np.minimum(least_w, most_w),
             most_w=most_w,
             writable=writable,
@@ -139,10 +142,10 @@ def _sorted_out(wiring: Wiring, standing: Standing, verdict: Verdict, wanted: Co
     lower = verdict.over & (verdict.cap_w < standing.most_w)
     caps_w = {
         device_id: cap_w
-        for device_id, cap_w, held, writable in zip(
-            ids, verdict.cap_w.tolist(), verdict.held.tolist(), standing.writable.tolist(), strict=True
+        for device_id, cap_w, watched, writable in zip(
+            ids, verdict.cap_w.tolist(), verdict.watched.tolist(), standing.writable.tolist(), strict=True
         )
-        if writable and (held or device_id in wanted)
+        if writable and (watched or device_id in wanted)
     }
     behind = standing.writable & (verdict.goal_w - verdict.cap_w > NEAR_W)
     above_behind = np.zeros(len(wiring.budget_w), dtype=np.bool_)

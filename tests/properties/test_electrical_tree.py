@@ -47,6 +47,7 @@ def standings(draw: st.DrawFn, count: int) -> Standing:
     return Standing(
         floor_w=np.full(count, FLOOR_W),
         free_w=np.maximum(most_w, draw(watts)),
+        top_w=np.full(count, TOP_W),
         least_w=least_w,
         most_w=most_w,
         writable=np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count))),
@@ -77,6 +78,7 @@ def confirmed(*limits_w: float) -> Standing:
     return Standing(
         floor_w=np.full_like(held_w, FLOOR_W),
         free_w=np.full_like(held_w, TOP_W),
+        top_w=np.full_like(held_w, TOP_W),
         least_w=held_w,
         most_w=held_w,
         writable=np.full(held_w.shape, fill_value=True),

@@ -151,3 +151,70 @@ def test_site_meters_stand_beside_the_fleet_in_order_of_preference(tmp_path: Pat
 def test_a_meter_that_is_declared_wrong_is_said_to_be(tmp_path: Path, change: tuple[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(says)):
         load_config(written(tmp_path, METERS.replace(*change)))
+
+
+TREE = """
+[site]
+id = "phx-1"
+import_limit_kw = 100
+overshoot_fraction = 0.02
+[site.overhead]
+min_kw = 2
+max_kw = 10
+max_fraction = 0.1
+[[site.node]]
+id = "r1"
+kind = "rack"
+parent = "feed-a"
+limit_kw = 20
+overhead_kw = 1.5
+hosts = ["gpu-01", "gpu-02"]
+[[site.node]]
+id = "feed-a"
+kind = "feed"
+limit_kw = 60
+overhead_kw = 0.5
+devices = ["GPU-1234"]
+"""
+
+
+def test_the_electrical_tree_is_read_in_any_order(tmp_path: Path) -> None:
+    tree = load_config(written(tmp_path, TREE)).site.site().tree
+    assert tree is not None
+    assert tree.overshoot_fraction == 0.02
+    site, feed, rack = tree.nodes
+    assert (site.node_id, site.limit_w, site.overhead_fraction) == ("phx-1", 100_000.0, 0.1)
+    assert (feed.node_id, feed.parent_id, feed.device_ids) == ("feed-a", "phx-1", {"GPU-1234"})
+    assert (rack.node_id, rack.parent_id, rack.limit_w, rack.host_ids) == (
+        "r1",
+        "feed-a",
+        20_000.0,
+        {"gpu-01", "gpu-02"},
+    )
+    # What the site draws beside its devices is declared as a whole; what the nodes declare is a part of it.
+    assert tree.overhead_w() == {"phx-1": 10_000.0, "feed-a": 2000.0, "r1": 1500.0}
+
+
+def test_a_site_without_any_limit_has_no_tree() -> None:
+    settings = settings_from({"site": {"id": "a", "node": [{"id": "r1", "kind": "rack"}]}}, source="test")
+    assert settings.site.site().tree is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('parent = "feed-a"', 'parent = "feed-b"'), "no node is called 'feed-b'; did you mean 'feed-a'?"),
+        (('id = "feed-a"', 'id = "feed-a"\nparent = "r1"'), "feed-a, r1 hang on each other and not on the site"),
+        (('id = "feed-a"', 'id = "phx-1"'), "two are called 'phx-1'"),
+        (('devices = ["GPU-1234"]', 'hosts = ["gpu-02"]'), "host 'gpu-02' hangs on two nodes"),
+        (('hosts = ["gpu-01", "gpu-02"]', 'devices = ["GPU-1234"]'), "device 'GPU-1234' hangs on two nodes"),
+        (("limit_kw = 60", "limit_kw = 1.9"), "feed 'feed-a': an overhead of 2 kW (nodes under it included) is over"),
+        (("import_limit_kw = 100", "import_limit_kw = 9"), "site 'phx-1': an overhead of 10 kW"),
+        (("limit_kw = 20", "limit_kw = 0"), "site.node.0.limit_kw"),
+        (('kind = "rack"', 'kind = "row"'), "site.node.0.kind"),
+        (("overhead_kw = 1.5", "overhed_kw = 1.5"), "site.node.0.overhed_kw: unknown key; did you mean 'overhead_kw'?"),
+    ],
+)
+def test_nodes_that_make_no_tree_are_said_to(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_config(written(tmp_path, TREE.replace(*change)))

@@ -209,7 +209,7 @@ def test_hold_stays_at_expiry_until_somebody_asks(stand):
     assert stand.limit_w() == 400.0
 
 
-def test_hold_outlives_a_crash_and_is_put_back_at_a_graceful_stop(stand):
+def test_hold_outlives_a_crash_and_a_graceful_stop_until_somebody_asks(stand):
     apply(stand.agent(), stand.cap(250.0, on_expiry=OnExpiry.HOLD))
     again = stand.agent()
     again.recover()
@@ -217,6 +217,8 @@ def test_hold_outlives_a_crash_and_is_put_back_at_a_graceful_stop(stand):
     again.expire()
     assert stand.limit_w() == 250.0
     again.restore_all()
+    assert stand.limit_w() == 250.0
+    restore(again, "h00-d0")
     assert stand.limit_w() == 400.0
 
 

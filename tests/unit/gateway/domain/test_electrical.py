@@ -50,6 +50,7 @@ def stand(
     return Standing(
         floor_w=np.full(count, 100.0),
         free_w=np.full(count, free_w),
+        top_w=np.full(count, 400.0),
         least_w=np.array(most_w if least_w is None else least_w, dtype=float),
         most_w=np.array(most_w, dtype=float),
         writable=np.array([index not in not_writable for index in range(count)]),

@@ -99,7 +99,7 @@ def test_killed_and_started_again(host):
     host.start()
     assert host.board.limits_w() == [380.0, 380.0, 380.0, 300.0]
     host.agent.restore_all()
-    assert host.board.limits_w() == [380.0] * 4
+    assert host.board.limits_w() == [380.0, 380.0, 380.0, 300.0]
 
 
 def test_another_writer_is_left_alone_and_reported(host):
