@@ -1,7 +1,7 @@
 """What the page asks for each second, as JSON: watts, seconds, instants in UTC with ``Z``."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 async def now(request: web.Request) -> web.Response:
     """``GET /api/now``: everything on the page."""
-    return _answer(asdict(await snapshot(request.app[SOURCES])))
+    return _answer(await snapshot(request.app[SOURCES]))
 
 
 async def recent(request: web.Request) -> web.Response:
@@ -26,18 +26,21 @@ async def recent(request: web.Request) -> web.Response:
     minutes = int(text) if text.isdecimal() and len(text) < 6 else 0
     if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
         return _answer({"error": f"minutes is a whole number from {LEAST_MINUTES} to {MOST_MINUTES}"}, status=400)
-    return _answer(asdict(await series(request.app[SOURCES], minutes)))
+    return _answer(await series(request.app[SOURCES], minutes))
 
 
-def _answer(content: dict[str, Any], status: int = 200) -> web.Response:
+def _answer(content: object, status: int = 200) -> web.Response:
     response = web.json_response(
-        content, status=status, headers=NO_STORE, dumps=lambda value: json.dumps(value, default=_scalar)
+        content, status=status, headers=NO_STORE, dumps=lambda value: json.dumps(value, default=_plain)
     )
     response.enable_compression()
     return response
 
 
-def _scalar(value: object) -> str:
+def _plain(value: object) -> Any:
+    """What JSON has a form for. Not ``dataclasses.asdict``, which copies every value of thousands of lines."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} has no form in JSON")

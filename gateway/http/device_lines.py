@@ -1,7 +1,7 @@
 """Hosts, devices and the nodes of the electrical tree, as the page lists them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from gateway.domain.assets import Assets, DeviceAsset, DeviceState, HostAsset, assets_of
@@ -42,6 +42,10 @@ class DeviceLine:
     condition: str
     trouble: str
     cure: str
+
+
+NO_DEVICE = dict.fromkeys((field.name for field in fields(DeviceLine)), "")
+"""A line with nothing in it, of which the page makes more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,14 @@ def device_summary(assets: Assets) -> DeviceSummary:
         hosts=tuple(_host(host, by_host[host.host_id]) for host in assets.hosts),
         devices=tuple(_device(device) for device in assets.devices[:MOST_DEVICES]),
     )
+
+
+def by_host(devices: Iterable[DeviceLine]) -> dict[str, list[DeviceLine]]:
+    """The lines of each host."""
+    lines: dict[str, list[DeviceLine]] = {}
+    for line in devices:
+        lines.setdefault(line.host_id, []).append(line)
+    return lines
 
 
 def node_lines(nodes: Iterable[NodeState]) -> tuple[NodeLine, ...]:

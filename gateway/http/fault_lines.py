@@ -9,7 +9,7 @@ from gateway.http import words
 from gateway.ledger import Quarantined
 from hardware.device import Fault
 
-MOST_NAMES = 5
+MOST_NAMES = 3
 MOST_TROUBLES = 8
 """So many different troubles of devices and jobs are told one by one."""
 
@@ -51,13 +51,13 @@ def fault_lines(
     since: datetime,
     ready: bool,
 ) -> tuple[FaultLine, ...]:
-    """Faulty parts, devices, jobs, messages set aside after ``since``; or, for no such reason, that we are not ready."""
+    """Faulty parts, devices, jobs, messages set aside after ``since``; or, without a reason, that we are not ready."""
     lines = [
         FaultLine(part=part, reason=reason, advice=_advice(part))
         for part, reason in parts.items()
         if reason is not None
     ]
-    lines += _troubles("device", [(one.device_id, one.fault) for one in assets.devices])
+    lines += _troubles("device", [(f"{one.device_id} on {one.host_id}", one.fault) for one in assets.devices])
     lines += _troubles("job", [(one.job_id, one.fault) for one in assets.jobs])
     aside = [item for item in quarantined if item.at >= since]
     if aside:

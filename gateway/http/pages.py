@@ -4,6 +4,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway.http.assets import ASSETS
+from gateway.http.device_lines import NO_DEVICE, by_host
 from gateway.http.series import USUAL_MINUTES, Series, series
 from gateway.http.sources import SOURCES, Sources
 from gateway.http.view import snapshot
@@ -26,7 +27,16 @@ def environment() -> Environment:
 async def front(request: web.Request) -> web.Response:
     """``GET /``."""
     sources = request.app[SOURCES]
-    return page(request, "now.html", now=await snapshot(sources), recent=await _recent(sources), minutes=USUAL_MINUTES)
+    shown = await snapshot(sources)
+    return page(
+        request,
+        "now.html",
+        now=shown,
+        devices_on=by_host(shown.devices.devices),
+        no_device=NO_DEVICE,
+        recent=await _recent(sources),
+        minutes=USUAL_MINUTES,
+    )
 
 
 async def _recent(sources: Sources) -> Series | None:

@@ -309,7 +309,7 @@ async def test_faults_come_with_what_to_do(stage: Stage, make_device: Callable[.
     faults = {fault["part"]: fault for fault in (await stage.now())["faults"]}
     assert set(faults) == {"connection ven-1", "something new", "devices", "messages"}
     assert "can be reached" in faults["connection ven-1"]["advice"]
-    lost = "1 device needs attention: lost: gpu-0 (its host does not find it any more)"
+    lost = "1 device needs attention: lost: gpu-0 on node-1 (its host does not find it any more)"
     assert faults["devices"]["reason"] == lost
     assert faults["devices"]["advice"].startswith("What to do: check on its host")
     assert faults["messages"]["reason"].startswith("1 message set aside in the last day")
