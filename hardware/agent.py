@@ -1,23 +1,24 @@
 """The node agent: the only one that touches a host's devices and jobs. What it answers, and what it puts back when.
 
 Whatever ends - the gateway, the connection, this process - limits and jobs go back to how they were found: at the end
-of their lease, at a graceful stop, or first of all at the next start, from the journal.
+of their lease, at a graceful stop, or first of all at the next start, from the journal. Only caps that are to be held
+stay through all of it, until a gateway asks for them to go back.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from hardware.device import CapResult, DeviceDriver, Outcome
+from hardware.device import CapResult, DeviceDriver, DeviceView, Outcome
 from hardware.errors import HardwareError, JournalUnreadable
 from hardware.job import JobDriver, JobResult
 from hardware.journal import Journal, JournalPort
 from hardware.lanes import FanOut, Serial
-from hardware.lease import Kept
+from hardware.lease import Kept, KeptLease
 from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.limits import LimitKeeper
 from hardware.pauses import PauseKeeper
@@ -71,6 +72,8 @@ class Agent:
         raise_back: Callable[[str, float], None] | None = None,
     ) -> None:
         self.host_id = host_id
+        self.one_driver = jobs is not None and id(devices) == id(jobs)
+        """Whether devices and jobs are one driver's, which is for one thread."""
         self._devices = devices
         self._boot_s = boot_s
         self._journal = Journal(journal) if journal is None or isinstance(journal, Path) else journal
@@ -109,13 +112,12 @@ class Agent:
     def answer_for_devices(self, request: Describe | Read | Apply | Restore, received_s: float | None = None) -> Reply:
         """The answer to one request, but for the jobs of a description."""
         try:
-            unready = self._recover_limits()
-            self.expire_limits()
+            unready = self.expire_limits()
             if isinstance(request, Describe):
                 return Described(
                     host_id=self.host_id,
                     highest_epoch=self._journal.state.epoch,
-                    devices=self._devices.devices(),
+                    devices=self._views(),
                 )
             if isinstance(request, Read):
                 # A number that is none is no reading, and no JSON.
@@ -162,21 +164,30 @@ class Agent:
         self.expire_limits()
         self.expire_jobs()
 
-    def expire_limits(self) -> None:
-        """The part of ``expire`` that writes to devices."""
-        self._recover_limits()
+    def expire_limits(self) -> str | None:
+        """The part of ``expire`` that writes to devices. Returns why nothing may be written yet, else ``None``."""
+        unready = self._recover_limits()
         now_s = self._boot_s()
         self._tell("lease_ended", limits=self._limits.expire(now_s))
         for device_id in self._limits.newly_held_over(now_s):
             log.warning("lease_ended_cap_held", device_id=device_id)
+        return unready
 
     def expire_jobs(self) -> None:
         """The part of ``expire`` that acts on jobs and nodes."""
         self._recover_jobs()
         self._tell("job_lease_ended", jobs=self._pauses.expire(self._boot_s()))
 
+    def _views(self) -> tuple[DeviceView, ...]:
+        """The devices, with what a restore would leave each at."""
+        found_w = self._limits.limits_found()
+        return tuple(
+            replace(view, restores_to_w=found_w.get(view.device_id, view.limit_w))
+            for view in self._limits.shown(self._devices.devices())
+        )
+
     def restore_all(self) -> None:
-        """Put everything back, held caps too; what cannot be is left to the journal."""
+        """Put everything back but caps that are to be held; what cannot be put back is left to the journal."""
         self.restore_limits()
         self.restore_jobs()
 
@@ -188,9 +199,13 @@ class Agent:
         """The part of ``restore_all`` that acts on jobs and nodes."""
         self._tell("all_jobs_resumed", jobs=self._pauses.resume_all(self._boot_s()))
 
-    def kept(self) -> Kept:
-        """The leases that there are, for another process to go on with."""
-        return Kept(self._limits.kept_leases(), self._pauses.kept_leases())
+    def kept_limits(self) -> Mapping[str, KeptLease]:
+        """The leases of limits that there are, for another process to go on with."""
+        return self._limits.kept_leases()
+
+    def kept_jobs(self) -> Mapping[str, KeptLease]:
+        """The leases of jobs and nodes that there are, for another process to go on with."""
+        return self._pauses.kept_leases()
 
     def close(self) -> None:
         """Let another agent have the journal."""

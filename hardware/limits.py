@@ -130,8 +130,8 @@ class LimitKeeper:
         return self._put_back_all([key for key, prior in left.items() if not prior.hold], self._journal.state.epoch)
 
     def limits_found(self) -> dict[str, float]:
-        """The limit found of each device that has one of ours, in watts."""
-        return {key: prior.found_w for key, prior in self._journal.state.limits.items()}
+        """What a restore leaves each device at that has a limit of ours, in watts: the limit found, or the ceiling."""
+        return {key: self._goal_w(key, prior.found_w) for key, prior in self._present_limits().items()}
 
     def expire(self, now_s: float) -> tuple[CapResult, ...]:
         """Put back what has no lease any more; what cannot be put back is tried again at the next call.
