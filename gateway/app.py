@@ -6,6 +6,7 @@ configured is loaded.
 
 import asyncio
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,14 +18,15 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from gateway.attach import MeteredFleet, agent_paths, open_site_meter, socket_fleet
+from gateway.attach import MeteredFleet, agent_paths, open_fleet, open_site_meter
 from gateway.attach import run_agent as run_host_agent
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, Settings
+from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
+from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
@@ -35,6 +37,7 @@ from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling, gather_inputs
 from hardware.device import PowerMeter
+from hardware.errors import HardwareError
 from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
 
 log = structlog.get_logger()
@@ -231,11 +234,16 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
     settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as edges:
         record = await edges.enter_async_context(open_record(settings.gateway.database, migrate=True))
-        command = [sys.executable, "-m", "gateway", "agent", "--config", str(config_path), "--lifeline"]
-        agent = LocalAgent(command=command, socket=socket, clock=clock)
-        await agent.ensure()
-        edges.push_async_callback(agent.end)
-        fleet = socket_fleet(socket)
+        last: dict[str, Service] = {}
+        if settings.of_this_host:
+            command = [sys.executable, "-m", "gateway", "agent", "--config", str(config_path), "--lifeline"]
+            agent = LocalAgent(command=command, socket=socket, clock=clock)
+            await agent.ensure()
+            edges.push_async_callback(agent.end)
+            last["local agent"] = agent
+        if settings.agents is not None:
+            last["certificates"] = await open_enrolment_listener(edges, settings, settings.agents, clock)
+        fleet = open_fleet(settings)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
         connections = [
@@ -264,7 +272,28 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         )
         application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
         await edges.enter_async_context(listening(application, settings.gateway.listen))
-        await run_services((*stages, {"local agent": agent}), clock, stop)
+        await run_services((*stages, last), clock, stop)
+
+
+async def open_enrolment_listener(
+    edges: AsyncExitStack, settings: Settings, agents: AgentsSettings, clock: Clock
+) -> Certificates:
+    """The fleet's certificates, kept; and where hosts enrol, if the settings say so.
+
+    Raises ``HardwareError``, and ``OSError`` where the folder or the address cannot be used.
+    """
+    certificates = Certificates(
+        settings=settings, agents=agents, enrolment=open_enrolment(settings, agents), clock=clock
+    )
+    try:
+        await certificates.keep()
+    except HardwareError as fault:
+        log.warning("certificates_not_kept", reason=str(fault))
+    if agents.enrol_listen is not None:
+        context = certificates.listener_context()
+        application = certificates.listener(settings)
+        await edges.enter_async_context(listening(application, agents.enrol_listen, tls=context))
+    return certificates
 
 
 def pages(
@@ -332,15 +361,17 @@ def built_in_vtn(
 
 
 @asynccontextmanager
-async def listening(application: web.Application, address: str) -> AsyncIterator[int]:
+async def listening(
+    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
         chosen: int = runner.addresses[0][1]
-        log.info("listening", url=f"http://{host}:{chosen}/")
+        log.info("listening", url=f"{'http' if tls is None else 'https'}://{host}:{chosen}/")
         yield chosen
     finally:
         await runner.cleanup()

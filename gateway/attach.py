@@ -7,8 +7,8 @@ import asyncio
 import math
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile
@@ -31,15 +31,19 @@ from gateway.config import (
     SimulatedSettings,
     SlurmSettings,
 )
+from gateway.joining import fleet_doors, nats_hosts, open_enrolment
 from gateway.services.actuator import Fleet
-from hardware.device import DeviceDriver, DeviceView, PowerMeter, PowerReading
-from hardware.errors import HardwareError
-from hardware.job import JobDriver, JobView
+from hardware.device import DeviceDriver, DeviceView, Lease, PowerMeter, PowerReading
+from hardware.errors import Condition, HardwareError
+from hardware.job import Asker, JobAction, JobDriver, JobResult, JobView, NodeView, Verb
 
 log = structlog.get_logger()
 
 AGENT_ANSWER_S = 2.0
 """So long a command waits for the agent of this host."""
+
+JOB_ANSWER_S = 45.0
+"""As long where it acts on jobs: a scheduler may take its whole deadline for each call."""
 
 
 class MeteredFleet(Fleet, PowerMeter, Protocol):
@@ -104,7 +108,12 @@ async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) 
     bound = BoundSocket(paths["socket"])
     try:
         door = SocketDoor(bound.listener, now_s=agent.now_s)
-        await run(agent, [door], stop, gone=ended(sys.stdin.fileno()) if lifeline else None)
+        await run(
+            agent,
+            [door, *fleet_doors(settings, agent.now_s)],
+            stop,
+            gone=ended(sys.stdin.fileno()) if lifeline else None,
+        )
     finally:
         bound.close()
     # Only after a good end: a call that hangs in the driver would have its closing hang, too.
@@ -248,11 +257,17 @@ def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
     return AgentFleet([LocalLink(agent)])
 
 
-def socket_fleet(path: Path) -> ClosableFleet:
-    """The gateway's side of the agent behind a local socket."""
+def open_fleet(settings: Settings) -> ClosableFleet:
+    """The gateway's side of its agents: that of this host, and those of the hosts that were enrolled.
+
+    Raises ``HardwareError`` and ``OSError`` where the fleet's folder cannot be used.
+    """
     from hardware.fleet import AgentFleet, SocketLink
 
-    return AgentFleet([SocketLink(path)])
+    links = [SocketLink(agent_paths(settings)["socket"])] if settings.of_this_host else []
+    if settings.agents is None:
+        return AgentFleet(links)
+    return AgentFleet(links, nats_hosts(settings, settings.agents, open_enrolment(settings, settings.agents)))
 
 
 async def ask_fleet(
@@ -262,7 +277,7 @@ async def ask_fleet(
 
     Where only the readings are missing, there are none of them.
     """
-    fleet = socket_fleet(agent_paths(settings)["socket"])
+    fleet = open_fleet(settings)
     try:
         await fleet.refresh()
         try:
@@ -272,6 +287,50 @@ async def ask_fleet(
         return tuple(fleet.devices().values()), tuple(fleet.jobs().values()), readings
     finally:
         await fleet.close()
+
+
+async def ask_jobs(settings: Settings) -> tuple[tuple[JobView, ...], tuple[NodeView, ...]]:
+    """The jobs and nodes of this host's agent, and what is wrong with each. Raises ``HardwareError``."""
+    async with _agent_of_this_host(settings) as (_, described):
+        return described.jobs, described.nodes
+
+
+async def act_on_jobs(
+    settings: Settings, verb: Verb, ids: Sequence[str], *, lasts_s: float, priority: int | None = None
+) -> tuple[JobResult, ...]:
+    """Act on jobs (or nodes) of this host's agent as the operator. Raises ``HardwareError``.
+
+    The operator speaks under the highest epoch that the agent has heard, so that no gateway is locked out, and counts
+    by the boot clock, which no other of the operator's commands on this host can have used.
+    """
+    from hardware.agent import boot_s
+    from hardware.wire import Act, Acted
+
+    async with _agent_of_this_host(settings) as (link, described):
+        lease = Lease(epoch=described.highest_epoch, sequence=int(boot_s() * 1e9), duration_s=lasts_s)
+        actions = tuple(
+            JobAction(job_id=one, verb=verb, lease=lease, priority=priority, asker=Asker.OPERATOR) for one in ids
+        )
+        acted = await link.request(Act(actions=actions))
+        if not isinstance(acted, Acted):
+            raise HardwareError(f"the agent cannot act: {getattr(acted, 'detail', acted.kind)}")
+        return acted.results
+
+
+@asynccontextmanager
+async def _agent_of_this_host(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+    """A link to the agent, and what it says of itself. Raises ``HardwareError`` where it does not answer."""
+    from hardware.fleet import SocketLink
+    from hardware.wire import Describe, Described
+
+    link = SocketLink(agent_paths(settings)["socket"], timeout_s=JOB_ANSWER_S)
+    try:
+        described = await link.request(Describe())
+        if not isinstance(described, Described):
+            raise HardwareError(f"the agent does not describe itself: {getattr(described, 'detail', described.kind)}")
+        yield link, described
+    finally:
+        await link.close()
 
 
 def survey_nvidia() -> Any:
@@ -362,11 +421,12 @@ async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: Mete
     from hardware.meter_watch import Plausible
     from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
 
-    if not settings.meters and settings.fleets and isinstance(settings.fleets[0], SimulatedSettings):
+    local = settings.fleets[0] if settings.fleets and settings.agents is None else None
+    if not settings.meters and isinstance(local, SimulatedSettings):
         return fleet
     devices = DeviceSum(
         devices=fleet,
-        expected=lambda: [view.device_id for view in fleet.devices().values() if view.present],
+        expected=lambda: [view.device_id for view in fleet.devices().values() if draws(view)],
         site_meter_id=SITE_METER_ID,
         now=clock.now,
     )
@@ -403,6 +463,11 @@ async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: Mete
         on_change=lambda part, reason: log.warning("meter_changed", part=part, reason=reason),
     )
     return SiteAndDevices(devices=devices, site=site)
+
+
+def draws(view: DeviceView) -> bool:
+    """Whether a device counts: one that is lost draws nothing, one whose agent is away draws on unseen."""
+    return view.present or (view.fault is not None and view.fault.condition is Condition.SILENT)
 
 
 def _overhead_range(overhead: OverheadSettings) -> Any:

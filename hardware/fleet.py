@@ -253,7 +253,14 @@ class AgentFleet:
     async def read(self) -> tuple[PowerReading, ...]:
         """What the agents that answer have measured; raises only where there is nothing."""
         replies = await self._ask_all(dict.fromkeys(self._keys(), READ))
-        readings = [one for reply in replies.values() if isinstance(reply, Readings) for one in reply.readings]
+        readings = [
+            one
+            for key, reply in replies.items()
+            if isinstance(reply, Readings)
+            for one in reply.readings
+            # A host speaks for its own devices; the agent of a link may have the site's meter, too.
+            if isinstance(key, int) or self._roll.owner_of_device(one.meter_id) == key
+        ]
         if not readings:
             raise MeterSilent(_in_words(replies.values()))
         return tuple(readings)

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,14 +17,23 @@ from hardware.wire import Answer, Failed, encode_reply
 MOST_WAITING = 8
 """So many requests may wait here. A gateway asks one at a time for each of its few purposes; more is a flood."""
 
+MOST_TASKS = 16
+"""Beyond so many that wait to be sent off a flood is not even told that we are busy."""
+
 PING_S = 20
 """Of ten thousand agents that is 500 pings a second."""
 
 MOST_WAIT_S = 15.0
 
+LOOK_S = 3600.0
+"""How often a certificate's age is looked at; in its last third there is time for hundreds of attempts."""
+
 
 class NatsDoor:
-    """Serves gateways over NATS. ``now_s`` is the agent's clock, ``tls`` makes a context for each connect."""
+    """Serves gateways over NATS. ``now_s`` is the agent's clock, ``tls`` makes a context for each connect.
+
+    ``keep_certificate`` renews the certificate where it is due, and says whether it did; it is called every ``look_s``.
+    """
 
     def __init__(
         self,
@@ -34,10 +43,14 @@ class NatsDoor:
         servers: Sequence[str],
         now_s: Callable[[], float],
         tls: Callable[[], ssl.SSLContext] | None = None,
+        keep_certificate: Callable[[], Awaitable[bool]] | None = None,
+        look_s: float = LOOK_S,
     ) -> None:
         self._site_id = site_id
         self._host_id = host_id
         self._now_s = now_s
+        self._keep_certificate = keep_certificate
+        self._look_s = look_s
         self._waiting: deque[tuple[Msg, float]] = deque()
         self._came = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,6 +72,8 @@ class NatsDoor:
     async def open(self, answer: Answer) -> None:
         """Begin to connect, and to answer what comes."""
         self._start(self._serve(answer))
+        if self._keep_certificate is not None:
+            self._start(self._stay_certified(self._keep_certificate))
         self._connection.start()
 
     async def close(self) -> None:
@@ -71,10 +86,6 @@ class NatsDoor:
             await self._connection.publish(bye_subject(self._site_id, self._host_id), b"")
         await self._connection.close()
 
-    def renew(self) -> None:
-        """Connect anew: there is a new certificate."""
-        self._connection.renew()
-
     def _take(self, message: Msg) -> None:
         # The server lets us publish answers of this host only: any other subject is no gateway's.
         if not message.reply:
@@ -82,7 +93,7 @@ class NatsDoor:
         if len(self._waiting) < MOST_WAITING:
             self._waiting.append((message, self._now_s()))
             self._came.set()
-        elif len(self._tasks) < MOST_WAITING:
+        elif len(self._tasks) < MOST_TASKS:
             busy = Failed(error="AgentUnreachable", detail=f"busy: {MOST_WAITING} requests wait already")
             self._start(self._send(message.reply, encode_reply(busy)))
 
@@ -94,6 +105,12 @@ class NatsDoor:
             while self._waiting:
                 message, received_s = self._waiting.popleft()
                 await self._send(message.reply, await answer(message.data, received_s))
+
+    async def _stay_certified(self, keep_certificate: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            if await keep_certificate():
+                self._connection.renew()
+            await asyncio.sleep(self._look_s)
 
     def _hello(self) -> None:
         self._start(self._send(hello_subject(self._site_id, self._host_id), b""))

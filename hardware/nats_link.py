@@ -223,7 +223,7 @@ class NatsHosts:
         if message.headers is not None and message.headers.get("Status") == NO_RESPONDERS:
             absent = _absent(host_id)
             if self._news is not None:
-                self._news.left(host_id, Fault.of(absent))
+                self._news.left(host_id, _fault(absent))
             return absent
         try:
             return decode_reply(message.data)
@@ -238,7 +238,7 @@ class NatsHosts:
         if word == HELLO:
             self._news.came(host_id)
         elif word == BYE:
-            self._news.left(host_id, Fault.of(_absent(host_id)))
+            self._news.left(host_id, _fault(_absent(host_id)))
 
     def _all_anew(self) -> None:
         """After a connect: whoever came or went meanwhile was not heard."""
@@ -247,6 +247,11 @@ class NatsHosts:
         if self._news is not None:
             for host_id in self.host_ids:
                 self._news.came(host_id)
+
+
+def _fault(absent: AgentUnreachable) -> Fault:
+    # Of the devices: they draw on, only nobody tells.
+    return Fault(condition=Condition.SILENT, detail=str(absent), cure=absent.cure)
 
 
 def _absent(host_id: str) -> AgentUnreachable:

@@ -9,7 +9,9 @@ from gateway.cli.asset import asset
 from gateway.cli.baseline import baseline
 from gateway.cli.db import db
 from gateway.cli.decode import decode
+from gateway.cli.enrol import enrol, remove
 from gateway.cli.event import event
+from gateway.cli.job import job
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.statement import statement
 
@@ -41,7 +43,10 @@ def root(
 
 for command in (demo, serve, agent, allocate, baseline, decode):
     app.command()(command)
+asset.command("enrol")(enrol)
+asset.command("remove")(remove)
 app.add_typer(asset, name="asset")
+app.add_typer(job, name="job")
 app.add_typer(event, name="event")
 app.add_typer(statement, name="statement")
 app.add_typer(db, name="db")

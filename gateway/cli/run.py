@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,6 +35,13 @@ def agent(
     lifeline: Annotated[
         bool, typer.Option("--lifeline", hidden=True, help="End some time after standard input ends.")
     ] = False,
+    enrol_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="First join the fleet by the one-time token in this file (or in GRIDGATE_ENROL_TOKEN)."
+            " See: gridgate asset enrol"
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only tell what it finds, may do and would put back; change nothing.")
     ] = False,
@@ -50,7 +58,22 @@ def agent(
     from gateway.app import run_agent
 
     _log_to_standard_error(settings.gateway.log_level)
+    token = _enrol_token(enrol_token_file)
+    if token is not None:
+        from gateway.joining import enrol_this_host
+
+        _tell(_run(enrol_this_host(settings, token)))
     _run(run_agent(settings, lifeline=lifeline))
+
+
+def _enrol_token(file: Path | None) -> str | None:
+    """The token for enrolment, never from the command line, where every user of the host could read it."""
+    if file is None:
+        return os.environ.pop("GRIDGATE_ENROL_TOKEN", None)
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except OSError as cause:
+        fail(f"cannot read {file}: {cause.strerror}", code=BAD_USAGE)
 
 
 def _check_agent(settings: Any, *, json_wanted: bool) -> None:

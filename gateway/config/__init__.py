@@ -1,5 +1,6 @@
 """Typed settings: one TOML file, environment over it, secret files under both."""
 
+from gateway.config.agents import AgentSettings, AgentsSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings, TermsSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
@@ -8,6 +9,8 @@ from gateway.config.site import SITE_METER_ID, OverheadSettings, SiteSettings
 
 __all__ = [
     "SITE_METER_ID",
+    "AgentSettings",
+    "AgentsSettings",
     "ConfigError",
     "FleetSettings",
     "MeterSettings",

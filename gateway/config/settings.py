@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.agents import AgentSettings, AgentsSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
 from gateway.config.parts import Section, address, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
 from gateway.domain.contract import Program
+from hardware.nats_names import WHAT_A_NAME_IS, is_name
 
 
 class ConfigError(Exception):
@@ -71,7 +73,13 @@ class ProgramSettings(Section):
 
 FleetSettings = SimulatedSettings | NvmlSettings
 HardwareSettings = Annotated[
-    SimulatedSettings | NvmlSettings | ModbusSettings | PrometheusSettings | ProcessSettings | SlurmSettings,
+    SimulatedSettings
+    | NvmlSettings
+    | AgentsSettings
+    | ModbusSettings
+    | PrometheusSettings
+    | ProcessSettings
+    | SlurmSettings,
     Field(discriminator="kind"),
 ]
 
@@ -100,6 +108,7 @@ class Settings(BaseSettings):
     program: tuple[ProgramSettings, ...] = ()
     hardware: tuple[HardwareSettings, ...] = ()
     control: ControlSettings = ControlSettings()
+    agent: AgentSettings = AgentSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -126,12 +135,27 @@ class Settings(BaseSettings):
                 raise ValueError(f"{what} {twice[0]!r} is used twice; give each its own")
         if len(self.fleets) > 1:
             raise ValueError("one [[hardware]] section with devices is supported; put all hosts into it")
+        agents = [one for one in self.hardware if isinstance(one, AgentsSettings)]
+        if len(agents) > 1:
+            raise ValueError('one [[hardware]] section of kind "agents" is supported; it has all servers')
+        if agents and not is_name(self.site.id):
+            raise ValueError(f"[site] id {self.site.id!r} cannot name a fleet: with agents it is {WHAT_A_NAME_IS}")
         return self
 
     @property
     def fleets(self) -> tuple[FleetSettings, ...]:
         """What has devices."""
         return tuple(one for one in self.hardware if isinstance(one, FleetSettings))
+
+    @property
+    def of_this_host(self) -> bool:
+        """Whether anything is declared that an agent of this very host has to do with."""
+        return bool(self.fleets or self.process_jobs or self.slurms)
+
+    @property
+    def agents(self) -> AgentsSettings | None:
+        """The hosts elsewhere, where there are any."""
+        return next((one for one in self.hardware if isinstance(one, AgentsSettings)), None)
 
     @property
     def process_jobs(self) -> tuple[ProcessJobSettings, ...]:

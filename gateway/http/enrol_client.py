@@ -1,11 +1,7 @@
 """The host's side of enrolment: its key is made here, the token says whom to trust, renewals come in time."""
 
-import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime
-from typing import Protocol
 
 import aiohttp
 import structlog
@@ -15,14 +11,10 @@ from gateway.http.enrol import AUTHORITY, CERTIFICATE, MOST_BYTES, Granted, Refu
 from gateway.tls import client_context, pinned_context, unverified_context
 from hardware.errors import EnrolmentRefused
 from hardware.passport import Membership, Passport, Token, check_authority
-from hardware.wire import Answer
 
 log = structlog.get_logger()
 
 TIMEOUT = aiohttp.ClientTimeout(total=20.0)
-LOOK_S = 3600.0
-"""How often a certificate's age is looked at; in its last third there is time for hundreds of attempts."""
-
 MOST_ANSWER_BYTES = 256 * 1024
 
 
@@ -51,67 +43,17 @@ async def renew(passport: Passport, membership: Membership) -> None:
     _keep(passport, key_pem, granted, host_id=membership.host_id, url=membership.url)
 
 
-class RenewableDoor(Protocol):
-    """A door that can take up a new certificate."""
-
-    @property
-    def clients(self) -> int: ...
-
-    async def open(self, answer: Answer) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def renew(self) -> None: ...
-
-
-class CertifiedDoor:
-    """A door whose certificate is renewed while it is open."""
-
-    def __init__(
-        self,
-        door: RenewableDoor,
-        passport: Passport,
-        membership: Membership,
-        *,
-        now: Callable[[], datetime],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._door = door
-        self._passport = passport
-        self._membership = membership
-        self._now = now
-        self._sleep = sleep
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def clients(self) -> int:
-        """The door's own."""
-        return self._door.clients
-
-    async def open(self, answer: Answer) -> None:
-        """Open the door, and keep its certificate."""
-        self._task = asyncio.create_task(self._keep_valid(), name="certificate")
-        await self._door.open(answer)
-
-    async def close(self) -> None:
-        """Close both."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._door.close()
-
-    async def _keep_valid(self) -> None:
-        while True:
-            try:
-                if self._passport.is_renewal_due(self._now()):
-                    await renew(self._passport, self._membership)
-                    log.info("certificate_renewed", host_id=self._membership.host_id)
-                    self._door.renew()
-            except (EnrolmentRefused, OSError, ValueError) as fault:
-                log.warning("certificate_not_renewed", host_id=self._membership.host_id, reason=str(fault))
-            await self._sleep(LOOK_S)
+async def keep_valid(passport: Passport, membership: Membership, now: datetime) -> bool:
+    """Renew the certificate if it is near its end; whether there is a new one. Says in the log what goes wrong."""
+    try:
+        if not passport.is_renewal_due(now):
+            return False
+        await renew(passport, membership)
+    except (EnrolmentRefused, OSError, ValueError) as fault:
+        log.warning("certificate_not_renewed", host_id=membership.host_id, reason=str(fault))
+        return False
+    log.info("certificate_renewed", host_id=membership.host_id)
+    return True
 
 
 def _keep(passport: Passport, key_pem: bytes, granted: Granted, *, host_id: str, url: str) -> Membership:

@@ -1,6 +1,7 @@
 """What every ``PowerCap`` promises to dispatch; with it, what the ``PowerMeter`` and ``JobControl`` beside it do.
 
-Run over an agent in this process, an agent process behind a socket, and one behind a real NATS server. Add another by adding a rig for it.
+Run over an agent in this process, an agent process behind a socket, and an agent behind a real NATS server. Add another
+by adding a rig for it.
 """
 
 import asyncio
