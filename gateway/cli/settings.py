@@ -17,9 +17,9 @@ def any_settings(config: Path, *, json_wanted: bool = False) -> Any:
 
 
 def hardware_settings(config: Path, *, json_wanted: bool = False) -> Any:
-    """The settings in the file, with devices or jobs declared; ends the command with exit code 2 where they are wrong."""
+    """The settings in the file, with devices or jobs declared; ends the command with 2 where they are wrong."""
     settings = any_settings(config, json_wanted=json_wanted)
-    if not settings.fleets and settings.agents is None:
+    if not settings.of_this_host and settings.agents is None:
         text = f'{config}: declare [[hardware]], such as kind = "simulated"'
         fail(text, code=BAD_USAGE, json_wanted=json_wanted)
     return settings
