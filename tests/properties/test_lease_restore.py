@@ -1,10 +1,14 @@
 """Whatever comes in whatever order, limits end as they were found or as somebody else set them.
 
-A machine of gateway, other writers, faults, crashes at any driver call, and time; the oracle is one number a device:
-the limit that the outside world set last. Beside it, the smallest examples of what once went wrong or easily could.
+A machine of gateway, other writers, faults, crashes at any driver call, processes that hand their leases over, restarts
+of the machine, ceilings, ramps, and time; the oracle is one number a device: the limit that the outside world set last.
+Beside it, the smallest examples of what once went wrong or easily could.
 """
 
+import json
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hardware.agent import Agent
 from hardware.device import CapCommand, Lease, OnExpiry, Outcome
 from hardware.faults import Faults
+from hardware.journal import Journal
+from hardware.lease import Kept
+from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Apply, Describe, Restore
 from hardware.workloads import SimulatedJob
@@ -26,6 +33,8 @@ RANGE_W = (100.0, 400.0)
 CAPS_W = st.sampled_from([*(float(cap) for cap in range(105, 400, 10)), 0.0, 50.0, 1000.0, -1.0, float("nan")])
 OTHERS_W = st.sampled_from([float(limit) for limit in range(110, 401, 10)])
 DEVICE_INDICES = st.integers(0, DEVICES - 1)
+CEILINGS_W = st.sampled_from([None, None, 275.0])
+RAMPS = st.sampled_from([RestoreRamp(), RestoreRamp(), RestoreRamp(delay_s=1.0, ramp_s=6.1)])
 
 
 class Killed(BaseException):
@@ -35,8 +44,9 @@ class Killed(BaseException):
 class Mortal:
     """A driver whose process can be killed just before or just after any call to the device."""
 
-    def __init__(self, fleet: SimulatedFleet) -> None:
+    def __init__(self, fleet: SimulatedFleet, allowed: Callable[[str, float], None]) -> None:
         self._fleet = fleet
+        self._allowed = allowed
         self.calls_to_live: int | None = None
         self.writes = 0
 
@@ -56,7 +66,7 @@ class Mortal:
 
     def set_limit_w(self, device_id, limit_w):
         self._live()
-        assert RANGE_W[0] <= limit_w <= RANGE_W[1], "out of range"
+        self._allowed(device_id, limit_w)
         self.writes += 1
         self._fleet.set_limit_w(device_id, limit_w)
         self._live()
@@ -70,8 +80,10 @@ class Mortal:
 
 
 class Leases(RuleBasedStateMachine):
-    @initialize(found_w=st.lists(OTHERS_W, min_size=DEVICES, max_size=DEVICES))
-    def begin(self, found_w):
+    @initialize(found_w=st.lists(OTHERS_W, min_size=DEVICES, max_size=DEVICES), ceiling_w=CEILINGS_W, ramp=RAMPS)
+    def begin(self, found_w, ceiling_w, ramp):
+        self.ceilings, self.ramp = Ceilings(default_w=ceiling_w), ramp
+        self.boots = 1
         self.folder = tempfile.TemporaryDirectory()
         self.now_s = 0.0
         job = SimulatedJob(job_id="j", workload="finetune-8b", tier="flex3", devices=1)
@@ -88,10 +100,25 @@ class Leases(RuleBasedStateMachine):
     def now(self) -> datetime:
         return datetime(2026, 7, 1, tzinfo=UTC) + timedelta(seconds=self.now_s)
 
-    def start(self) -> None:
-        self.driver = Mortal(self.fleet)
-        journal = Path(self.folder.name, "journal.json")
-        self.agent = Agent(host_id="h", devices=self.driver, journal=journal, boot_s=lambda: self.now_s)
+    def start(self, kept=None) -> None:
+        self.driver = Mortal(self.fleet, self.allowed)
+        self.journal = Path(self.folder.name, "journal.json")
+        self.agent = Agent(
+            host_id="h",
+            devices=self.driver,
+            journal=Journal(self.journal, boot_id=f"boot {self.boots}"),
+            kept=lambda: Kept(limits=kept or {}),
+            boot_s=lambda: self.now_s,
+            ceilings=self.ceilings,
+            ramp=self.ramp,
+        )
+
+    def allowed(self, device_id, limit_w):
+        """What holds at every write, whoever makes it and why."""
+        highest_w = min(self.outside_w[device_id], self.ceilings.of(device_id))
+        assert RANGE_W[0] <= limit_w <= min(RANGE_W[1], highest_w)
+        found_w, written_w, *_ = json.loads(self.journal.read_text())["limits"][device_id]
+        assert limit_w in {written_w, min(found_w, self.ceilings.of(device_id))}, "on disk before it is written"
 
     def survive(self, call):
         """Make the call; where the agent is killed in it, start another one."""
@@ -153,16 +180,32 @@ class Leases(RuleBasedStateMachine):
 
     @rule(index=DEVICE_INDICES, limit_w=OTHERS_W)
     def somebody_else_writes(self, index, limit_w):
-        self.outside_w[self.ids[index]] = limit_w
-        faults = Faults(
-            lost=self.faults.lost,
-            write_refused=self.faults.write_refused,
-            limit_stuck=self.faults.limit_stuck,
-            limits_w={self.ids[index]: limit_w},
-        )
-        self.fleet.inject(faults)
+        # A ramp may be at any level: what is set to just what we wrote cannot be told from ours.
+        ours = self.agent._journal.state.limits.get(self.ids[index])
+        if ours is None or min(abs(limit_w - ours.written_w), abs(limit_w - ours.before_w)) > 1.0:
+            self.set_from_outside({self.ids[index]: limit_w})
 
-    @rule(kind=st.sampled_from(["lost", "write_refused", "limit_stuck"]), index=DEVICE_INDICES)
+    def set_from_outside(self, limits_w):
+        self.outside_w |= limits_w
+        self.fleet.inject(replace(self.faults, limits_w=limits_w))
+
+    @rule()
+    def the_machine_restarts(self):
+        """Devices forget their limits, and so does the agent what it had in memory."""
+        self.agent.close()
+        self.boots += 1
+        self.set_from_outside(dict.fromkeys(self.ids, RANGE_W[1]))
+        self.start()
+        self.survive(self.agent.recover)
+
+    @rule()
+    def another_process_goes_on(self):
+        kept = self.agent._limits.kept_leases()
+        self.agent.close()
+        self.start(kept)
+        self.survive(self.agent.recover)
+
+    @rule(kind=st.sampled_from(["lost", "write_refused", "limit_stuck", "hanging"]), index=DEVICE_INDICES)
     def break_down(self, kind, index):
         self.faults = Faults(**{kind: frozenset({self.ids[index]})})
         self.fleet.inject(self.faults)
@@ -200,7 +243,10 @@ class Leases(RuleBasedStateMachine):
         self.agent.recover()
         self.agent.expire()
         self.agent.handle(Restore(device_ids=tuple(self.ids), epoch=2**62))
-        assert {view.device_id: view.limit_w for view in self.fleet.devices()} == self.outside_w
+        for view in self.fleet.devices():
+            outside_w = self.outside_w[view.device_id]
+            assert view.limit_w in {outside_w, min(outside_w, self.ceilings.of(view.device_id))}
+        assert json.loads(self.journal.read_text())["limits"] == {} or not self.sent
         writes = self.driver.writes
         again = self.agent.handle(Restore(device_ids=tuple(self.ids), epoch=2**62))
         assert {result.outcome for result in again.results} == {Outcome.APPLIED}
@@ -219,9 +265,9 @@ Leases.TestCase.settings = settings(
 TestLeases = Leases.TestCase
 
 
-def machine(*found_w: float) -> Leases:
+def machine(*found_w: float, ceiling_w: float | None = None, ramp: RestoreRamp | None = None) -> Leases:
     made = Leases()
-    made.begin([*found_w, *[400.0] * (DEVICES - len(found_w))])
+    made.begin([*found_w, *[400.0] * (DEVICES - len(found_w))], ceiling_w, ramp or RestoreRamp())
     return made
 
 
@@ -273,4 +319,53 @@ def test_old_command_after_a_restore():
     run.restore([0])
     run.deliver_again(0)
     assert run.fleet.devices()[0].limit_w == 400.0
+    run.teardown()
+
+
+def test_ceiling_under_the_limit_found():
+    run = machine(400.0, ceiling_w=275.0)
+    run.apply([(0, 305.0)], 1.0, OnExpiry.RESTORE, lost=False)
+    assert run.fleet.devices()[0].limit_w == 275.0
+    run.time_passes(1.0)
+    assert run.fleet.devices()[0].limit_w == 275.0
+    run.teardown()
+
+
+def test_killed_on_the_way_back_up():
+    run = machine(400.0, ramp=RestoreRamp(ramp_s=6.1))
+    run.apply([(0, 205.0)], 1.0, OnExpiry.RESTORE, lost=False)
+    run.time_passes(1.0)
+    run.doom(3)
+    run.time_passes(1.0)
+    run.teardown()
+
+
+def test_machine_restarted_under_a_cap():
+    run = machine(300.0)
+    run.apply([(0, 205.0)], 10.0, OnExpiry.RESTORE, lost=False)
+    run.the_machine_restarts()
+    assert run.fleet.devices()[0].limit_w == 400.0
+    run.teardown()
+
+
+def test_another_process_goes_on_and_lets_the_lease_end():
+    run = machine(300.0)
+    run.apply([(0, 205.0)], 3.0, OnExpiry.RESTORE, lost=False)
+    run.another_process_goes_on()
+    run.deliver_again(0)
+    assert run.fleet.devices()[0].limit_w == 205.0
+    run.time_passes(4.0)
+    assert run.fleet.devices()[0].limit_w == 300.0
+    run.teardown()
+
+
+def test_call_that_hangs_when_the_lease_ends():
+    run = machine(300.0)
+    run.apply([(0, 205.0), (1, 205.0)], 1.0, OnExpiry.RESTORE, lost=False)
+    run.break_down("hanging", 0)
+    run.time_passes(1.0)
+    assert [view.limit_w for view in run.fleet.devices()] == [205.0, 400.0]
+    run.heal()
+    run.time_passes(0.25)
+    assert run.fleet.devices()[0].limit_w == 300.0
     run.teardown()
