@@ -5,12 +5,12 @@ configured is loaded.
 """
 
 import asyncio
-import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -18,14 +18,14 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from gateway.attach import MeteredFleet, agent_paths, open_fleet, open_site_meter
-from gateway.attach import run_agent as run_host_agent
+from gateway.attach import MeteredFleet, agent_paths, answers, open_fleet, open_site_meter
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
+from gateway.host_agent import stop_on_signals
 from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator
@@ -237,7 +237,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         last: dict[str, Service] = {}
         if settings.of_this_host:
             command = [sys.executable, "-m", "gateway", "agent", "--config", str(config_path), "--lifeline"]
-            agent = LocalAgent(command=command, socket=socket, clock=clock)
+            agent = LocalAgent(command=command, socket=socket, clock=clock, ready=partial(answers, socket))
             await agent.ensure()
             edges.push_async_callback(agent.end)
             last["local agent"] = agent
@@ -390,17 +390,3 @@ def product_version() -> str:
 def report_offers(site: Site) -> tuple[ReportOffer, ...]:
     """What a VEN of ours offers to report: the site's real power."""
     return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)
-
-
-async def run_agent(settings: Settings, *, lifeline: bool) -> None:
-    """The agent process of one host: ``gridgate agent``, until it is told to stop. Raises as ``attach.run_agent``."""
-    await run_host_agent(settings, stop_on_signals(), lifeline=lifeline)
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

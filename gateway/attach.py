@@ -3,10 +3,8 @@
 Each driver is imported inside the function that opens it, so that only what is configured is loaded.
 """
 
-import asyncio
 import math
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -31,7 +29,7 @@ from gateway.config import (
     SimulatedSettings,
     SlurmSettings,
 )
-from gateway.joining import fleet_doors, nats_hosts, open_enrolment
+from gateway.joining import nats_hosts, open_enrolment
 from gateway.services.actuator import Fleet
 from hardware.device import DeviceDriver, DeviceView, Lease, PowerMeter, PowerReading
 from hardware.errors import Condition, HardwareError
@@ -93,84 +91,7 @@ def simulated_agent(
     return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
 
 
-async def run_agent(settings: Settings, stop: asyncio.Event, *, lifeline: bool) -> None:
-    """The agent process of one host, until ``stop``. With ``lifeline`` it watches standard input for its end.
-
-    Raises ``HardwareError`` where it cannot begin (no driver, another agent) or not put everything back.
-    """
-    from hardware.agent_process import ended
-    from hardware.agent_process import run_agent as run
-    from hardware.socket_door import BoundSocket, SocketDoor
-
-    paths = agent_paths(settings)
-    settings.gateway.state_dir.mkdir(parents=True, exist_ok=True)
-    agent, close = _open_agent(settings, paths)
-    bound = BoundSocket(paths["socket"])
-    try:
-        door = SocketDoor(bound.listener, now_s=agent.now_s)
-        await run(
-            agent,
-            [door, *fleet_doors(settings, agent.now_s)],
-            stop,
-            gone=ended(sys.stdin.fileno()) if lifeline else None,
-        )
-    finally:
-        bound.close()
-    # Only after a good end: a call that hangs in the driver would have its closing hang, too.
-    close()
-
-
-def _open_agent(settings: Settings, paths: dict[str, Path]) -> tuple[Any, Callable[[], None]]:
-    """An agent over this host's devices and jobs, and what closes them. Raises ``DriverLost`` without a driver."""
-    from hardware.agent import Agent, boot_s
-    from hardware.job_drivers import JobDrivers, NoDevices
-
-    runners = _job_runners(settings, paths["stopped"])
-    fleet = settings.fleets[0] if settings.fleets else None
-    if isinstance(fleet, SimulatedSettings) and not runners:
-        agent = simulated_agent(
-            fleet, now=lambda: datetime.now(UTC), boot_s=boot_s, journal=paths["journal"], state=paths["state"]
-        )
-        return agent, lambda: None
-    devices: Any = NoDevices()
-    close_devices: Callable[[], None] | None = None
-    if fleet is not None:
-        devices, close_devices = _open_devices(fleet, paths["state"])
-    if isinstance(fleet, SimulatedSettings):
-        runners = {"simulated": devices, **runners}
-    jobs = JobDrivers(runners) if runners else None
-    agent = Agent(host_id=socket.gethostname(), devices=devices, jobs=jobs, journal=paths["journal"], boot_s=boot_s)
-    agent.one_driver = isinstance(fleet, SimulatedSettings)
-
-    def close() -> None:
-        if jobs is not None:
-            jobs.close()
-        if close_devices is not None:
-            close_devices()
-
-    return agent, close
-
-
-def _open_devices(fleet: FleetSettings, state: Path) -> tuple[Any, Callable[[], None] | None]:
-    """The devices of this host, and what closes them. Raises ``DriverLost`` where there is no driver."""
-    if isinstance(fleet, NvmlSettings):
-        from hardware.nvml.driver import NvmlDriver
-
-        driver = NvmlDriver(host_id=socket.gethostname())
-        driver.open()
-        return driver, driver.close
-    from hardware.simulated import SimulatedFleet
-
-    return SimulatedFleet(
-        hosts=fleet.hosts,
-        devices_per_host=fleet.devices_per_host,
-        seed=fleet.seed,
-        now=lambda: datetime.now(UTC),
-        state_path=state,
-    ), None
-
-
-def _job_runners(settings: Settings, stopped: Path | None) -> dict[str, JobDriver]:
+def job_runners(settings: Settings, stopped: Path | None) -> dict[str, JobDriver]:
     """What runs the jobs of this host, by name. ``stopped`` is where it is kept which processes we stopped.
 
     ``None`` for drivers that are only read.
@@ -348,7 +269,7 @@ def looked_at(settings: Settings) -> Iterator[tuple[DeviceDriver, JobDriver | No
     """
     from hardware.job_drivers import JobDrivers, NoDevices
 
-    runners = _job_runners(settings, None)
+    runners = job_runners(settings, None)
     fleet = settings.fleets[0] if settings.fleets else None
     if fleet is None:
         yield NoDevices(), JobDrivers(runners)
@@ -410,6 +331,15 @@ async def ask_agent(path: Path) -> Any:
         return await link.request(Describe())
     finally:
         await link.close()
+
+
+async def answers(path: Path) -> bool:
+    """Whether the agent at a local socket answers."""
+    try:
+        await ask_agent(path)
+    except HardwareError:
+        return False
+    return True
 
 
 async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:

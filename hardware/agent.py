@@ -8,7 +8,7 @@ stay through all of it, until a gateway asks for them to go back.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -47,14 +47,28 @@ def boot_s() -> float:
     return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """What an agent acts with. ``open_jobs`` gives the driver of jobs, if there is one, as its scheduler has them now.
+
+    ``one_thread``: devices and jobs are for one thread. ``close`` lets go of the devices.
+    """
+
+    devices: DeviceDriver
+    open_jobs: Callable[[], JobDriver | None]
+    lanes: FanOut
+    one_thread: bool
+    close: Callable[[], None]
+
+
 class Agent:
     """Answers requests over drivers, enforces leases, keeps the journal. Blocking.
 
-    The methods are for one thread; or those named after limits for one, and those named after jobs for another: then a
-    scheduler that is slow to answer holds up no cap. ``journal`` is where prior limits are kept: a file, another
-    process that keeps one, or ``None`` where there is nothing to recover (in-process fleets). ``kept`` gives the leases
-    to go on with, once the journal is open. ``boot_s`` gives the time for leases, in seconds. The rest is the
-    ``LimitKeeper``'s.
+    The methods are for one thread. Without ``one_thread`` those named after devices and limits may be called in one and
+    those named after jobs in another: then a scheduler that is slow to answer holds up no cap. ``journal`` is where
+    prior limits are kept: a file, another process that keeps one, or ``None`` where there is nothing to recover
+    (in-process fleets). ``kept`` gives the leases to go on with, once the journal is open. ``boot_s`` gives the time
+    for leases, in seconds. The rest is the ``LimitKeeper``'s.
     """
 
     def __init__(
@@ -63,6 +77,7 @@ class Agent:
         host_id: str,
         devices: DeviceDriver,
         jobs: JobDriver | None = None,
+        one_thread: bool = True,
         journal: Path | JournalPort | None = None,
         kept: Callable[[], Kept] = Kept,
         boot_s: Callable[[], float] = boot_s,
@@ -72,8 +87,7 @@ class Agent:
         raise_back: Callable[[str, float], None] | None = None,
     ) -> None:
         self.host_id = host_id
-        self.one_driver = jobs is not None and id(devices) == id(jobs)
-        """Whether devices and jobs are one driver's, which is for one thread."""
+        self.one_thread = one_thread
         self._devices = devices
         self._boot_s = boot_s
         self._journal = Journal(journal) if journal is None or isinstance(journal, Path) else journal

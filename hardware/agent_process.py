@@ -1,28 +1,64 @@
-"""The process around an agent: doors that requests come in by, a thread for what blocks, and an eye on leases."""
+"""The worker: the process around an agent that requests come to, by one door or several, and that writes caps.
+
+It has a thread for devices and one for jobs, so that neither holds the other up. Its journal is its keeper's, and so is
+whatever puts a limit back: ``keeper.py``. When the keeper dies, the worker puts everything back itself and ends.
+"""
 
 import asyncio
-import os
-from collections.abc import Sequence
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from hardware.agent import Agent
-from hardware.errors import HardwareError, WireError
-from hardware.wire import Answer, Failed, decode_request, encode_reply
+from hardware.device import DeviceDriver
+from hardware.errors import HardwareError, JournalTaken, JournalUnreadable, WireError
+from hardware.job import JobView, NodeView
+from hardware.journal import Journal
+from hardware.keeper_link import KeeperLink, RemoteJournal, leases_to_json
+from hardware.lanes import FanOut
+from hardware.lease import KeptLease
+from hardware.wire import (
+    Act,
+    Answer,
+    Apply,
+    Describe,
+    Described,
+    Failed,
+    Read,
+    Reply,
+    Request,
+    Restore,
+    decode_request,
+    encode_reply,
+)
 from hardware.worker import Worker
 
 log = structlog.get_logger()
 
 TICK_S = 0.25
-"""How often leases that ended are looked for."""
+"""How often leases that ended are looked for, and the keeper is told that all is well."""
 
-STOP_S = 10.0
+STOP_S = 8.0
 """A stop waits so long for the drivers; what they did not put back by then the journal puts back at the next start."""
 
 MOST_WAITING = 64
 """So many requests may wait, of all doors together; the next is turned away at once."""
+
+JOBS_S = 1.0
+"""A description waits so long for a scheduler, and then tells of its jobs as they were last heard of."""
+
+TAKE_OVER_S = 3.0
+"""The journal of a keeper that died is free at once; after so long it is a new keeper's."""
+
+KEEPER_SILENT_S = 15.0
+"""A keeper that says nothing for so long is ended: it could put nothing back."""
 
 
 class Door(Protocol):
@@ -42,13 +78,49 @@ class Door(Protocol):
         """End serving; requests that wait may go unanswered."""
 
 
-class Desk:
-    """Takes requests of every door to the agent's thread, a bounded number at once."""
+class Beats(Protocol):
+    """Whoever is told, in the threads themselves, that they go on, and which leases there are."""
 
-    def __init__(self, agent: Agent, worker: Worker) -> None:
+    def devices(self) -> None: ...
+
+    def jobs(self) -> None: ...
+
+
+class Unheard:
+    """Nobody is told."""
+
+    def devices(self) -> None:
+        return
+
+    def jobs(self) -> None:
+        return
+
+
+class Desk:
+    """Takes requests of every door to the agent's threads, a bounded number at once, and looks after leases meanwhile.
+
+    Made within a running loop. ``crashed`` gets the first bug of either thread.
+    """
+
+    def __init__(self, agent: Agent, beats: Beats | None = None) -> None:
         self._agent = agent
-        self._worker = worker
+        self._beats = beats or Unheard()
+        self._devices = Worker(f"devices {agent.host_id}")
+        self._jobs = self._devices if agent.one_thread else Worker(f"jobs {agent.host_id}")
         self._waiting = 0
+        self._last_jobs: tuple[tuple[JobView, ...], tuple[NodeView, ...]] = ((), ())
+        self.crashed = (self._devices.crashed, self._jobs.crashed)
+
+    async def recover(self) -> None:
+        """Put back first what an agent that died left."""
+        await asyncio.gather(self._devices.run(self._round_devices), self._jobs.run(self._round_jobs))
+
+    async def watch(self) -> None:
+        """Enforce leases for ever."""
+        await asyncio.gather(
+            self._again_and_again(self._devices, self._round_devices),
+            self._again_and_again(self._jobs, self._round_jobs),
+        )
 
     async def answer(self, line: bytes, received_s: float) -> bytes:
         """The reply to one line that came at ``received_s`` on the agent's clock; never raises for what is in it."""
@@ -56,102 +128,207 @@ class Desk:
             return encode_reply(Failed(error="AgentUnreachable", detail=f"busy: {self._waiting} requests wait already"))
         self._waiting += 1
         try:
-            request = decode_request(line)
-            return encode_reply(await self._worker.run(partial(self._agent.handle, request, received_s)))
+            return encode_reply(await self._reply(decode_request(line), received_s))
         except WireError as fault:
             return encode_reply(Failed(error="WireError", detail=str(fault)))
         finally:
             self._waiting -= 1
 
+    async def restore_all(self) -> None:
+        """Put everything back. Raises ``HardwareError`` where the drivers do not answer in time, and bugs of theirs."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(
+                    self._devices.run(self._agent.restore_limits), self._jobs.run(self._agent.restore_jobs)
+                )
+                await self._devices.run(self._agent.close)
+        except TimeoutError as cause:
+            raise HardwareError(
+                f"the drivers did not answer for {STOP_S:g} s: the journal puts limits back at the next start"
+            ) from cause
 
-async def run_agent(
-    agent: Agent,
-    doors: Sequence[Door],
-    stop: asyncio.Event,
-    *,
-    gone: asyncio.Event | None = None,
-    orphan_s: float = 60.0,
-) -> None:
-    """Serve an agent at its doors until ``stop`` is set, then put everything back.
+    def bug(self) -> BaseException | None:
+        """The bug that ended a thread's call, if one did."""
+        return next((future.exception() for future in self.crashed if future.done()), None)
 
-    Once ``gone`` is set, the gateway that started us has died: leases are enforced on, and when no client has come for
-    ``orphan_s`` seconds and no lease runs any more, everything is put back and this returns.
+    def close(self) -> None:
+        """End the threads, after the calls that they are in."""
+        for worker in {self._devices, self._jobs}:
+            worker.close()
 
-    Raises ``HardwareError`` where the drivers did not let go in time; any other exception is a bug in a driver, raised
-    after everything else was put back.
-    """
-    worker = Worker(f"agent {agent.host_id}")
-    desk = Desk(agent, worker)
-    waits: list[asyncio.Future[object]] = []
+    async def _reply(self, request: Request, received_s: float) -> Reply:
+        if isinstance(request, Act):
+            return await self._jobs.run(partial(self._act, request, received_s))
+        reply = await self._devices.run(partial(self._answer_for_devices, request, received_s))
+        return await self._with_jobs(reply) if isinstance(reply, Described) else reply
+
+    async def _with_jobs(self, described: Described) -> Described:
+        try:
+            async with asyncio.timeout(JOBS_S):
+                described = await self._jobs.run(partial(self._agent.with_jobs, described))
+        except TimeoutError:
+            jobs, nodes = self._last_jobs
+            return replace(described, jobs=jobs, nodes=nodes)
+        self._last_jobs = (described.jobs, described.nodes)
+        return described
+
+    def _answer_for_devices(self, request: Describe | Read | Apply | Restore, received_s: float) -> Reply:
+        reply = self._agent.answer_for_devices(request, received_s)
+        if isinstance(request, Apply | Restore):
+            self._beats.devices()
+        return reply
+
+    def _act(self, request: Act, received_s: float) -> Reply:
+        reply = self._agent.act(request, received_s)
+        self._beats.jobs()
+        return reply
+
+    def _round_devices(self) -> None:
+        self._agent.expire_limits()
+        self._beats.devices()
+
+    def _round_jobs(self) -> None:
+        self._agent.expire_jobs()
+        self._beats.jobs()
+
+    async def _again_and_again(self, worker: Worker, call: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await worker.run(call)
+
+
+class BeatsToKeeper:
+    """Tells the keeper that the threads go on, and which leases there are whenever they changed."""
+
+    def __init__(self, link: KeeperLink, agent: Agent, doors: Sequence[Door], lanes: FanOut) -> None:
+        self._link = link
+        self._agent = agent
+        self._doors = doors
+        self._lanes = lanes
+        self._told: dict[str, Mapping[str, KeptLease]] = {}
+
+    def devices(self) -> None:
+        if time.monotonic() - self._link.heard_s > KEEPER_SILENT_S:
+            self._link.break_off()
+        hung_s = max(self._lanes.hung().values(), default=0.0)
+        clients = sum(door.clients for door in self._doors)
+        self._tell("limits", self._agent.kept_limits(), hung_s=hung_s, clients=clients)
+
+    def jobs(self) -> None:
+        self._tell("jobs", self._agent.kept_jobs())
+
+    def _tell(self, part: str, kept: Mapping[str, KeptLease], **more: float) -> None:
+        changed = {} if self._told.get(part) == kept else {"leases": leases_to_json(kept)}
+        self._told[part] = kept
+        self._link.tell("beat", part=part, **changed, **more)
+
+
+async def serve(desk: Desk, doors: Sequence[Door], *ends: asyncio.Event) -> None:
+    """Answer what comes by the doors and enforce leases, until one of ``ends`` is set or a driver has a bug."""
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(end.wait()) for end in ends]
+    recovering: asyncio.Future[Any] = asyncio.ensure_future(desk.recover())
+    watching: asyncio.Future[Any] | None = None
     try:
-        await worker.run(agent.recover)
-        for door in doors:
-            await door.open(desk.answer)
-        log.info("agent_ready", host_id=agent.host_id)
-        tick = _tick(agent, worker, doors, gone or asyncio.Event(), orphan_s)
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(tick)]
-        await asyncio.wait([*waits, worker.crashed], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([recovering, *waits, *desk.crashed], return_when=asyncio.FIRST_COMPLETED)
+        if recovering.done() and not recovering.cancelled():
+            for door in doors:
+                await door.open(desk.answer)
+            watching = asyncio.ensure_future(desk.watch())
+            await asyncio.wait([watching, *waits, *desk.crashed], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for wait in waits:
-            wait.cancel()
+        tasks = [task for task in (recovering, watching, *waits) if task is not None]
+        for task in tasks:
+            task.cancel()
         for door in doors:
             await door.close()
-        await _put_everything_back(agent, worker)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _tick(agent: Agent, worker: Worker, doors: Sequence[Door], gone: asyncio.Event, orphan_s: float) -> None:
-    """Enforce leases for ever, or until nobody is left to serve."""
-    alone_since_s: float | None = None
-    while True:
-        await asyncio.sleep(TICK_S)
-        leased = await worker.run(partial(_expire, agent))
-        now_s = asyncio.get_running_loop().time()
-        if not gone.is_set() or any(door.clients for door in doors):
-            alone_since_s = None
-        elif alone_since_s is None:
-            alone_since_s = now_s
-        elif not leased and now_s - alone_since_s >= orphan_s:
-            log.warning("agent_orphaned", host_id=agent.host_id)
-            return
+class WorkerLife:
+    """One life of a worker: its journal, which is its keeper's, and the socket that was handed to it."""
 
+    def __init__(self, link: KeeperLink, listener: socket.socket, file: Journal, ends: Sequence[asyncio.Event]) -> None:
+        self.journal = RemoteJournal(link)
+        self.listener = listener
+        self._link = link
+        self._file = file
+        self._stop, self._gone = ends
 
-def _expire(agent: Agent) -> bool:
-    agent.expire()
-    return agent.leased
+    def raise_back(self, devices: DeviceDriver) -> Callable[[str, float], None]:
+        """What puts a limit back: the keeper; once that has died, the driver. Raises ``HardwareError``."""
 
+        def put_back(device_id: str, limit_w: float) -> None:
+            if self._link.gone:
+                devices.set_limit_w(device_id, limit_w)
+            else:
+                self._link.ask("put_back", device_id=device_id, limit_w=limit_w)
 
-async def _put_everything_back(agent: Agent, worker: Worker) -> None:
-    bug = worker.crashed.exception() if worker.crashed.done() else None
-    try:
-        async with asyncio.timeout(STOP_S):
-            await worker.run(agent.restore_all)
-            await worker.run(agent.close)
-    except TimeoutError as cause:
-        raise HardwareError(
-            f"the drivers did not answer for {STOP_S:g} s: the journal puts limits back at the next start"
-        ) from cause
-    finally:
-        worker.close()
-    if bug is not None:
-        raise bug
+        return put_back
 
+    async def serve(self, agent: Agent, doors: Sequence[Door], lanes: FanOut) -> None:
+        """Serve until the keeper says to stop, and then puts everything back.
 
-def ended(lifeline: int) -> asyncio.Event:
-    """An event that is set when the other end of a pipe, which a starting gateway holds open, was closed."""
-    gone = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
+        When it dies, everything is put back from here. Raises ``HardwareError`` where that could not be done in time,
+        or a driver has a bug, which is in the log.
+        """
+        desk = Desk(agent, BeatsToKeeper(self._link, agent, doors, lanes))
         try:
-            if os.read(lifeline, 4096):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            log.warning("lifeline_broken")
-        loop.remove_reader(lifeline)
-        gone.set()
+            log.info("worker_ready", host_id=agent.host_id)
+            await serve(desk, doors, self._stop, self._gone)
+            if self._gone.is_set() and self.journal.handed_over:
+                await _stand_in_for_keeper(desk, self._link, self.journal, self._file)
+        finally:
+            desk.close()
+        bug = desk.bug()
+        if bug is not None:
+            log.error("driver_bug", error=f"{type(bug).__name__}: {bug}", exc_info=bug)
+            raise HardwareError("a driver has a bug, which is in the log; the keeper goes on with another worker")
 
-    os.set_blocking(lifeline, False)
-    loop.add_reader(lifeline, look)
-    return gone
+
+@asynccontextmanager
+async def worker_life(
+    connection: socket.socket, listener: socket.socket, *, file: Journal
+) -> AsyncIterator[WorkerLife]:
+    """A worker's life, begun: its keeper has handed over the journal, or has said why it cannot yet.
+
+    ``file`` is that journal, for when the keeper dies. Raises ``HardwareError`` where it has died already.
+    """
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        # A terminal, or a service manager, sends these to both: it is the keeper that decides.
+        loop.add_signal_handler(name, lambda: None)
+    stop, gone = asyncio.Event(), asyncio.Event()
+
+    def tell(event: asyncio.Event) -> None:
+        # At the very end there is no loop any more to be told.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(event.set)
+
+    link = KeeperLink(connection, on_stop=partial(tell, stop), on_gone=partial(tell, gone))
+    life = WorkerLife(link, listener, file, (stop, gone))
+    try:
+        # Before any driver is opened: only then is it clear what was left, and by whom.
+        await asyncio.to_thread(life.journal.open)
+    except JournalUnreadable as fault:
+        log.warning("journal_not_handed_over", detail=str(fault))
+    if link.gone:
+        raise HardwareError("the keeper has gone before it handed over")
+    yield life
+
+
+async def _stand_in_for_keeper(desk: Desk, link: KeeperLink, journal: RemoteJournal, file: Journal) -> None:
+    log.error("keeper_gone")
+    link.end_keeper()
+    for _ in range(int(TAKE_OVER_S / TICK_S)):
+        try:
+            journal.take_over(file)
+            break
+        except JournalTaken:
+            await asyncio.sleep(TICK_S)
+        except JournalUnreadable as fault:
+            log.error("journal_unreadable", detail=str(fault))
+            break
+    else:
+        log.warning("keeper_replaced")
+        return  # Another keeper has the journal, and follows it.
+    await desk.restore_all()

@@ -157,6 +157,7 @@ class SimulatedFleet:
     def jobs(self) -> tuple[JobView, ...]:
         self._catch_up()
         throughput, paused = self._physics.throughput.tolist(), self._state.paused.tolist()
+        worked_s = self._state.work_s.tolist()
         return tuple(
             JobView(
                 job_id=job.job_id,
@@ -168,6 +169,7 @@ class SimulatedFleet:
                 max_pause_s=job.max_pause_s,
                 state=JobState.PAUSED if paused[index] else JobState.RUNNING,
                 throughput=throughput[index],
+                progress=worked_s[index],
             )
             for index, (job, device_ids) in enumerate(zip(self._jobs, self._devices_of_job, strict=True))
         )

@@ -78,7 +78,7 @@ class BoundSocket:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_socket() and not _is_served(path):
+            if path.is_socket() and not is_served(path):
                 path.unlink(missing_ok=True)
             self.listener = _bound(path)
             self._born = path.stat()
@@ -111,7 +111,8 @@ def _bound(path: Path) -> socket.socket:
     return listener
 
 
-def _is_served(path: Path) -> bool:
+def is_served(path: Path) -> bool:
+    """Whether somebody listens at the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -119,3 +120,15 @@ def _is_served(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
     return True
+
+
+def inherited(numbers: str) -> tuple[socket.socket, socket.socket]:
+    """The two sockets that a keeper hands to its worker, as ``LINK:LISTENER``. Raises ``HardwareError``."""
+    try:
+        link, listener = (socket.socket(fileno=int(number)) for number in numbers.split(":"))
+    except (ValueError, OSError) as cause:
+        raise HardwareError(f"{numbers!r} names no sockets of a keeper: a worker is started by its keeper") from cause
+    # Not for the commands that drivers run.
+    link.set_inheritable(False)
+    listener.set_inheritable(False)
+    return link, listener

@@ -32,9 +32,13 @@ def serve(config: ConfigFile) -> None:
 
 def agent(
     config: ConfigFile,
+    *,
     lifeline: Annotated[
         bool, typer.Option("--lifeline", hidden=True, help="End some time after standard input ends.")
     ] = False,
+    worker: Annotated[
+        str | None, typer.Option("--worker", hidden=True, help="Be the worker of the keeper that gives these files.")
+    ] = None,
     enrol_token_file: Annotated[
         Path | None,
         typer.Option(
@@ -55,15 +59,18 @@ def agent(
         _check_agent(settings, json_wanted=json_wanted)
         return
 
-    from gateway.app import run_agent
+    from gateway.host_agent import run_keeper, run_worker
 
     _log_to_standard_error(settings.gateway.log_level)
+    if worker is not None:
+        _run(run_worker(settings, worker))
+        return
     token = _enrol_token(enrol_token_file)
     if token is not None:
         from gateway.joining import enrol_this_host
 
         _tell(_run(enrol_this_host(settings, token)))
-    _run(run_agent(settings, lifeline=lifeline))
+    _run(run_keeper(settings, config_path=config.resolve(), lifeline=lifeline))
 
 
 def _enrol_token(file: Path | None) -> str | None:

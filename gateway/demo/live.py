@@ -9,6 +9,7 @@ from gateway import app
 from gateway.clock import SystemClock
 from gateway.demo.stage import CONNECTION_ID, set_stage
 from gateway.demo.utility import Schedule
+from gateway.host_agent import stop_on_signals
 
 SCHEDULE = Schedule(first_s=10.0, notice_s=60.0, duration_s=300.0, again_after_s=240.0)
 
@@ -16,7 +17,7 @@ SCHEDULE = Schedule(first_s=10.0, notice_s=60.0, duration_s=300.0, again_after_s
 async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> None:
     """Play event after event; the record is thrown away at the end. ``tell`` hears where the page is."""
     clock = SystemClock(speed)
-    stop = app.stop_on_signals()
+    stop = stop_on_signals()
     async with AsyncExitStack() as edges:
         folder = edges.enter_context(tempfile.TemporaryDirectory())
         stage = await set_stage(edges, clock, Path(folder))

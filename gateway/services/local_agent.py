@@ -1,7 +1,7 @@
 """The agent process that a gateway starts on its own host where nobody else runs one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 PERIOD_S = 1.0
 START_LOOK_S = 0.1
 START_DEADLINE_S = 10.0
-STOP_DEADLINE_S = 5.0
+STOP_DEADLINE_S = 10.0
 
 
 class LocalAgent:
@@ -24,13 +24,16 @@ class LocalAgent:
 
     An agent that is there already (left by a gateway that was killed, or run by the service manager) is used as it is.
     One that we start reads a pipe from us: when we die, however suddenly, the pipe ends, and the agent lets its leases
-    run out and exits by itself.
+    run out and exits by itself. Its socket listens before it answers: ``ready`` says whether it does.
     """
 
-    def __init__(self, *, command: Sequence[str], socket: Path, clock: Clock) -> None:
+    def __init__(
+        self, *, command: Sequence[str], socket: Path, clock: Clock, ready: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._command = tuple(command)
         self._socket = socket
         self._clock = clock
+        self._ready = ready
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -49,13 +52,14 @@ class LocalAgent:
 
     async def ensure(self) -> None:
         """Have an agent listening before anything is asked of it; gives up quietly, since ``run`` goes on trying."""
-        if await self._answers():
-            return
-        await self._start()
-        for _ in range(int(START_DEADLINE_S / START_LOOK_S)):
-            await asyncio.sleep(START_LOOK_S)
-            if await self._answers():
+        if not await self._answers():
+            await self._start()
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + START_DEADLINE_S
+        while loop.time() < deadline_s:
+            if await self._answers() and await self._ready():
                 return
+            await asyncio.sleep(START_LOOK_S)
         log.warning("agent_slow_to_start", socket=str(self._socket))
 
     async def end(self) -> None:

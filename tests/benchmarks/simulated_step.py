@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from hardware.agent import Agent
-from hardware.agent_process import run_agent
+from hardware.agent_process import Desk, serve
 from hardware.device import CapCommand, Lease
 from hardware.fleet import AgentFleet, LocalLink, SocketLink
 from hardware.simulated import SimulatedFleet
@@ -91,13 +91,15 @@ async def main() -> None:
         socket_path = Path(folder, "agent.socket")
         bound, agent = BoundSocket(socket_path), steps.agent(Path(folder, "journal"))
         door = SocketDoor(bound.listener, now_s=agent.now_s)
-        serving = asyncio.create_task(run_agent(agent, [door], stop))
+        desk = Desk(agent)
+        serving = asyncio.create_task(serve(desk, [door], stop))
         fleet = AgentFleet([SocketLink(socket_path)])
         await measure("by socket", steps, fleet)
         await fleet.close()
         stop.set()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+        desk.close()
         bound.close()
     print(f"bound: {BOUND_MS:.2f} ms in process: {'kept' if local_ms < BOUND_MS else 'BROKEN'}")
 

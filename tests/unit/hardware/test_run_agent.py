@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hardware import agent_process, socket_door
 from hardware.agent import Agent
-from hardware.agent_process import ended
-from hardware.agent_process import run_agent as run_agent_at_doors
+from hardware.agent_process import Desk, serve
 from hardware.errors import AgentUnreachable, HardwareError
 from hardware.fleet import SocketLink
 from hardware.socket_door import BoundSocket, SocketDoor
@@ -24,19 +23,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "agent.socket"
 
 
-async def run_agent(agent, path, stop, *, lifeline=None, **more):
+async def run_agent(agent, path, stop):
+    """What a worker is, without its keeper."""
     bound = BoundSocket(path)
-    gone = None if lifeline is None else ended(lifeline)
+    desk = Desk(agent)
     try:
-        await run_agent_at_doors(agent, [SocketDoor(bound.listener, now_s=agent.now_s)], stop, gone=gone, **more)
+        await serve(desk, [SocketDoor(bound.listener, now_s=agent.now_s)], stop)
+        await desk.restore_all()
+        if desk.bug() is not None:
+            raise desk.bug()
     finally:
+        desk.close()
         bound.close()
 
 
 @contextlib.asynccontextmanager
-async def serving(agent, path, **more):
+async def serving(agent, path):
     stop = asyncio.Event()
-    task = asyncio.create_task(run_agent(agent, path, stop, **more))
+    task = asyncio.create_task(run_agent(agent, path, stop))
     while not task.done() and not await answers(path):  # noqa: ASYNC110 - a socket file sets no event
         await asyncio.sleep(0.005)
     try:
@@ -166,13 +170,17 @@ async def test_driver_that_hangs_stops_neither_the_loop_nor_the_client(stand, pa
 
 async def test_driver_that_hangs_at_the_stop_is_told(stand, path, monkeypatch):
     monkeypatch.setattr(agent_process, "STOP_S", 0.2)
-    hung = threading.Event()
+    hung, hangs = threading.Event(), threading.Event()
+    write = stand.fleet.set_limit_w
+    monkeypatch.setattr(
+        stand.fleet, "set_limit_w", lambda *change: hung.wait(10.0) if hangs.is_set() else write(*change)
+    )
     agent = stand.agent()
     with pytest.raises(HardwareError, match="journal"):  # noqa: PT012 - it comes from the end of the block
         async with serving(agent, path):
             async with linked(path) as link:
                 await link.request(Apply(commands=(stand.cap(250.0),)))
-            monkeypatch.setattr(stand.fleet, "set_limit_w", lambda *_: hung.wait(10.0))
+            hangs.set()
     hung.set()
     monkeypatch.undo()
     again = stand.agent()
@@ -261,53 +269,37 @@ async def test_deadline_covers_the_wait_for_ones_turn(stand, path, monkeypatch):
         assert loop.time() - began_s < 0.6
 
 
-async def test_orphan_enforces_leases_waits_and_goes(stand, path):
-    lifeline, gateway = os.pipe()
-    try:
-        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=0.0) as task:
-            async with linked(path) as link:
-                await link.request(Apply(commands=(stand.cap(250.0, duration_s=10.0),)))
-            os.close(gateway)
-            await asyncio.sleep(0.8)
-            assert not task.done(), "a lease still runs"
-            assert stand.limit_w() == 250.0
-            stand.now_s += 10.0
-            await asyncio.wait([task], timeout=1.5)
-            assert task.done()
-        assert stand.limit_w() == 400.0
-    finally:
-        os.close(lifeline)
-
-
-async def test_orphan_stays_while_a_new_gateway_is_connected(stand, path):
-    lifeline, gateway = os.pipe()
-    try:
-        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=0.0) as task:
-            async with linked(path) as link:
-                await link.request(Describe())
-                os.close(gateway)
-                await asyncio.sleep(0.8)
-                assert not task.done()
-                assert (await link.request(Describe())).host_id == "h00"
-            await asyncio.wait([task], timeout=1.5)
-            assert task.done()
-    finally:
-        os.close(lifeline)
-
-
-async def test_orphan_waits_its_time_for_a_new_gateway(stand, path):
-    lifeline, gateway = os.pipe()
-    try:
-        async with serving(stand.agent(), path, lifeline=lifeline, orphan_s=60.0) as task:
-            os.write(gateway, b"still here")
-            os.close(gateway)
-            await asyncio.sleep(0.8)
-            assert not task.done()
-    finally:
-        os.close(lifeline)
-
-
 async def test_journal_is_followed_before_anybody_is_served(stand, path):
     stand.agent().handle(Apply(commands=(stand.cap(250.0),)))
     async with serving(stand.agent(), path):
         assert stand.limit_w() == 400.0
+
+
+async def test_requests_beyond_the_bound_are_turned_away_at_once(stand, path, monkeypatch):
+    monkeypatch.setattr(agent_process, "MOST_WAITING", 2)
+    hung = threading.Event()
+    monkeypatch.setattr(stand.fleet, "readings", lambda: hung.wait(10.0) and ())
+    desk = Desk(stand.agent())
+    waiting = [asyncio.ensure_future(desk.answer(encode_request(Read()), 0.0)) for _ in range(2)]
+    await asyncio.sleep(0)
+    refused = decode_reply(await desk.answer(encode_request(Describe()), 0.0))
+    assert isinstance(refused, Failed)
+    assert "busy: 2 requests wait" in refused.detail
+    hung.set()
+    assert not any(isinstance(decode_reply(line), Failed) for line in await asyncio.gather(*waiting))
+    assert decode_reply(await desk.answer(encode_request(Describe()), 0.0)).host_id == "h00"
+    desk.close()
+
+
+async def test_a_scheduler_that_does_not_answer_holds_up_no_cap(stand, monkeypatch):
+    monkeypatch.setattr(agent_process, "JOBS_S", 0.1)
+    hung = threading.Event()
+    scheduler = SimpleNamespace(jobs=lambda: hung.wait(10.0) and ())
+    agent = Agent(host_id="h00", devices=stand.fleet, jobs=scheduler, one_thread=False, boot_s=lambda: stand.now_s)
+    desk = Desk(agent)
+    described = decode_reply(await desk.answer(encode_request(Describe()), stand.now_s))
+    assert (len(described.devices), described.jobs) == (4, ())
+    applied = decode_reply(await desk.answer(encode_request(Apply(commands=(stand.cap(250.0),))), stand.now_s))
+    assert applied.results[0].applied_w == 250.0
+    hung.set()
+    desk.close()

@@ -30,7 +30,10 @@ def socket() -> Iterator[Path]:
 
 
 def agent(socket: Path, *command: str, speed: float = 1.0) -> LocalAgent:
-    return LocalAgent(command=command, socket=socket, clock=SystemClock(speed))
+    async def ready() -> bool:
+        return True
+
+    return LocalAgent(command=command, socket=socket, clock=SystemClock(speed), ready=ready)
 
 
 def count(lines: Sequence[Mapping[str, object]], event: str) -> int:
