@@ -204,6 +204,13 @@ def node_states(tree: ElectricalTree, devices: Mapping[str, DeviceView]) -> tupl
     return guard(wiring, last_heard(devices.values()), np.full(len(devices), np.nan)).nodes
 
 
+def ceilings_w(tree: ElectricalTree, devices: Mapping[str, DeviceView]) -> dict[str, float]:
+    """The most that each device can be let up to while all want as much as they can have: a plan counts on no more."""
+    wiring = wire(tree, {device_id: view.host_id for device_id, view in devices.items()})
+    goal_w = guard(wiring, last_heard(devices.values()), np.full(len(devices), np.nan)).goal_w
+    return dict(zip(wiring.device_ids, goal_w.tolist(), strict=True))
+
+
 def in_words(nodes: Collection[NodeState]) -> str:
     """Nodes for the operator, a few of them by name and limit."""
     named = [f"{node.kind} {node.node_id} ({node.limit_w / 1000.0:g} kW)" for node in nodes]

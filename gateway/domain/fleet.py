@@ -37,9 +37,10 @@ def allocation_jobs(
     """The jobs whose power can be counted on: those with a curve and devices that have not finished.
 
     ``ranges`` are the cap ranges of the devices that are there, by device_id: lost devices leave the promise, and no
-    cap is planned that a device would not take. ``pausable`` names the jobs that may be paused (``None``: all with a
-    tested ``max_pause_s``). ``idle_w`` is what a device draws while its job is paused; unknown, it is taken for the
-    least its curve was measured at, so that a pause is never sold for more than is known.
+    cap is planned that a device would not take, or that the electrical tree has no room for. ``pausable`` names the
+    jobs that may be paused (``None``: all with a tested ``max_pause_s``). ``idle_w`` is what a device draws while its
+    job is paused; unknown, it is taken for the least its curve was measured at, so that a pause is never sold for more
+    than is known.
 
     The floor is set so that the measured curve, not only its envelope, keeps the job's ``min_throughput``.
     """
@@ -65,22 +66,33 @@ def allocation_jobs(
 
 
 def _within(curve: tuple[CurvePoint, ...], ranges: list[CapRange]) -> tuple[CurvePoint, ...]:
-    """The part of a curve that every device can be capped at; its own last point stays where no cap is needed."""
+    """The part of a curve that every device can be capped at, up to what any of them may have.
+
+    Its own last point stays where no cap is needed.
+    """
     lowest_w = max(cap_range.min_w for cap_range in ranges)
+    highest_w = max(cap_range.max_w for cap_range in ranges)
     kept = [point for point in curve if point.cap_w > lowest_w]
     if not kept:
         return (curve[-1],)
     first = len(curve) - len(kept)
-    if first == 0:
-        return curve
-    below, above = curve[first - 1], curve[first]
-    share = (lowest_w - below.cap_w) / (above.cap_w - below.cap_w)
-    cut = CurvePoint(
-        cap_w=lowest_w,
+    if first:
+        kept.insert(0, _between(curve[first - 1], curve[first], lowest_w))
+    inside = [point for point in kept if point.cap_w <= highest_w]
+    if not inside:
+        return (kept[0],)
+    if len(inside) < len(kept) and inside[-1].cap_w < highest_w:
+        inside.append(_between(inside[-1], kept[len(inside)], highest_w))
+    return tuple(inside)
+
+
+def _between(below: CurvePoint, above: CurvePoint, cap_w: float) -> CurvePoint:
+    share = (cap_w - below.cap_w) / (above.cap_w - below.cap_w)
+    return CurvePoint(
+        cap_w=cap_w,
         power_w=below.power_w + share * (above.power_w - below.power_w),
         throughput=below.throughput + share * (above.throughput - below.throughput),
     )
-    return (cut, *kept)
 
 
 def device_caps(allocation: Allocation, views: Iterable[JobView], ranges: Mapping[str, CapRange]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.domain.allocate import Allocator
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlMode, ControlState, ControlStep, step
+from gateway.domain.electrical import ceilings_w
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
 from gateway.domain.measurement import mean_power
@@ -88,6 +89,7 @@ class Dispatch:
         self._held: set[Key] = set()
         self._short: set[Key] = set()
         self._unknown_names: tuple[str, ...] = ()
+        self._ceilings_w: dict[str, float] = {}
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
         self._refreshed_at: datetime | None = None
@@ -141,22 +143,24 @@ class Dispatch:
             return
         await self._fleet.refresh()
         self._refreshed_at = now
-        self._warn_of_unknown_names()
+        most_w = self._look_at_the_tree()
         jobs = self._controllable_jobs()
-        if jobs != self._jobs:
+        if jobs != self._jobs or most_w != self._ceilings_w:
+            self._ceilings_w = most_w
             self._jobs = jobs
             self._allocator = None
             self._caps_w = {}
 
-    def _warn_of_unknown_names(self) -> None:
-        """Hosts and devices of the electrical tree that no agent has: what they draw is counted nowhere."""
+    def _look_at_the_tree(self) -> dict[str, float]:
+        """The most that each device can have under it, to the watt; names in it that no agent has are told."""
         if self._site.tree is None:
-            return
-        hosts = {device_id: device.host_id for device_id, device in self._fleet.devices().items()}
-        unknown = self._site.tree.unknown_names(hosts)
+            return {}
+        devices = self._fleet.devices()
+        unknown = self._site.tree.unknown_names({device_id: device.host_id for device_id, device in devices.items()})
         if unknown != self._unknown_names:
             self._unknown_names = unknown
             log.warning("tree_names_unknown", names=unknown[:8], count=len(unknown))
+        return {device_id: float(round(most_w)) for device_id, most_w in ceilings_w(self._site.tree, devices).items()}
 
     async def _write_down(self) -> None:
         """What was decided, into the record. What cannot be written now stays, in order."""
@@ -345,7 +349,11 @@ class Dispatch:
         return self._allocator
 
     def _ranges(self) -> dict[str, CapRange]:
-        return {device_id: device.cap_range for device_id, device in self._fleet.devices().items()}
+        """The range of each device, up to what the electrical tree has room for."""
+        return {
+            device_id: _up_to(device.cap_range, self._ceilings_w.get(device_id))
+            for device_id, device in self._fleet.devices().items()
+        }
 
     def _controllable_jobs(self) -> tuple[JobView, ...]:
         """Jobs with a curve that run on devices we can cap: neither lost nor under somebody else's limit."""
@@ -409,6 +417,12 @@ async def _trouble(work: Coroutine[Any, Any, str | None]) -> str | None:
         return await work
     except EXPECTED_FAULTS as fault:
         return str(fault) or type(fault).__name__
+
+
+def _up_to(cap_range: CapRange, most_w: float | None) -> CapRange:
+    if most_w is None or most_w >= cap_range.max_w:
+        return cap_range
+    return replace(cap_range, max_w=max(cap_range.min_w, most_w))
 
 
 def _key(record: EventRecord) -> Key:

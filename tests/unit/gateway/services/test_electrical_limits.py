@@ -14,6 +14,7 @@ from hardware.device import OnExpiry
 from hardware.faults import Faults
 from hardware.fleet import AgentFleet
 from hardware.simulated import SimulatedFleet
+from protocols.grid import SignalKind
 from tests.unit.gateway.services.rig import LEASE_S, SITE, Rig, WatchedLink
 
 RACK = tuple(f"h00-d{index}" for index in range(4))
@@ -295,3 +296,22 @@ async def test_names_in_the_tree_that_nobody_has_are_told_once(rig: Rig) -> None
     with capture_logs() as lines:
         await rig.run(rig.metering(), rig.dispatch(), for_s=25)
     assert [line["names"] for line in lines if line["event"] == "tree_names_unknown"] == [("gpu-07",)]
+
+
+async def test_a_plan_counts_on_no_more_than_the_tree_has_room_for(rig: Rig) -> None:
+    with_rack(rig, 800.0)
+    # A limit far above: all that can be had is what the rack and the other host allow, and nothing is short.
+    await rig.take(rig.event(in_s=5, lasts_s=60, kind=SignalKind.LIMIT, value=50_000.0))
+    dispatch = rig.dispatch()
+    await rig.run(rig.metering(), dispatch, for_s=15)
+    plan = await rig.ledger.plan("utility", "peak-1")
+    assert plan is not None
+    caps_w = {command.device_id: command.cap_w for command in rig.link.commands}
+    assert max(caps_w[device_id] for device_id in RACK) <= 200.01
+    busy_w = [reading for reading in rig.ledger.latest_readings().values() if reading.meter_id in RACK]
+    assert sum(reading.power_w for reading in busy_w) <= 800.0 * 1.03
+    ceiling_w = dispatch._allocator_with(()).ceiling_w
+    rig.site = SITE
+    unlimited = rig.dispatch()
+    await unlimited._refresh()
+    assert ceiling_w < unlimited._allocator_with(()).ceiling_w - 400.0
