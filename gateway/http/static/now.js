@@ -49,7 +49,7 @@
       const fold = row.querySelector("details");
       fill(fold.querySelector("summary"), host);
       fill(fold.querySelector("caption"), { host_id: host.host_id });
-      fold.open = open.has(host.host_id);
+      if (fold.open !== open.has(host.host_id)) fold.open = !fold.open;
       if (fold.open) fillRows(fold.querySelector("tbody"), "device", byHost.get(host.host_id), fill);
     });
   }
