@@ -133,6 +133,8 @@ def _shared(wiring: Wiring, low_w: Floats, high_w: Floats) -> Floats:
     Progressive filling: the share rises for all alike; a node that is full stops its devices, the others go on. A node
     without room for ``low_w`` leaves its devices there.
     """
+    if np.all(wiring.sums(high_w) <= wiring.budget_w):
+        return high_w
     span_w = high_w - low_w
     share = np.ones_like(low_w)
     rising = span_w > 0.0
@@ -163,6 +165,7 @@ def _node_states(
 ) -> tuple[NodeState, ...]:
     worst_w = wiring.sums(standing.most_w) * wiring.draw + wiring.fixed_w
     free_w = free_sums_w * wiring.draw + wiring.fixed_w
+    # The last node is no node: it has room for everything.
     over_w = (wiring.sums(low_w) - wiring.budget_w) * wiring.draw
     binds = wiring.sums(high_w) > wiring.budget_w + TOLERANCE_W
     return tuple(
@@ -170,12 +173,14 @@ def _node_states(
             node_id=node.node_id,
             kind=node.kind,
             limit_w=node.limit_w or 0.0,
-            worst_w=worst_w.item(index),
-            free_w=free_w.item(index),
-            binds=bool(binds[index]),
-            shortfall_w=max(0.0, over_w.item(index)) if over_w[index] >= NOTHING_W else 0.0,
+            worst_w=worst,
+            free_w=free,
+            binds=bound,
+            shortfall_w=over if over >= NOTHING_W else 0.0,
         )
-        for index, node in enumerate(wiring.nodes)
+        for node, worst, free, bound, over in zip(
+            wiring.nodes, worst_w.tolist(), free_w.tolist(), binds.tolist(), over_w.tolist(), strict=False
+        )
     )
 
 

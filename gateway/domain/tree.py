@@ -93,7 +93,9 @@ class Wiring:
     def sums(self, device_w: Floats) -> Floats:
         """For each node the sum over its devices."""
         weights = np.broadcast_to(device_w, self.paths.shape).ravel()
-        return np.bincount(self.paths.ravel(), weights=weights, minlength=len(self.budget_w)).astype(np.float64)
+        return np.bincount(self.paths.ravel(), weights=weights, minlength=len(self.budget_w)).astype(
+            np.float64, copy=False
+        )
 
     def any_above(self, flagged: Flags) -> Flags:
         """For each device whether any node above it is flagged."""

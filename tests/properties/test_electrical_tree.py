@@ -86,7 +86,7 @@ def confirmed(*limits_w: float) -> Standing:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(situation=situations(), data=st.data())
 def test_no_part_of_the_writes_takes_a_node_over_its_limit(
     situation: tuple[Wiring, Standing, np.ndarray], data: st.DataObject
@@ -108,7 +108,7 @@ def test_a_swap_of_two_caps_never_has_both_high() -> None:
     assert verdict.cap_w.tolist() == [200.0, 200.0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(situation=situations())
 def test_under_a_node_over_its_limit_nothing_rises(situation: tuple[Wiring, Standing, np.ndarray]) -> None:
     wiring, standing, wanted_w = situation
@@ -116,7 +116,7 @@ def test_under_a_node_over_its_limit_nothing_rises(situation: tuple[Wiring, Stan
     assert np.all(verdict.cap_w[verdict.over] <= np.maximum(standing.least_w, FLOOR_W)[verdict.over] + SLACK_W)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(situation=situations())
 @example(situation=(two(500.0), confirmed(400.0, 400.0), np.array([np.nan, 150.0])))
 def test_the_goal_is_the_fairest_that_fits(situation: tuple[Wiring, Standing, np.ndarray]) -> None:
@@ -143,7 +143,7 @@ def test_the_goal_is_the_fairest_that_fits(situation: tuple[Wiring, Standing, np
         )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(situation=situations())
 @example(situation=(two(600.0), confirmed(400.0, 100.0), np.array([100.0, np.nan])))
 def test_repeated_steps_come_to_the_goal_and_stay(situation: tuple[Wiring, Standing, np.ndarray]) -> None:
