@@ -233,6 +233,35 @@ async def test_during_an_event_too_an_agent_that_is_away_counts_at_its_worst(rig
     assert rack.limits_w()[:2] == pytest.approx([200.0, 200.0])
 
 
+async def test_limits_that_fit_by_themselves_make_room_too_for_an_agent_that_is_away(rig: Rig) -> None:
+    rack = TwoHosts(rig, 1000.0)
+    for host, physical in enumerate(rack.physical):
+        physical.inject(Faults(limits_w={f"h0{host}-d{index}": 240.0 for index in (0, 1)}))
+    await rig.fleet.refresh()
+    actuator = rig.actuator()
+    await steps(actuator, rig, 2)
+    rack.links[1].cut = True
+    await steps(actuator, rig, int(LEASE_S))
+    assert rack.limits_w()[:2] == pytest.approx([100.0, 100.0])
+    rack.links[1].cut = False
+    await steps(actuator, rig, int(LEASE_S))
+    assert rack.limits_w() == pytest.approx([240.0] * 4)
+
+
+async def test_what_was_held_goes_back_when_its_rack_has_room_also_during_an_event(rig: Rig) -> None:
+    rack = TwoHosts(rig, 1200.0)
+    await rig.fleet.refresh()
+    actuator = rig.actuator()
+    await actuator.hold({}, ())
+    assert rack.limits_w() == pytest.approx([300.0] * 4)
+    # The second host is taken out of the fleet.
+    rig.fleet = AgentFleet(rack.links[:1])
+    await rig.fleet.refresh()
+    actuator._fleet = rig.fleet
+    await actuator.hold({"h00-d0": 200.0}, ())
+    assert rack.limits_w()[:2] == [200.0, 400.0]
+
+
 async def test_the_last_release_goes_as_far_as_there_is_room_and_says_what_stays(rig: Rig) -> None:
     with_rack(rig, 1000.0)
     await rig.fleet.refresh()
@@ -257,6 +286,10 @@ async def test_somebody_elses_limit_counts_at_what_it_is(rig: Rig) -> None:
     rig.physical.inject(Faults(limits_w={"h00-d0": 370.0}))
     await steps(actuator, rig, int(LEASE_S))
     assert limits_w(rig) == pytest.approx([370.0, 210.0, 210.0, 210.0])
+    rig.physical.inject(Faults(limits_w={"h00-d0": 391.0}))
+    await rig.fleet.refresh()
+    await steps(actuator, rig, 1)
+    assert limits_w(rig) == pytest.approx([391.0, 203.0, 203.0, 203.0])
 
 
 async def test_a_gateway_that_stood_still_past_its_leases_is_sure_of_nothing(rig: Rig) -> None:
