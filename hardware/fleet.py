@@ -241,9 +241,13 @@ class AgentFleet:
                 await self._ask_all(dict.fromkeys((one for one in wave if one in self._hosts.host_ids), DESCRIBE))
             )
 
+    def _is_ours(self, key: Key) -> bool:
+        return isinstance(key, int) or (self._hosts is not None and key in self._hosts.host_ids)
+
     def _hear(self, replies: Mapping[Key, Reply | HardwareError]) -> None:
         for key, reply in replies.items():
-            if not isinstance(reply, Described):
+            # A host may have been removed while it answered.
+            if not isinstance(reply, Described) or not self._is_ours(key):
                 continue
             for view in reply.devices:
                 # What was read back before this was said is older.

@@ -29,6 +29,8 @@ CLOSE_S = 2.0
 PING_S = 5
 """A server that leaves two pings unanswered has gone."""
 
+LOOK_S = 0.25
+
 PENDING_MESSAGES = 65_536
 PENDING_BYTES = 256 * 1024 * 1024
 """What may wait to be handled: more than a fleet of ten thousand can have on its way, so that no answer is dropped."""
@@ -119,7 +121,7 @@ class NatsConnection:
                 self.fault = None
                 log.info("nats_connected", name=self._name)
                 self._on_up()
-                await self._again.wait()
+                await self._until_ended()
                 client, self._client = self._client, None
                 if client is not None:
                     reason = client.last_error
@@ -128,6 +130,16 @@ class NatsConnection:
             turn += 1
             await asyncio.sleep(wait_s * _jitter())
             wait_s = min(self._most_wait_s, 2 * wait_s)
+
+    async def _until_ended(self) -> None:
+        """Wait until the connection has ended, or is to be made anew.
+
+        Looked at, too, and not only waited for: the library may stumble over a broken connection before it calls back.
+        """
+        while not self._again.is_set() and self._client is not None and self._client.is_connected:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._again.wait()
 
     async def _connect(self, server: str) -> None:
         client = Client()

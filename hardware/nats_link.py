@@ -96,6 +96,9 @@ class NatsHosts:
         self._hosts: dict[str, str] = {}
         self._number = 0
         self._asked: dict[int, tuple[str, _Round]] = {}
+        self._open: dict[str, set[int]] = {}
+        # The number as of each host's last word: a request before it went to an agent that is no more.
+        self._word_at: dict[str, int] = {}
         # Hosts that left requests unanswered: which, and since when.
         self._late: dict[str, tuple[int, float]] = {}
         self._connection = NatsConnection(
@@ -187,20 +190,27 @@ class NatsHosts:
         self._number += 1
         number = self._number
         self._asked[number] = (host_id, asked)
+        self._open.setdefault(host_id, set()).add(number)
         try:
             await self._connection.publish(subject, line, f"{self._prefix}{host_id}.{number}")
         except AgentUnreachable as fault:
-            del self._asked[number]
+            self._close_request(number)
             asked.take(host_id, fault)
             return None
         return number
+
+    def _close_request(self, number: int) -> tuple[str, _Round] | None:
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            self._open[asked[0]].discard(number)
+        return asked
 
     def _give_up(self, numbers: Sequence[int]) -> None:
         """Note who has not answered; their late answers say that they are back."""
         now_s = self._monotonic_s()
         for number in numbers:
-            asked = self._asked.pop(number, None)
-            if asked is not None:
+            asked = self._close_request(number)
+            if asked is not None and number > self._word_at.get(asked[0], 0):
                 self._late[asked[0]] = (number, now_s)
 
     def _take_answer(self, message: Msg) -> None:
@@ -213,7 +223,7 @@ class NatsHosts:
             if late is not None and late[0] == number:
                 del self._late[host_id]
             return
-        del self._asked[number]
+        self._close_request(number)
         self._late.pop(host_id, None)
         asked[1].take(host_id, self._read(host_id, message))
         if self._answered is not None:
@@ -235,10 +245,16 @@ class NatsHosts:
         if self._news is None or (host_id not in self._hosts and host_id not in self.host_ids):
             return
         self._late.pop(host_id, None)
+        self._word_at[host_id] = self._number
         if word == HELLO:
             self._news.came(host_id)
         elif word == BYE:
-            self._news.left(host_id, _fault(_absent(host_id)))
+            absent = _absent(host_id)
+            for number in tuple(self._open.get(host_id, ())):
+                asked = self._close_request(number)
+                if asked is not None:
+                    asked[1].take(host_id, absent)
+            self._news.left(host_id, _fault(absent))
 
     def _all_anew(self) -> None:
         """After a connect: whoever came or went meanwhile was not heard."""

@@ -1,5 +1,6 @@
 """A real NATS server on loopback, configured as the deployment example is, and a fleet's certificates."""
 
+import asyncio
 import signal
 import ssl
 import subprocess
@@ -9,8 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.tls import client_context
+from hardware.agent import Agent
 from hardware.enrolment import Enrolment
 from hardware.fleet_ca import key_bytes, new_key, signing_request, write_private
+from hardware.nats_door import NatsDoor
+from hardware.simulated import SimulatedFleet
+from hardware.wire import Describe, Described, decode_request, encode_reply
 from tests.lab import ROOT, eventually, free_port
 
 SITE = "lab-1"
@@ -98,3 +103,50 @@ class NatsServer:
             certificate=self.folder / "gateway.pem",
             key=self.folder / "gateway.key",
         )
+
+
+class HostAgent:
+    """The agent of one simulated host behind its door on NATS, answered in the test's own loop: hundreds fit into one.
+
+    ``h07`` has the devices ``h07-d0`` and so on. While ``answers`` is clear it hangs.
+    """
+
+    def __init__(self, server: NatsServer, host_id: str, *, devices: int = 2) -> None:
+        simulated = SimulatedFleet(
+            hosts=1,
+            devices_per_host=devices,
+            seed=7,
+            now=lambda: datetime.now(UTC),
+            first_host=int(host_id.removeprefix("h")),
+            site_meter_id=None,
+        )
+        self.agent = Agent(host_id=host_id, devices=simulated, jobs=simulated)
+        self.door = NatsDoor(
+            site_id=server.site_id,
+            host_id=host_id,
+            servers=[server.url],
+            now_s=self.agent.now_s,
+            tls=server.host_tls(host_id),
+        )
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
+
+    async def start(self) -> "HostAgent":
+        await self.door.open(self._answer)
+        return self
+
+    async def stop(self) -> None:
+        await self.door.close()
+
+    def limits_w(self) -> set[float]:
+        """What its devices enforce, after leases that ended were put back."""
+        self.agent.expire()
+        described = self.agent.handle(Describe())
+        assert isinstance(described, Described)
+        return {view.limit_w for view in described.devices}
+
+    async def _answer(self, line: bytes, received_s: float) -> bytes:
+        self.asked += 1
+        await self.answers.wait()
+        return encode_reply(self.agent.handle(decode_request(line), received_s))
