@@ -189,12 +189,16 @@ class Leases(RuleBasedStateMachine):
         self.outside_w |= limits_w
         self.fleet.inject(replace(self.faults, limits_w=limits_w))
 
-    @rule()
-    def the_machine_restarts(self):
-        """Devices forget their limits, and so does the agent what it had in memory."""
+    @rule(same_again=st.booleans())
+    def the_machine_restarts(self, same_again):
+        """Devices forget their limits, and the agent what it had in memory; somebody may set just what we had set."""
+        ours = self.agent._journal.state.limits
         self.agent.close()
         self.boots += 1
-        self.set_from_outside(dict.fromkeys(self.ids, RANGE_W[1]))
+        limits_w = dict.fromkeys(self.ids, RANGE_W[1])
+        if same_again:
+            limits_w |= {key: prior.written_w for key, prior in ours.items()}
+        self.set_from_outside(limits_w)
         self.start()
         self.survive(self.agent.recover)
 
@@ -343,8 +347,16 @@ def test_killed_on_the_way_back_up():
 def test_machine_restarted_under_a_cap():
     run = machine(300.0)
     run.apply([(0, 205.0)], 10.0, OnExpiry.RESTORE, lost=False)
-    run.the_machine_restarts()
+    run.the_machine_restarts(same_again=False)
     assert run.fleet.devices()[0].limit_w == 400.0
+    run.teardown()
+
+
+def test_machine_restarted_and_the_same_limit_set_by_somebody_else():
+    run = machine(300.0)
+    run.apply([(0, 205.0)], 10.0, OnExpiry.RESTORE, lost=False)
+    run.the_machine_restarts(same_again=True)
+    assert run.fleet.devices()[0].limit_w == 205.0
     run.teardown()
 
 

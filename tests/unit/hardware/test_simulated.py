@@ -6,8 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
-from hardware.errors import DeviceLost, HardwareError, MeterSilent, Unsupported, WriteRefused
+from hardware.errors import (
+    CallHangs,
+    Condition,
+    DeviceLost,
+    HardwareError,
+    MeterSilent,
+    Unsupported,
+    WriteRefused,
+)
 from hardware.faults import Faults
 from hardware.job import JobState
 from hardware.simulated import SITE_METER_ID, SimulatedFleet, faults_path
@@ -355,6 +364,42 @@ def test_state_outlives_the_object(clock, tmp_path):
     found = readings(second)
     gained_j = found[SITE_METER_ID].energy_j - left[SITE_METER_ID].energy_j
     assert gained_j == pytest.approx(5.0 * left[SITE_METER_ID].power_w, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"), [("a", "a", True), ("a", "b", False), ("", "b", True), ("a", "", True)]
+)
+def test_limits_and_pauses_end_with_the_machines_life(clock, tmp_path, before, after, kept):
+    path = tmp_path / "state"
+    first = fleet(clock, state_path=path, boot_id=before)
+    job = next(job for job in first.jobs() if job.max_pause_s > 0.0)
+    first.set_limit_w("h00-d0", 250.0)
+    first.pause(job.job_id)
+    del first
+    second = fleet(clock, state_path=path, boot_id=after)
+    assert second.limit_w("h00-d0") == (250.0 if kept else 400.0)
+    assert (JobState.PAUSED in {found.state for found in second.jobs()}) == kept
+    second.set_limit_w("h00-d0", 260.0)
+    del second
+    assert fleet(clock, state_path=path, boot_id=after).limit_w("h00-d0") == 260.0, "forgotten once"
+
+
+def test_call_that_hangs_is_told_on_the_device_and_over_when_it_is_over(clock):
+    site = fleet(clock, hosts=1)
+    with capture_logs() as logs:
+        site.inject(Faults(hanging=frozenset({"h00-d1"})))
+        for call in (site.limit_w, site.asked_w, lambda key: site.set_limit_w(key, 200.0)):
+            with pytest.raises(CallHangs):
+                call("h00-d1")
+        views = {view.device_id: view for view in site.devices()}
+        assert views["h00-d1"].present
+        assert views["h00-d1"].fault.condition is Condition.CALL_HANGS
+        assert [view.slot for view in views.values()] == list(range(8))
+        assert "h00-d1" not in readings(site)
+        site.inject(Faults())
+        assert {view.fault for view in site.devices()} == {None}
+    assert [line["event"] for line in logs] == ["simulated_trouble", "simulated_trouble_over"]
+    assert site.limit_w("h00-d1") == 400.0
 
 
 def test_state_of_another_fleet_is_not_taken(clock, tmp_path):
