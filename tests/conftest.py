@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.nvml_library.control import Board, compiled, installed
+from tests.slurm_cluster import SlurmCluster, why_not
 
 # Shared machines are slow at times: a property says what must hold, not how fast.
 settings.register_profile("gridgate", deadline=None)
@@ -36,6 +37,20 @@ def nvml_board(nvml_library: Path, tmp_path: Path) -> Iterator[Board]:
     """Four GPUs behind the real binding in this process, on a clock that the test moves."""
     with installed(nvml_library, Board(tmp_path / "nvml.state")) as board:
         yield board
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """A real Slurm cluster of two nodes, started once a process. Each test leaves it empty (``SlurmCluster.tidy``)."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    cluster = SlurmCluster()
+    try:
+        cluster.open()
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,9 +31,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
-AuthAltTypes=auth/jwt
-AuthAltParameters=jwt_key={folder}/state/jwt.key
-SlurmctldPort={port}
+{tokens}SlurmctldPort={port}
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdPidFile={folder}/%n.pid
@@ -70,6 +68,13 @@ def why_not() -> str | None:
     if missing:
         return f"no Slurm on this machine ({', '.join(missing)}): tests/system_packages.sh installs it"
     return None if os.geteuid() == 0 else "a Slurm cluster of our own needs root: it makes device files"
+
+
+def why_no_rest() -> str | None:
+    """Why no REST service can be started here, in one line; ``None`` where one can."""
+    if any(Path("/usr").glob("lib*/**/auth_jwt.so")):
+        return None
+    return "no auth_jwt.so on this machine: install it (Debian: slurm-wlm-jwt-plugin)"
 
 
 def free_ports(count: int) -> list[int]:
@@ -113,8 +118,11 @@ class SlurmCluster:
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
             for name, port in zip(NODES, nodes, strict=True)
         ]
+        key = f"jwt_key={self.folder}/state/jwt.key"
+        tokens = f"AuthAltTypes=auth/jwt\nAuthAltParameters={key}\n" if why_no_rest() is None else ""
         self.conf.write_text(
-            CONFIG.format(host=host, folder=self.folder, port=controller, nodes="\n".join(lines)), encoding="ascii"
+            CONFIG.format(host=host, folder=self.folder, port=controller, nodes="\n".join(lines), tokens=tokens),
+            encoding="ascii",
         )
         (self.folder / "gres.conf").write_text(
             f"AutoDetect=off\nNodeName=gpu[1-2] Name=gpu Type=h100 File={self.folder}/nvidia[0-7]\n", encoding="ascii"
@@ -173,6 +181,11 @@ class SlurmCluster:
         self._daemons["slurmctld"].kill()
         self._daemons["slurmctld"].wait()
 
+    def wait_until_saved(self) -> None:
+        """Until the controller has written down what it knows now; killed before, it would forget it."""
+        file, now_s = self.folder / "state" / "job_state", time.time()
+        self.wait("the state is saved", lambda: file.exists() and file.stat().st_mtime > now_s)
+
     def freeze_controller(self) -> None:
         """It keeps its port and answers nothing."""
         self._daemons["slurmctld"].send_signal(signal.SIGSTOP)
@@ -197,17 +210,36 @@ class SlurmCluster:
         """A token for the REST service."""
         return self.say("scontrol", "token", f"lifespan={lifespan_s}", f"username={user}").strip().partition("=")[2]
 
-    def submit(self, script: str, *options: str) -> str:
-        """Queue a batch job; its id."""
+    def script(self, text: str) -> Path:
+        """A batch script of this text."""
         file = self.folder / "jobs" / f"{time.monotonic_ns()}.sh"
-        file.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        file.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+        return file
+
+    def submit(self, script: str, *options: str) -> str:
+        """Queue a batch job; its id. Its folder is ``jobs`` and its output ``ID.out`` in it, unless told otherwise."""
         output = f"--output={self.folder}/jobs/%j.out"
         common = ("--parsable", "--mem=50", f"--chdir={self.folder}/jobs", output)
-        return self.say("sbatch", *common, *options, str(file)).strip()
+        return self.say("sbatch", *common, *options, str(self.script(script))).strip()
 
     def output(self, job_id: str) -> str:
         """What the job has written."""
         return (self.folder / "jobs" / f"{job_id}.out").read_text(encoding="ascii")
+
+    def written(self, name: str) -> int:
+        """The size of a file in the jobs' folder, 0 while it is not there."""
+        file = self.folder / "jobs" / name
+        return file.stat().st_size if file.exists() else 0
+
+    def written_at_s(self, name: str) -> float:
+        """When a file in the jobs' folder was last written."""
+        return (self.folder / "jobs" / name).stat().st_mtime
+
+    def program(self, name: str) -> str:
+        """Where one of Slurm's commands is."""
+        place = shutil.which(name)
+        assert place is not None
+        return place
 
     def state(self, job_id: str) -> str:
         """The job's state and its reason, as Slurm prints them: ``RUNNING None``."""
@@ -221,13 +253,20 @@ class SlurmCluster:
         """Until Slurm prints a state that begins so."""
         self.wait(f"job {job_id} is {state}", lambda: self.state(job_id).startswith(state))
 
-    def cancel_all(self) -> None:
-        """Leave nothing in the queue, and both nodes free."""
-        ids = self.say("squeue", "-h", "-o", "%A").split()
-        if ids:
-            self.ask("scancel", "-f", "-s", "KILL", *ids)
+    def tidy(self) -> None:
+        """As it was at first: the controller answers, nothing is in the queue, both nodes are idle."""
+        if self._daemons["slurmctld"].poll() is not None:
+            self.start_controller()
+        self.thaw_controller()
+        for node, state in self.node_states().items():
+            if state.startswith("dr"):
+                self.say("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        if ids := self.say("squeue", "-h", "-o", "%A").split():
+            # A job that is stopped would be ended only after KillWait.
+            self.ask("scancel", "--full", "--signal=KILL", *ids)
             self.ask("scancel", *ids)
         self.wait("the queue is empty", lambda: not self.say("squeue", "-h").strip())
+        self.wait("both nodes are idle", lambda: self.node_states() == dict.fromkeys(NODES, "idle"))
 
     def ask(self, *words: str, user: int | None = None) -> "subprocess.CompletedProcess[str]":
         """Run one of Slurm's commands, as another user if asked."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.errors import CallHangs, HardwareError, SchedulerLost
-from hardware.slurm.policy import NOT_RUNNING, fault
+from hardware.slurm.policy import NOT_RUNNING, TEXT_LIMIT, fault
 
 _KILLED_WITHIN_S = 0.5
 _NOT_INSTALLED = "install Slurm's commands (Debian: slurm-client), or name their folder in the settings"
+_NO_CONF = "name the cluster's slurm.conf in the settings, or mend the file system that it lies on"
 _NO_JSON = "install Slurm 21.08 or later with its JSON serializer (Debian: slurm-wlm-basic-plugins)"
 
 
@@ -68,6 +69,7 @@ class SlurmCommands:
         path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         self._folder = str(folder) if folder is not None else path
         self._environment = {"PATH": path, "LC_ALL": "C"}
+        self._conf = conf
         if conf is not None:
             self._environment["SLURM_CONF"] = str(conf)
 
@@ -88,8 +90,13 @@ class SlurmCommands:
         self._do(f"resume job {job_id}", ["scontrol", "resume", job_id], deadline_s)
 
     def signal(self, job_id: str, name: str, deadline_s: float) -> None:
-        """Send a signal to every process of every step, the batch script among them."""
-        self._do(f"signal job {job_id}", ["scancel", "--full", f"--signal={name}", job_id], deadline_s)
+        """Send a signal to every rank, and to the batch script with all that it started.
+
+        Neither half is enough: Slurm 22.05 calls a job stopped after either, while the other half goes on.
+        """
+        doing = f"signal job {job_id}"
+        self._do(doing, ["scancel", f"--signal={name}", job_id], deadline_s)
+        self._do(doing, ["scancel", "--full", f"--signal={name}", job_id], deadline_s)
 
     def signal_script(self, job_id: str, name: str, deadline_s: float) -> None:
         """Send a signal to the batch script alone."""
@@ -130,7 +137,10 @@ class SlurmCommands:
         words = ["scontrol", "update", f"NodeName={node_id}", "State=RESUME"]
         self._do(f"undrain node {node_id}", words, deadline_s)
 
-    def _do(self, doing: str, words: Sequence[str], deadline_s: float) -> bytes:
+    def _do(self, doing: str, words: Sequence[str], deadline_s: float) -> Done:
+        if self._conf is not None and not self._conf.is_file():
+            # The commands would wait a minute for it.
+            raise SchedulerLost(f"cannot {doing}: there is no {self._conf}", cure=_NO_CONF)
         program = shutil.which(words[0], path=self._folder)
         if program is None:
             raise SchedulerLost(f"cannot {doing}: there is no {words[0]} here", cure=_NOT_INSTALLED)
@@ -140,11 +150,15 @@ class SlurmCommands:
             raise SchedulerLost(f"cannot {doing}: {words[0]} does not run: {cause}", cure=_NOT_INSTALLED) from cause
         if done.code != 0:
             raise fault(done.complained or f"{words[0]} ended with {done.code}", doing=doing)
-        return done.printed
+        return done
 
     def _json(self, doing: str, words: Sequence[str], deadline_s: float) -> object:
+        done = self._do(doing, words, deadline_s)
         try:
-            page: object = json.loads(self._do(doing, words, deadline_s))
+            page = json.loads(done.printed)
         except ValueError as cause:
             raise HardwareError(f"cannot {doing}: {words[0]} did not print JSON", cure=_NO_JSON) from cause
+        if not isinstance(page, dict) or page.get("errors"):
+            # It ends with 0 all the same, and lists nothing.
+            raise fault(done.complained or str(page)[-TEXT_LIMIT:], doing=doing)
         return page

@@ -142,13 +142,15 @@ class SlurmJobs:
 
         def act() -> None:
             if job.requeued:
-                self._begin_anew(job, deadline_s)
+                self._ask(self._way.release, job_id, deadline_s)
             elif job.stopped:
                 self._ask(self._way.signal, job_id, "CONT", deadline_s)
             else:
                 self._ask(self._way.resume, job_id, deadline_s)
 
         self._bring(job_id, act, lambda now: self._state(now) is not JobState.PAUSED, deadline_s)
+        if job.requeued:
+            self._start_at_once(job_id, deadline_s)
 
     def hold(self, job_id: str) -> None:
         """Keep a waiting job from starting. One that is held already is left as it is."""
@@ -175,8 +177,13 @@ class SlurmJobs:
         if job.state is not JobState.HELD:
             return
         self._bring(
-            job_id, lambda: self._begin_anew(job, deadline_s), lambda now: now.state is not JobState.HELD, deadline_s
+            job_id,
+            lambda: self._ask(self._way.release, _with_tasks(job), deadline_s),
+            lambda now: now.state is not JobState.HELD,
+            deadline_s,
         )
+        if job.restarts:
+            self._start_at_once(job_id, deadline_s)
 
     def requeue(self, job_id: str) -> None:
         """End a job and queue it anew: it begins from nothing, or from its last checkpoint. One that waits is left.
@@ -196,10 +203,7 @@ class SlurmJobs:
             lambda now: now.restarts > job.restarts,
             deadline_s,
         )
-        # A start time that it is given while it still ends is forgotten.
-        now = self._await(job_id, lambda now: not now.ending, deadline_s)
-        if now.state is JobState.PENDING and not now.ending:
-            self._ask(self._way.start_now, job_id, deadline_s)
+        self._start_at_once(job_id, deadline_s)
 
     def prioritize(self, job_id: str, priority: int) -> None:
         """Give a job that waits or runs this priority, from 1 (0 would hold it)."""
@@ -245,11 +249,12 @@ class SlurmJobs:
         self._ask(self._way.undrain, node_id, deadline_s)
         self._await_node(node_id, drained=False, deadline_s=deadline_s)
 
-    def _begin_anew(self, job: ListedJob, deadline_s: float) -> None:
-        self._ask(self._way.release, _with_tasks(job), deadline_s)
-        if job.restarts and not job.ending:
-            # What has begun once has no start time of its own to wait for: only Slurm's 121 s after a requeue.
-            self._ask(self._way.start_now, job.job_id, deadline_s)
+    def _start_at_once(self, job_id: str, deadline_s: float) -> None:
+        """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for."""
+        # A start time that it is given while its processes still end is forgotten.
+        now = self._await(job_id, lambda now: not now.ending, deadline_s)
+        if now.state is JobState.PENDING and not now.ending:
+            self._ask(self._way.start_now, job_id, deadline_s)
 
     def _await_checkpoint(self, job: ListedJob, deadline_s: float) -> None:
         """Ask for a checkpoint and wait until it is written, or the time for it is over."""

@@ -1,8 +1,8 @@
 """Slurm by slurmrestd, interface v0.0.38, for what that can do; the command line does the rest.
 
-It lists, holds, releases, sets priorities and sends signals. It cannot suspend, resume, requeue or drain, and it names
-no single task of an array. A bad token is answered by 500, a call that it does not understand by 200: what counts is
-the list of errors in the body, and after that the listing.
+It lists, holds, releases and sets priorities. It cannot suspend, resume, requeue or drain, names no single task of an
+array, and its signals reach the batch script but not the ranks. A bad token is answered by 500, a call that it does not
+understand by 200: what counts is the list of errors in the body, and after that the listing.
 """
 
 import http.client
@@ -62,13 +62,6 @@ class SlurmRest:
         """Every node."""
         return self._call("list the nodes", "GET", "/nodes", deadline_s)
 
-    def signal(self, job_id: str, name: str, deadline_s: float) -> None:
-        """Send a signal to every process of every step, the batch script among them."""
-        if not job_id.isdecimal():
-            return self._commands.signal(job_id, name, deadline_s)
-        self._call(f"signal job {job_id}", "DELETE", f"/job/{job_id}?signal=SIG{name}", deadline_s)
-        return None
-
     def hold(self, job_id: str, deadline_s: float) -> None:
         """Keep a waiting job from starting."""
         if not job_id.isdecimal():
@@ -99,8 +92,12 @@ class SlurmRest:
         """By the command line."""
         self._commands.resume(job_id, deadline_s)
 
+    def signal(self, job_id: str, name: str, deadline_s: float) -> None:
+        """By the command line: slurmrestd signals the batch script and leaves the ranks running."""
+        self._commands.signal(job_id, name, deadline_s)
+
     def signal_script(self, job_id: str, name: str, deadline_s: float) -> None:
-        """By the command line: slurmrestd signals every step."""
+        """By the command line."""
         self._commands.signal_script(job_id, name, deadline_s)
 
     def requeue(self, job_id: str, deadline_s: float) -> None:
