@@ -84,25 +84,28 @@ class JobDrivers:
 
     def _of_job(self, job_id: str) -> JobDriver:
         """Whose job it is. Raises ``HardwareError``: of the driver that is away and may have it, or none has it."""
+        if any(name not in self._jobs for name in self._drivers):
+            self.jobs()
         for name, jobs in self._jobs.items():
             if any(job.job_id == job_id for job in jobs):
                 return self._drivers[name]
-        for name in self._drivers:
-            if name in self._away or name not in self._jobs:
-                raise self._away.get(name) or Unsupported("its jobs were not asked for yet", device_id=job_id)
-        raise Unsupported("no such job here", device_id=job_id, condition=Condition.LOST)
+        gone = Unsupported("no such job here", device_id=job_id, condition=Condition.LOST)
+        raise next(iter(self._away.values()), gone)
 
     def _of_node(self, node_id: str) -> SchedulerDriver:
-        schedulers = {name: one for name, one in self._drivers.items() if isinstance(one, SchedulerDriver)}
-        for name, nodes in self._nodes.items():
+        away: HardwareError | None = None
+        for name, driver in self._drivers.items():
+            if not isinstance(driver, SchedulerDriver):
+                continue
+            try:
+                nodes = self._nodes[name] if name in self._nodes else driver.nodes()
+            except HardwareError as cause:
+                away = cause
+                continue
+            self._nodes[name] = nodes
             if any(node.node_id == node_id for node in nodes):
-                return schedulers[name]
-        for name, driver in schedulers.items():
-            if name not in self._nodes:
-                # Heard of nothing yet: whoever is away says so here.
-                self._nodes[name] = driver.nodes()
-                return self._of_node(node_id)
-        raise Unsupported("no such node here", device_id=node_id, condition=Condition.LOST)
+                return driver
+        raise away or Unsupported("no such node here", device_id=node_id, condition=Condition.LOST)
 
     def _scheduler(self, driver: JobDriver, job_id: str) -> SchedulerDriver:
         if isinstance(driver, SchedulerDriver):

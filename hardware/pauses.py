@@ -8,7 +8,17 @@ from dataclasses import replace
 
 from hardware.device import Fault, OnExpiry, Outcome
 from hardware.errors import HardwareError, JournalUnreadable, Unsupported
-from hardware.job import Asker, JobAction, JobDriver, JobResult, JobState, JobView, NodeView, SchedulerDriver
+from hardware.job import (
+    Asker,
+    JobAction,
+    JobDriver,
+    JobResult,
+    JobState,
+    JobView,
+    NodeView,
+    SchedulerDriver,
+    Verb,
+)
 from hardware.journal import JournalPort
 from hardware.lease import KeptLease, LeaseTable, highest_epoch
 from hardware.progress import ProgressWatch
@@ -154,8 +164,9 @@ class PauseKeeper:
         refusal = self._leases.refusal(key, action.lease, epoch=epoch, received_s=received_s, now_s=now_s)
         if refusal is None and self._leases.repeats(key, action.lease):
             return self._answer_again(action, target)
-        if refusal is None and restraint is not None:
-            conflict = self._conflict(action, restraint, target)
+        if refusal is None and action.verb is not Verb.PRIORITIZE:
+            # To requeue a job lets it go, too.
+            conflict = self._conflict(action, restraint or PAUSE, target)
             if conflict is not None:
                 self._leases.hear(key, action.lease)
                 self._answers[key] = answer(action, target, Outcome.CONFLICT, conflict)
@@ -258,7 +269,11 @@ class PauseKeeper:
         """What came of one action; what is no longer ours is forgotten."""
         target, restraint = after.target(action.verb, action.job_id), restraint_of(action.verb)
         if restraint is None:
-            return once_read_back(action, target, fault)
+            result = once_read_back(action, target, fault)
+            if action.verb is Verb.REQUEUE and result.outcome is Outcome.APPLIED:
+                # Its pause went with it, and a later one by somebody else is not to be taken for ours.
+                self._forget([Held(action.asker, PAUSE.begins, action.job_id).key()])
+            return result
         if action.verb is restraint.begins:
             return self._read_back_begun(action, restraint, target, fault, received_s)
         held = Held.by(action)

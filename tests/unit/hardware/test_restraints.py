@@ -1,93 +1,15 @@
 """Holding back under leases: pauses, holds, drains; the gateway and the operator; a scheduler that is away."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
 from hardware.device import Fault, Lease, OnExpiry, Outcome
-from hardware.errors import Condition, SchedulerLost, Unsupported, WriteRefused
-from hardware.job import Asker, JobAction, JobState, JobView, NodeView, PauseMethod, Verb
+from hardware.errors import Condition, SchedulerLost, WriteRefused
+from hardware.job import Asker, JobAction, JobState, PauseMethod, Verb
 from hardware.journal import Journal
 from hardware.pauses import PauseKeeper
-
-WAITS = (JobState.PENDING, JobState.HELD)
-
-
-def job(job_id, state=JobState.RUNNING, **fields):
-    terms = {"tier": "flex3", "weight": 1.0, "min_throughput": 0.5, "curve": (), "max_pause_s": 60.0}
-    return JobView(job_id=job_id, device_ids=("d0",), state=state, **{**terms, "progress": 0.0, **fields})
-
-
-@dataclass
-class Queue:
-    """A whole scheduler in memory: jobs run, wait, stand and are held, on one node."""
-
-    found: dict[str, JobView] = field(default_factory=dict)
-    drained: set[str] = field(default_factory=set)
-    away: bool = False
-    goes_on: bool = True
-    calls: list[str] = field(default_factory=list)
-
-    def jobs(self):
-        self._answer("jobs")
-        if self.goes_on:
-            self.found = {
-                key: replace(one, progress=one.progress + 1.0) if one.state is JobState.RUNNING else one
-                for key, one in self.found.items()
-            }
-        return tuple(self.found.values())
-
-    def nodes(self):
-        self._answer("nodes")
-        return (NodeView(node_id="n1", drained="n1" in self.drained),)
-
-    def pause(self, job_id):
-        by_queue = self._found("pause", job_id).method is PauseMethod.REQUEUE
-        self._set("pause", job_id, (JobState.RUNNING,), JobState.HELD if by_queue else JobState.PAUSED)
-
-    def resume(self, job_id):
-        one = self._found("resume", job_id)
-        self._set("resume", job_id, None, JobState.PENDING if one.state is JobState.HELD else JobState.RUNNING)
-
-    def hold(self, job_id):
-        self._set("hold", job_id, WAITS, JobState.HELD)
-
-    def release(self, job_id):
-        self._set("release", job_id, WAITS, JobState.PENDING)
-
-    def requeue(self, job_id):
-        self._set("requeue", job_id, (JobState.RUNNING, JobState.PAUSED), JobState.PENDING)
-
-    def prioritize(self, job_id, priority):
-        self.found[job_id] = replace(self._found("prioritize", job_id), priority=priority)
-
-    def drain(self, node_id, reason):
-        self._answer("drain")
-        self.drained.add(node_id)
-
-    def undrain(self, node_id):
-        self._answer("undrain")
-        self.drained.discard(node_id)
-
-    def state(self, job_id="run"):
-        return self.found[job_id].state
-
-    def _answer(self, what):
-        self.calls.append(what)
-        if self.away:
-            raise SchedulerLost("no answer", cure="start it")
-
-    def _found(self, what, job_id):
-        self._answer(what)
-        if job_id not in self.found:
-            raise Unsupported("no such job", device_id=job_id)
-        return self.found[job_id]
-
-    def _set(self, what, job_id, allowed, state):
-        one = self._found(what, job_id)
-        if allowed is not None and one.state not in allowed:
-            raise Unsupported(f"it is {one.state}", device_id=job_id)
-        self.found[job_id] = replace(one, state=state)
+from tests.job_queue import Queue, job
 
 
 class Desk:
@@ -243,6 +165,16 @@ def test_success_that_did_nothing_is_a_named_fault(desk, monkeypatch):
         result = desk.ask(verb, target, **more)
         assert (result.outcome, result.fault.condition) == (Outcome.REFUSED, Condition.NOT_IN_FORCE)
         assert result.fault.cure
+
+
+def test_job_that_is_not_ours_to_let_go_is_not_requeued_either(desk):
+    desk.ask(Verb.PAUSE)
+    assert "opt out" in desk.ask(Verb.REQUEUE, asker=Asker.OPERATOR).fault.cure
+    assert desk.ask(Verb.REQUEUE).outcome is Outcome.APPLIED
+    desk.queue.found["run"] = job("run", JobState.PAUSED)
+    desk.pass_time(15.0)
+    assert desk.ask(Verb.REQUEUE).outcome is Outcome.CONFLICT
+    assert desk.queue.state() == "paused"
 
 
 def test_what_makes_no_sense_is_refused_in_words(desk):
