@@ -305,13 +305,15 @@ def look_into_journal(path: Path) -> Any:
     return left_in(path)
 
 
-def rehearse_start(state: Any, devices: DeviceDriver, jobs: JobDriver | None) -> Any:
+def rehearse_start(settings: Settings, state: Any, devices: DeviceDriver, jobs: JobDriver | None) -> Any:
     """What an agent with this journal would do at its start over these drivers, which are only read."""
     from hardware.agent import boot_s
     from hardware.journal import boot_id
+    from hardware.limit_terms import Ceilings
     from hardware.rehearsal import rehearse
 
-    return rehearse(state, boot_id=boot_id(), devices=devices, jobs=jobs, now_s=boot_s())
+    ceilings = Ceilings(default_w=settings.agent.ceiling_w, by_device=settings.agent.ceilings_w)
+    return rehearse(state, boot_id=boot_id(), devices=devices, jobs=jobs, ceilings=ceilings, now_s=boot_s())
 
 
 def this_boot() -> str:

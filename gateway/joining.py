@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,39 @@ class Certificates:
 def host_id_of(settings: Settings) -> str:
     """How the fleet calls this host."""
     return settings.agent.host_id or socket.gethostname().partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCertificate:
+    """What this host shows in the fleet, and from when to when (UTC) it counts."""
+
+    host_id: str
+    site_id: str
+    servers: tuple[str, ...]
+    from_at: datetime
+    to_at: datetime
+
+
+def certificate_of_this_host(settings: Settings) -> HostCertificate | None:
+    """The certificate that this host was enrolled with, ``None`` before that.
+
+    Raises ``EnrolmentRefused``, ``OSError`` or ``ValueError`` where it cannot be read.
+    """
+    from hardware.fleet_ca import validity
+    from hardware.passport import Passport
+
+    passport = Passport(_certificates(settings))
+    membership = passport.membership()
+    if membership is None:
+        return None
+    from_at, to_at = validity(passport.certificate_path.read_bytes())
+    return HostCertificate(
+        host_id=membership.host_id,
+        site_id=membership.site_id,
+        servers=membership.servers,
+        from_at=from_at,
+        to_at=to_at,
+    )
 
 
 def fleet_doors(settings: Settings, now_s: Callable[[], float]) -> list[Any]:

@@ -11,6 +11,7 @@ from hardware.device import CapResult, DeviceDriver, DeviceView, PowerReading
 from hardware.errors import JournalUnreadable
 from hardware.job import JobDriver, JobResult, JobState, JobView, NodeView, SchedulerDriver
 from hardware.journal import CURE, JournalState, PriorLimit, parsed
+from hardware.limit_terms import Ceilings
 from hardware.limits import LimitKeeper
 from hardware.pauses import PauseKeeper
 
@@ -25,12 +26,18 @@ class Rehearsal:
 
 
 def rehearse(
-    state: JournalState, *, boot_id: str, devices: DeviceDriver, jobs: JobDriver | None, now_s: float
+    state: JournalState,
+    *,
+    boot_id: str,
+    devices: DeviceDriver,
+    jobs: JobDriver | None,
+    now_s: float,
+    ceilings: Ceilings | None = None,
 ) -> Rehearsal:
     """Let keepers recover from this journal over the shadow of these drivers. Never writes; faults are results."""
     journal = _JournalCopy(state, boot_id)
     shadow = _ShadowDevices(devices)
-    limits = LimitKeeper(shadow, journal).recover()
+    limits = LimitKeeper(shadow, journal, ceilings=ceilings or Ceilings()).recover()
     resumed = PauseKeeper(None if jobs is None else _shadow_of(jobs), journal).recover(now_s)
     return Rehearsal(limits=limits, jobs=resumed, writes_w=shadow.writes_w)
 

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from hardware.job import JobResult
 DRIVER_S = 10.0
 """So long all that is asked of devices and jobs may take."""
 
+KILL = 5
 SYS_ADMIN = 21
-"""CAP_SYS_ADMIN, by its number (capabilities(7)): what the NVIDIA driver asks of whoever sets a power limit."""
+"""Capabilities by their numbers (capabilities(7)): to signal others' processes, and what the NVIDIA driver asks for."""
 
 STATUS = Path("/proc/self/status")
 
@@ -127,6 +129,7 @@ async def check_agent(settings: Settings, *, driver_s: float = DRIVER_S) -> Agen
         looked = _Looked(checks=(_failed("devices", cause),))
     journal = _journal(paths["journal"], state, looked.rehearsal)
     checks += [*looked.checks, *_permission(settings), *_about_devices(looked.devices)]
+    checks += _certificate(settings, datetime.now(UTC))
     checks += [*_about_start(journal), await _running(paths["socket"])]
     return AgentCheck(
         well=all(one.well for one in checks),
@@ -240,7 +243,7 @@ def _look(settings: Settings, state: Any) -> _Looked:
                 checks.append(Check(part="jobs", well=True, says=f"{len(listed)} seen"))
             except HardwareError as cause:
                 checks.append(_failed("jobs", cause))
-        rehearsal = None if state is None else rehearse_start(state, devices, jobs)
+        rehearsal = None if state is None else rehearse_start(settings, state, devices, jobs)
     return _Looked(devices=tuple(found), jobs=listed, rehearsal=rehearsal, checks=tuple(checks))
 
 
@@ -248,7 +251,7 @@ def _seen_gpus(settings: Settings) -> tuple[Mapping[str, Any], list[Check]]:
     """What NVML says of each GPU beside its limits, and whether some cannot be read; nothing for other devices."""
     from gateway.attach import survey_nvidia
 
-    if not isinstance(settings.fleets[0], NvmlSettings):
+    if not _has_nvidia(settings):
         return {}, []
     found = survey_nvidia()
     checks = []
@@ -272,21 +275,55 @@ def _folder(folder: Path) -> Check:
     )
 
 
+def _has_nvidia(settings: Settings) -> bool:
+    return any(isinstance(fleet, NvmlSettings) for fleet in settings.fleets)
+
+
 def _permission(settings: Settings) -> list[Check]:
-    """Whether limits could be written, by what this process is allowed."""
-    if not isinstance(settings.fleets[0], NvmlSettings):
-        return [Check(part="permission", well=True, says="simulated devices need none")]
+    """Whether limits could be written and processes stopped, by what this process is allowed."""
+    may = effective_capabilities()
     who = f"user {os.geteuid()}"
-    if effective_capabilities() >> SYS_ADMIN & 1:
-        return [Check(part="permission", well=True, says=f"{who} has CAP_SYS_ADMIN: limits may be written")]
-    return [
-        Check(
-            part="permission",
-            well=False,
-            says=f"no permission: {who} lacks CAP_SYS_ADMIN, so the NVIDIA driver would refuse to set a limit",
-            cure="run the agent as root or with CAP_SYS_ADMIN; in a container add the capability (--cap-add SYS_ADMIN)",
+    lacks = []
+    if _has_nvidia(settings) and not may >> SYS_ADMIN & 1:
+        lacks.append(
+            Check(
+                part="permission",
+                well=False,
+                says=f"no permission: {who} lacks CAP_SYS_ADMIN, so the NVIDIA driver would refuse to set a limit",
+                cure="run the agent as root or with CAP_SYS_ADMIN; in a container add it (--cap-add SYS_ADMIN)",
+            )
         )
-    ]
+    if settings.process_jobs and not may >> KILL & 1:
+        lacks.append(
+            Check(
+                part="permission for jobs",
+                well=True,
+                says=f"{who} lacks CAP_KILL: only processes of the same user can be paused",
+                cure="run the agent as root or with CAP_KILL where jobs belong to other users",
+            )
+        )
+    if lacks or not (_has_nvidia(settings) or settings.process_jobs):
+        return lacks or [Check(part="permission", well=True, says="what is declared needs none")]
+    return [Check(part="permission", well=True, says=f"{who} has what the drivers need: limits may be written")]
+
+
+def _certificate(settings: Settings, now: datetime) -> list[Check]:
+    """Whether this host may speak in the fleet, and for how long; nothing where it was never enrolled."""
+    from gateway.joining import certificate_of_this_host
+
+    try:
+        found = certificate_of_this_host(settings)
+    except (HardwareError, OSError, ValueError) as cause:
+        cure = "enrol this host again: gridgate asset enrol"
+        return [Check(part="certificate", well=False, says=f"it cannot be read: {cause}", cure=cure)]
+    if found is None:
+        return []
+    says = f"{found.host_id} of {found.site_id}, for {', '.join(found.servers)}"
+    if not found.from_at <= now < found.to_at:
+        says += f": valid only from {found.from_at:%Y-%m-%d} to {found.to_at:%Y-%m-%d %H:%M} UTC"
+        cure = "look at this host's clock; where it is right, enrol this host again: gridgate asset enrol"
+        return [Check(part="certificate", well=False, says=says, cure=cure)]
+    return [Check(part="certificate", well=True, says=f"{says}: valid until {found.to_at:%Y-%m-%d %H:%M} UTC")]
 
 
 def _about_devices(devices: Iterable[CheckedDevice]) -> list[Check]:

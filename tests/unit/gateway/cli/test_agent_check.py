@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from gateway.cli.main import app as commands
 from gateway.config import Settings, settings_from
 from hardware.agent import Agent
 from hardware.device import CapCommand, Lease, OnExpiry, Outcome
+from hardware.fleet_ca import FleetCa
 from hardware.job import JobAction, Verb
 from hardware.journal import Journal, PriorLimit, boot_id
 from hardware.nvml.driver import NvmlDriver
+from hardware.passport import Membership, Passport
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Act, Applied, Apply
 from tests.nvml_library.control import DRIVER_NOT_LOADED, GPU_IS_LOST, VERSION_MISMATCH, Board
@@ -204,8 +207,6 @@ async def test_a_driver_that_hangs_is_given_up(host: Board, tmp_path: Path) -> N
 
 async def test_a_simulated_host_is_looked_at_in_a_copy(tmp_path: Path) -> None:
     declared = settings(tmp_path, "simulated", hosts=1, devices_per_host=4, seed=5)
-    from datetime import UTC, datetime
-
     state = tmp_path / "devices.state"
     fleet = SimulatedFleet(hosts=1, devices_per_host=4, seed=5, now=lambda: datetime.now(UTC), state_path=state)
     journal = Journal(tmp_path / "agent.journal", boot_id=boot_id())
@@ -266,3 +267,57 @@ def test_exit_codes_and_json(host: Board, tmp_path: Path) -> None:
     done = run(commands, ["agent", "--json", "--config", config(tmp_path, "nvml")])
     assert done.exit_code == 2
     assert "--json goes with --check" in done.stderr
+
+
+def enrolled(folder: Path, *, at: datetime, days: int) -> Path:
+    """A host's certificates, issued at an instant for so many days."""
+    passport = Passport(folder / "agent")
+    authority = FleetCa(folder / "ca", site_id="phx-1", now=at)
+    key_pem, csr_pem = passport.request("node-1")
+    certificate_pem = authority.sign_agent(csr_pem, host_id="node-1", generation=1, now=at, days=days)
+    membership = Membership(host_id="node-1", site_id="phx-1", servers=("tls://nats:4222",), url="https://gw:8443")
+    passport.keep(key_pem=key_pem, certificate_pem=certificate_pem, ca_pem=certificate_pem, membership=membership)
+    return passport.folder
+
+
+async def test_the_certificate_of_this_host_is_held_against_the_clock(tmp_path: Path) -> None:
+    declared = settings(tmp_path, "simulated", hosts=1)
+    assert "certificate" not in {check.part for check in (await check_agent(declared)).checks}, "it needs none"
+    enrolled(tmp_path, at=datetime.now(UTC), days=30)
+    certificate = part(await check_agent(declared), "certificate")
+    assert certificate.well
+    assert certificate.says.startswith("node-1 of phx-1, for tls://nats:4222: valid until ")
+    folder = enrolled(tmp_path, at=datetime.now(UTC) - timedelta(days=60), days=30)
+    found = await check_agent(declared)
+    assert not found.well
+    assert "valid only from" in part(found, "certificate").says
+    assert "enrol this host again" in part(found, "certificate").cure
+    (folder / "agent.pem").write_text("not a certificate")
+    assert "cannot be read" in part(await check_agent(declared), "certificate").says
+
+
+async def test_a_ceiling_counts_in_what_would_be_put_back(host: Board, tmp_path: Path) -> None:
+    capped_by_a_killed_agent(host, tmp_path)
+    declared = settings_from(
+        {
+            "gateway": {"state_dir": str(tmp_path)},
+            "site": {"id": "a"},
+            "hardware": [{"kind": "nvml"}],
+            "agent": {"ceiling_w": 350.0},
+        },
+        source="test",
+    )
+    found = await check_agent(declared)
+    assert {entry.says.partition(" (")[0] for entry in found.journal.at_start} == {"put back 350 W"}
+
+
+async def test_a_host_that_has_only_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid_file = tmp_path / "train.pid"
+    declared = settings(
+        tmp_path / "state", "process", job=[{"id": "train", "pid_file": str(pid_file), "tier": "flex2"}]
+    )
+    monkeypatch.setattr("gateway.cli.agent_check.effective_capabilities", lambda: 0)
+    found = await check_agent(declared)
+    assert "lacks CAP_KILL" in part(found, "permission for jobs").says
+    assert found.devices == ()
+    assert not (tmp_path / "state").exists()

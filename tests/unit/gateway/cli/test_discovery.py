@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,6 @@ async def test_an_exporter_is_found_with_its_series(pages: dict[str, str]) -> No
     assert named(found, "DCGM").says.endswith("has the power of 2 devices.")
     assert named(found, "Prometheus").found
     tables = "[site]\nid = 'a'\n" + found.snippet
-    import tomllib
-
     assert len(settings_from(tomllib.loads(tables), source="test").meters) == 2, "the snippets are good config"
 
 
@@ -151,6 +150,19 @@ async def test_a_controller_that_does_not_answer_is_a_line_with_a_cure(
     assert not slurm.found
     assert says in slurm.says
     assert "slurmctld" in slurm.cure
+
+
+async def test_a_cluster_is_found_with_its_nodes_and_declared_by_a_snippet_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = """case "$1" in
+ping) echo 'Slurmctld(primary) at ctl is UP' ;;
+*) echo 'NodeName=n1 Arch=x86_64 Gres=gpu:h100:8 State=IDLE'; echo 'NodeName=n2 Gres=(null) State=IDLE' ;;
+esac"""
+    command(tmp_path, monkeypatch, answers)
+    found = await looked()
+    assert named(found, "Slurm").says == "The controller answers: 2 nodes, 1 with GRES (gpu:h100:8)."
+    settings_from(tomllib.loads("[site]\nid = 'a'\n" + found.snippet), source="test")
 
 
 async def test_the_freezer_of_either_cgroup(tmp_path: Path) -> None:
