@@ -1,0 +1,140 @@
+"""Simulated node agents over NATS for ``fleet_fanout``: PORT FOLDER FIRST COUNT; each its own TCP connection and TLS.
+
+What is simulated is the client and the device (a number in memory). Leases are enforced by the real ``LimitKeeper``,
+messages pass the real codec, every write is read back. A request ``echo`` is sent back as it came.
+"""
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+from gateway.tls import client_context
+from hardware.agent import boot_s
+from hardware.device import CapRange, DeviceView
+from hardware.journal import Journal
+from hardware.limits import LimitKeeper
+from hardware.nats_names import ask_subject
+from hardware.wire import Applied, Apply, Describe, Described, decode_request, encode_reply
+
+SITE = "bench"
+DEVICES = 8
+RANGE = CapRange(min_w=100.0, default_w=700.0, max_w=700.0)
+AT_ONCE = 25
+
+
+class Memory:
+    """The cheapest devices there are."""
+
+    def __init__(self, host_id: str) -> None:
+        self.limits_w = {f"GPU-{host_id}-{number}": 700.0 for number in range(DEVICES)}
+        self.host_id = host_id
+
+    def devices(self) -> tuple[DeviceView, ...]:
+        return tuple(
+            DeviceView(device_id=key, host_id=self.host_id, model="memory", cap_range=RANGE, limit_w=limit_w)
+            for key, limit_w in self.limits_w.items()
+        )
+
+    def limit_w(self, device_id: str) -> float:
+        return self.limits_w[device_id]
+
+    def asked_w(self, device_id: str) -> float:
+        return self.limits_w[device_id]
+
+    def set_limit_w(self, device_id: str, limit_w: float) -> None:
+        self.limits_w[device_id] = limit_w
+
+    def readings(self) -> tuple[()]:
+        return ()
+
+
+class Host(asyncio.Protocol):
+    """One agent: just enough of NATS to be asked and to answer."""
+
+    def __init__(self, host_id: str, up: asyncio.Event) -> None:
+        self.memory = Memory(host_id)
+        self.journal = Journal(None)
+        self.journal.open()
+        self.keeper = LimitKeeper(self.memory, self.journal)
+        self.up = up
+        self.subject = ask_subject(SITE, host_id)
+        self.rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport
+        hello = b'CONNECT {"verbose":false,"pedantic":false,"lang":"sim","version":"0","headers":false}\r\n'
+        transport.write(hello + b"SUB %s 1\r\nPING\r\n" % self.subject.encode())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        print(f"lost {self.subject}: {exc}", file=sys.stderr, flush=True)
+
+    def data_received(self, data: bytes) -> None:
+        self.rest += data
+        while True:
+            end = self.rest.find(b"\r\n")
+            if end < 0:
+                return
+            line = self.rest[:end]
+            if not line.startswith(b"MSG"):
+                self.rest = self.rest[end + 2 :]
+                if line == b"PING":
+                    self.transport.write(b"PONG\r\n")
+                elif line == b"PONG":
+                    self.up.set()
+                elif line.startswith(b"-ERR"):
+                    print(line.decode(), file=sys.stderr, flush=True)
+                continue
+            words = line.split(b" ")
+            size = int(words[-1])
+            if len(self.rest) < end + size + 4:
+                return
+            body = self.rest[end + 2 : end + 2 + size]
+            self.rest = self.rest[end + size + 4 :]
+            reply = body if body.startswith(b"echo") else self.answer(body)
+            self.transport.write(b"PUB %s %d\r\n%s\r\n" % (words[3], len(reply), reply))
+
+    def answer(self, line: bytes) -> bytes:
+        now_s = boot_s()
+        request = decode_request(line)
+        if isinstance(request, Apply):
+            self.keeper.expire(now_s)
+            return encode_reply(Applied(results=self.keeper.apply(request.commands, received_s=now_s, now_s=now_s)))
+        assert isinstance(request, Describe)
+        return encode_reply(
+            Described(
+                host_id=self.memory.host_id, highest_epoch=self.journal.state.epoch, devices=self.memory.devices()
+            )
+        )
+
+
+async def main(port: int, folder: Path, first: int, count: int) -> None:
+    loop = asyncio.get_running_loop()
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def connect(host_id: str) -> None:
+        # One certificate for all of a process: NATS tells them apart by nothing but their subscriptions here.
+        async with turn:
+            up = asyncio.Event()
+            await loop.create_connection(
+                lambda: Host(host_id, up),
+                "127.0.0.1",
+                port,
+                ssl=context,
+                server_hostname="127.0.0.1",
+                ssl_handshake_timeout=120,
+            )
+            await up.wait()
+
+    context = client_context(ca=folder / "ca.pem", certificate=folder / "swarm.pem")
+    await asyncio.gather(*(connect(f"h{number}") for number in range(first, first + count)))
+    gc.collect()
+    gc.freeze()
+    print("READY", flush=True)
+    # Until the benchmark closes our standard input, or dies.
+    await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
