@@ -74,6 +74,9 @@ SERVED_S = 1.5
 
 MOST_ASKED = 1024
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""NumPy's libraries would start threads as they are loaded, before the worker can give up its privileges."""
+
 
 class _Turn:
     """The journal while it is the keeper's own turn to act; once that is over, nothing more is committed by it."""
@@ -276,6 +279,7 @@ class Keeper:
                 ":".join(map(str, passed)),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=passed,
+                env=os.environ | ONE_THREAD,
             )
         except OSError as fault:
             ours.close()
@@ -315,7 +319,8 @@ class Keeper:
         finally:
             for task in (listening, watching):
                 task.cancel()
-            await self._kill(worker)
+        # Not where this is cancelled: at a stop the worker is let go in peace.
+        await self._kill(worker)
 
     async def _listen(self, worker: _WorkerProcess) -> None:
         try:

@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Collection
 from enum import IntEnum
+from pathlib import Path
 
 import structlog
 
@@ -41,11 +42,13 @@ def drop(keep: Collection[Capability] = (), *, user: str | None = None) -> None:
     """Give up every capability but ``keep``, the way to new ones, and with ``user`` the user that we are.
 
     Who is not root has nothing to give up but the way to more. Raises ``HardwareError`` where ``user`` cannot be had,
-    or a capability could not be given up.
+    or a capability could not be given up, as with a second thread about.
     """
     if sys.platform != "linux":
         log.info("privileges_kept", reason="capabilities are Linux's")
         return
+    if os.geteuid() == 0 and len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise HardwareError("privileges cannot be given up: a library has started a thread, which would keep them")
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(*arguments: int) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hardware.errors import HardwareError
@@ -33,7 +34,9 @@ class SocketDoor:
         """Let clients in."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, answer)
+            # Whoever is let go at the end has not failed.
+            with suppress(asyncio.CancelledError):
+                await self._serve(reader, writer, answer)
 
         # Not start_unix_server: from Python 3.13 on that removes the socket's file at its end, and it is not ours.
         self._server = await asyncio.start_server(serve, sock=self._listener, limit=MAX_LINE_BYTES)

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -217,6 +217,11 @@ class Gateway:
         started = [line for line in self.log() if line.get("event") == "agent_started"]
         return int(started[-1]["process_id"])
 
+    def worker_pid(self) -> int:
+        """Process id of the worker that an agent's keeper started last."""
+        started = [line for line in self.log() if line.get("event") == "worker_started"]
+        return int(started[-1]["process_id"])
+
     def ask(self, *command: str) -> Any:
         """A ``gridgate`` command with ``--json`` on this gateway's record."""
         done = subprocess.run(
@@ -235,16 +240,18 @@ class Gateway:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for line in self.log():
-            if line.get("event") == "agent_started":
-                _kill_if_agent(int(line["process_id"]))
+        for event in ("agent_started", "worker_started"):
+            for line in self.log():
+                if line.get("event") == event:
+                    end_worker(int(line["process_id"]))
 
 
-def _kill_if_agent(process_id: int) -> None:
-    """End an agent that a killed gateway left behind; a process id that means something else by now stays."""
+def end_worker(process_id: int) -> None:
+    """End what a killed gateway or keeper left behind; a process id that means something else by now stays."""
     try:
         command = Path(f"/proc/{process_id}/cmdline").read_bytes()
     except OSError:
         return
-    if b"gateway" in command and b"agent" in command:
-        os.kill(process_id, signal.SIGKILL)
+    if b"agent" in command and (b"gateway" in command or b"--worker" in command):
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)

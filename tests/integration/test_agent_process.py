@@ -17,6 +17,7 @@ from hardware.fleet import AgentFleet, SocketLink
 from hardware.job import JobAction, JobState, Verb
 from hardware.physics import SiteState
 from hardware.simulated import faults_path
+from tests.lab import end_worker
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests/integration/agent_process.py"
@@ -61,9 +62,9 @@ class Host:
         commands = [CapCommand(device_id=key, cap_w=cap_w, lease=lease) for key in self.fleet.devices()]
         return [result.outcome for result in await self.fleet.apply(commands)]
 
-    async def pause(self) -> JobState | None:
+    async def pause(self, duration_s: float = 30.0) -> JobState | None:
         self.sequence += 1
-        lease = Lease(epoch=1, sequence=self.sequence, duration_s=30.0)
+        lease = Lease(epoch=1, sequence=self.sequence, duration_s=duration_s)
         (result,) = await self.fleet.act([JobAction(job_id="train", verb=Verb.PAUSE, lease=lease)])
         return result.state
 
@@ -78,6 +79,17 @@ class Host:
         async with asyncio.timeout(within_s):
             while self.limits_w() != {limit_w}:  # noqa: ASYNC110 - devices set no event
                 await asyncio.sleep(0.05)
+
+    def workers(self) -> list[int]:
+        """Process ids of all workers that were started, the present one last."""
+        lines = [json.loads(line) for line in (self.folder / "log").read_text().splitlines() if line[:1] == "{"]
+        return [int(line["process_id"]) for line in lines if line["event"] == "worker_started"]
+
+    def kill_both(self, keeper: subprocess.Popen) -> None:
+        """So that neither of the two can do anything about the other."""
+        keeper.send_signal(signal.SIGSTOP)
+        os.kill(self.workers()[-1], signal.SIGKILL)
+        keeper.kill()
 
     def break_down(self, **faults: object) -> None:
         beside = self.folder / "faults.new"
@@ -99,13 +111,15 @@ async def host(tmp_path):
             process.kill()
         process.wait(10.0)
         process.stdin.close()
+    for process_id in made.workers():
+        end_worker(process_id)
 
 
 async def test_killed_in_the_middle_of_a_lease_and_started_again(host):
     process = await host.start()
     assert await host.cap(200.0) == [Outcome.APPLIED] * 4
     assert await host.pause() is JobState.PAUSED
-    process.send_signal(signal.SIGKILL)
+    host.kill_both(process)
     assert await ended(process) == -signal.SIGKILL
     assert host.limits_w() == {200.0}, "a real limit outlives the process that set it"
     await host.start()
@@ -121,7 +135,7 @@ async def test_limits_found_are_restored_not_the_defaults(host):
     process = await host.start()
     await host.until_limits(350.0, 5.0)
     assert await host.cap(200.0) == [Outcome.APPLIED] * 4
-    process.kill()
+    host.kill_both(process)
     await ended(process)
     faults_path(host.folder / "devices").unlink()
     await host.start()
@@ -178,7 +192,7 @@ async def test_second_agent_on_the_host_is_turned_away_and_the_first_goes_on(hos
 async def test_somebody_else_while_the_agent_was_dead(host):
     process = await host.start()
     await host.cap(200.0)
-    process.kill()
+    host.kill_both(process)
     await ended(process)
     host.devices().limit_w[1] = 300.0
     await host.start()
@@ -200,3 +214,45 @@ async def test_caps_show_in_watts(host):
     after = {reading.meter_id: reading.power_w for reading in await host.fleet.read()}
     for device_id in ("h00-d0", "h00-d1", "h00-d2"):
         assert after[device_id] < 160.0 < before[device_id]
+
+
+async def test_worker_that_dies_at_each_start_leaves_nothing_behind(host):
+    keeper = await host.start()
+    await host.cap(200.0, duration_s=3.0)
+    await host.pause()
+    (host.folder / "worker-dies").touch()
+    os.kill(host.workers()[-1], signal.SIGKILL)
+    await host.until_limits(400.0, 20.0)
+    async with asyncio.timeout(60.0):
+        while host.devices().paused.any() or len(host.workers()) < 3:  # noqa: ASYNC110 - devices set no event
+            await asyncio.sleep(0.05)
+    assert keeper.poll() is None
+    (host.folder / "worker-dies").unlink()
+    async with asyncio.timeout(60.0):
+        while True:
+            with contextlib.suppress(AgentUnreachable):
+                await host.fleet.refresh()
+                break
+            await asyncio.sleep(0.1)
+    assert await host.cap(200.0) == [Outcome.APPLIED] * 4
+
+
+async def test_worker_killed_a_pause_goes_on_and_ends_with_its_lease(host):
+    await host.start()
+    assert await host.pause(duration_s=8.0) is JobState.PAUSED
+    os.kill(host.workers()[-1], signal.SIGKILL)
+    await asyncio.sleep(1.0)
+    assert host.devices().paused.any(), "the lease runs"
+    async with asyncio.timeout(30.0):
+        while host.devices().paused.any():  # noqa: ASYNC110 - devices set no event
+            await asyncio.sleep(0.05)
+
+
+async def test_journal_from_before_a_restart_of_the_machine_is_not_followed(host):
+    keeper = await host.start("--boot-id", "one")
+    await host.cap(200.0)
+    host.kill_both(keeper)
+    await ended(keeper)
+    await host.start("--boot-id", "two")
+    assert host.limits_w() == {200.0}, "whoever set a limit since then is somebody else"
+    assert json.loads((host.folder / "journal.json").read_text())["limits"] == {}
