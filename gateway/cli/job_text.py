@@ -39,7 +39,7 @@ def listing(jobs: Sequence[JobView], nodes: Sequence[NodeView]) -> str:
     lines = table(rows, right={3})
     drained = [node.node_id for node in nodes if node.drained]
     if drained:
-        lines += ["", *paragraph(f"Drained nodes: {', '.join(drained)}", indent=2, first="")]
+        lines += ["", *_hanging(f"Drained nodes: {', '.join(drained)}")]
     for job in jobs:
         if job.fault is not None:
             lines += ["", *fault_lines(job.job_id, job.fault)]
@@ -60,7 +60,7 @@ def in_words(job: JobView) -> str:
     if job.priority is not None:
         lines.append(f"  priority {job.priority}")
     if job.fault is not None:
-        lines += fault_lines("fault", job.fault)
+        lines += [f"  {line}" for line in fault_lines("fault", job.fault)]
     return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def results_in_words(results: Sequence[JobResult], lasts_s: float) -> str:
         elif result.fault is not None:
             lines += fault_lines(f"{result.job_id}: {result.verb} {result.outcome}", result.fault)
         else:
-            lines += paragraph(f"{result.job_id}: {result.verb} {result.outcome}: {result.detail}", indent=2, first="")
+            lines += _hanging(f"{result.job_id}: {result.verb} {result.outcome}: {result.detail}")
     return "\n".join(lines)
 
 
@@ -83,7 +83,7 @@ def fault_lines(what: str, fault: Fault) -> list[str]:
     """What is wrong, and what to do about it."""
     # An error's text carries its cure; here it has a line of its own.
     detail = fault.detail.removesuffix(fault.cure).rstrip("; ") if fault.cure else fault.detail
-    lines = paragraph(f"{what}: {fault.condition}: {detail}", indent=2, first="")
+    lines = _hanging(f"{what}: {fault.condition}: {detail}")
     return lines + (paragraph(f"what to do: {fault.cure}", indent=4, first="  ") if fault.cure else [])
 
 
@@ -98,3 +98,9 @@ def duration_in_words(seconds: float) -> str:
         if seconds >= unit_s and seconds % unit_s == 0.0:
             return f"{seconds / unit_s:g} {unit}"
     return f"{seconds:g} s"
+
+
+def _hanging(text: str) -> list[str]:
+    """Text wrapped to the width, every line but the first indented."""
+    first, *others = paragraph(text, indent=2)
+    return [first.lstrip(), *others]
