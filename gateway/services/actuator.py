@@ -250,8 +250,9 @@ class Actuator:
         troubles: list[str] = []
         actions = [JobAction(job_id=job_id, verb=verb, lease=lease) for job_id, verb in verbs.items()]
         for done in await self._fleet.act(actions):
-            runs = done.state is not None and done.state is not JobState.PAUSED
-            if runs or done.outcome in {Outcome.CONFLICT, Outcome.LOST}:
+            runs = done.state not in {None, JobState.PAUSED, JobState.HELD}
+            resumed = done.verb is Verb.RESUME and done.outcome is Outcome.APPLIED
+            if runs or resumed or done.outcome in {Outcome.CONFLICT, Outcome.LOST}:
                 self._paused.pop(done.job_id, None)
             else:
                 self._paused[done.job_id] = done.outcome in _HELD

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,38 @@ async def test_a_job_that_somebody_else_paused_is_left_to_them(rig: Rig) -> None
     actuator = rig.actuator(fleet)
     await actuator.hold({}, (pausable(rig),))
     assert await actuator.release() is None
+
+
+class Queued(AgentFleet):
+    """Its jobs are paused by ending them and holding them in the queue."""
+
+    def __init__(self, links: Sequence[Any]) -> None:
+        super().__init__(links)
+        self.verbs: list[Verb] = []
+
+    async def act(self, actions: Sequence[JobAction]) -> tuple[JobResult, ...]:
+        self.verbs += [action.verb for action in actions]
+        return tuple(
+            JobResult(
+                job_id=action.job_id,
+                verb=action.verb,
+                state=JobState.HELD if action.verb is Verb.PAUSE else JobState.PENDING,
+                outcome=Outcome.APPLIED,
+            )
+            for action in actions
+        )
+
+
+async def test_a_job_that_was_paused_into_the_queue_is_renewed_and_resumed_as_others_are(rig: Rig) -> None:
+    fleet = Queued([rig.link])
+    await fleet.refresh()
+    actuator = rig.actuator(fleet)
+    for _ in range(int(LEASE_S)):
+        assert await actuator.hold({}, ("17",)) is None
+        await rig.clock.wait(rig.clock.now() + timedelta(seconds=1))
+    assert fleet.verbs == [Verb.PAUSE] * 3
+    assert await actuator.release() is None
+    assert fleet.verbs[3:] == [Verb.RESUME]
 
 
 class BreaksOnce(AgentFleet):
