@@ -171,6 +171,9 @@ class SlurmCluster:
                     found.append(int(place.name))
         return found
 
+    def _own_pids(self) -> set[int]:
+        return {daemon.pid for daemon in self._daemons.values()}
+
     def start_controller(self) -> None:
         """Start it, from its saved state if there is one, and wait until it answers."""
         self._start("slurmctld", "-D", "-f", str(self.conf))
@@ -262,9 +265,11 @@ class SlurmCluster:
             if state.startswith("dr"):
                 self.say("scontrol", "update", f"NodeName={node}", "State=RESUME")
         if ids := self.say("squeue", "-h", "-o", "%A").split():
-            # A job that is stopped would be ended only after KillWait.
-            self.ask("scancel", "--full", "--signal=KILL", *ids)
             self.ask("scancel", *ids)
+            # Slurm would look only every other second whether they have ended.
+            for pid in self.processes():
+                if b"slurmstepd" not in _command_line(pid) and pid not in self._own_pids():
+                    _kill(pid)
         self.wait("the queue is empty", lambda: not self.say("squeue", "-h").strip())
         self.wait("both nodes are idle", lambda: self.node_states() == dict.fromkeys(NODES, "idle"))
 
@@ -297,6 +302,13 @@ class SlurmCluster:
                 stderr=printed,
                 start_new_session=True,
             )
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _kill(pid: int) -> None:

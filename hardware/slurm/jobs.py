@@ -31,6 +31,9 @@ OUR_MARK = "gridgate: "
 """What the reason of a node that we drained begins with: no other drained node is ever undrained."""
 
 _ASK_AGAIN_S = 0.05
+_WELL_FOR_S = 1.0
+_CLOCKS_DIFFER_S = 10.0
+"""How far the controller's clock may be from ours: little beside the 121 s."""
 _LONGEST_REASON = 200
 _HIGHEST_PRIORITY = 0xFFFF_FFFD
 """Above it stand Slurm's signs for a number that is not set (NO_VAL) or has no limit (INFINITE)."""
@@ -250,11 +253,24 @@ class SlurmJobs:
         self._await_node(node_id, drained=False, deadline_s=deadline_s)
 
     def _start_at_once(self, job_id: str, deadline_s: float) -> None:
-        """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for."""
-        # A start time that it is given while its processes still end is forgotten.
-        now = self._await(job_id, lambda now: not now.ending, deadline_s)
-        if now.state is JobState.PENDING and not now.ending:
-            self._ask(self._way.start_now, job_id, deadline_s)
+        """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for.
+
+        A start time that it is given while its processes still end is overwritten: it is looked at for a while.
+        """
+        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
+        well_since_s: float | None = None
+        while (now_s := time.monotonic()) < until_s:
+            job = self._job(job_id, deadline_s)
+            begun = job.state is not JobState.PENDING and not job.ending
+            if begun or (well_since_s is not None and now_s - well_since_s > _WELL_FOR_S):
+                return
+            if job.ending or job.begins_at_s > time.time() + _CLOCKS_DIFFER_S:
+                well_since_s = None
+                if not job.ending:
+                    self._ask(self._way.start_now, job_id, deadline_s)
+            elif well_since_s is None:
+                well_since_s = now_s
+            time.sleep(_ASK_AGAIN_S)
 
     def _await_checkpoint(self, job: ListedJob, deadline_s: float) -> None:
         """Ask for a checkpoint and wait until it is written, or the time for it is over."""

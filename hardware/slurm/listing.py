@@ -36,8 +36,8 @@ class ListedJob:
 
     ``tasks`` names the waiting tasks of an array that are listed as one, such as ``2-9``. ``requeued`` is set for a job
     that was ended and waits, held, to begin anew; ``ending`` while its processes are still being ended; ``stopped`` for
-    one that was stopped by a signal. ``device_ids`` (``node/slot``) is ``None`` where they cannot be told, and so is
-    ``output``, the file of its standard output.
+    one that was stopped by a signal. It does not begin before ``begins_at_s`` (Unix seconds). ``device_ids``
+    (``node/slot``) is ``None`` where they cannot be told, and so is ``output``, the file of its standard output.
     """
 
     job_id: str
@@ -48,6 +48,7 @@ class ListedJob:
     restarts: int = 0
     requeued: bool = False
     ending: bool = False
+    begins_at_s: float = 0.0
     stopped: bool = False
     tasks: str = ""
     folder: str = ""
@@ -150,6 +151,7 @@ def _job(entry: Mapping[str, Any], now_s: float) -> ListedJob:
         restarts=restarts,
         requeued=requeued,
         ending=ending,
+        begins_at_s=float(_number(entry.get("eligible_time")) or 0),
         stopped="STOPPED" in words,
         tasks=tasks,
         folder=_text(entry, "current_working_directory"),

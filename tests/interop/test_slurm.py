@@ -355,7 +355,7 @@ class TestFaults:
     def test_ordinary_user_may_look_and_is_told_which_role_the_rest_needs(
         self, cluster: SlurmCluster, tmp_path: Path
     ) -> None:
-        job_id = running(cluster)
+        job_id = running(cluster, "--gres=gpu:1")
         waiting = submitted(cluster, TICKS, *WHOLE_NODES, state="PENDING")
         folder = commands(cluster, f'exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$real" "$@"')
         driver = opened(cluster, folder=folder)
