@@ -22,7 +22,7 @@ from hardware.process.members import Members, ProcessJob, as_status, refuse_our_
 from hardware.process.record import Record, Stopped
 from hardware.process.tasks import STOPPED, Process, Status, ancestors, every, send, states
 
-STOP_S = 2.0
+STOP_S = 5.0
 """So long a pause may take to be whole, and a resume to be seen."""
 
 LOOK_S = 0.005
