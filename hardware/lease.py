@@ -80,7 +80,8 @@ class LeaseTable:
 
     def repeats(self, key: str, lease: Lease) -> bool:
         """Whether this very command was heard already."""
-        return self._heard.get(key) == (lease.epoch, lease.sequence)
+        heard = self._heard.get(key)
+        return heard is not None and heard[1] == lease.sequence and heard[0] == lease.epoch
 
     def hear(self, key: str, lease: Lease) -> None:
         """Remember the command as heard, whatever becomes of it."""

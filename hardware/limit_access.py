@@ -78,7 +78,8 @@ class LimitAccess:
         return self._lanes.each(limits_w, one)
 
     def _read(self, key: str) -> Seen:
-        return Seen(self._driver.asked_w(key), self._driver.limit_w(key))
+        driver = self._driver
+        return Seen(driver.asked_w(key), driver.limit_w(key))
 
     def _readable(self, key: str) -> float | None:
         try:

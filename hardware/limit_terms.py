@@ -17,7 +17,7 @@ class Ceilings:
 
     def of(self, device_id: str) -> float:
         """The device's ceiling in watts, infinite where it has none."""
-        ceiling_w = self.by_device.get(device_id, self.default_w)
+        ceiling_w = self.by_device.get(device_id, self.default_w) if self.by_device else self.default_w
         return math.inf if ceiling_w is None else ceiling_w
 
 

@@ -26,7 +26,7 @@ from hardware.errors import Condition, HardwareError, JournalUnreadable
 from hardware.journal import JournalPort, PriorLimit
 from hardware.lanes import FanOut, Serial
 from hardware.lease import HIGHEST_NUMBER, KeptLease, LeaseTable, highest_epoch
-from hardware.limit_access import TOLERANCE_W, Back, HalfDone, LimitAccess, Seen, limit_of, same
+from hardware.limit_access import Back, HalfDone, LimitAccess, Seen, limit_of, same
 from hardware.limit_results import conflict, failed, not_in_force, of_an_earlier_life, put_back, refused, result
 from hardware.limit_terms import LEAST_STEP_W, Ceilings, RestoreRamp
 
@@ -104,12 +104,14 @@ class LimitKeeper:
                 self._leases.lapse(key)
             results.update((places[key], failed(key, step.command.cap_w, fault)) for key, step in steps.items())
         else:
-            results.update((places[key], done) for key, done in self._carry_out(steps, received_s).items())
-        changed_by_others = [done.device_id for done in results.values() if done.outcome is Outcome.CONFLICT]
+            for key, done in self._carry_out(steps, received_s):
+                results[places[key]] = done
+        told = tuple(map(results.__getitem__, range(len(commands))))
+        changed_by_others = [done.device_id for done in told if done.outcome is Outcome.CONFLICT]
         if changed_by_others:
             self._drop(changed_by_others, epoch)
-        self._alarm(results.values())
-        return tuple(results[place] for place in range(len(commands)))
+        self._alarm(told)
+        return told
 
     def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
         """Put back what is ours of these, at once; what is not is left alone. One result each, in order."""
@@ -206,7 +208,7 @@ class LimitKeeper:
                 continue
             named.add(key)
             fault = self._leases.refusal(key, command.lease, epoch=epoch, received_s=received_s, now_s=now_s)
-            if not (math.isfinite(command.cap_w) and command.cap_w >= 0.0):
+            if not 0.0 <= command.cap_w < math.inf:
                 fault = f"{command.cap_w} is no power cap"
             if fault is None:
                 places[key] = place
@@ -248,17 +250,22 @@ class LimitKeeper:
         clamped = cap_w != target_w and not same(target_w, cap_w)
         return _Step(command, target_w, seen, clamped, not (stands or there))
 
-    def _carry_out(self, steps: Mapping[str, _Step], received_s: float) -> dict[str, CapResult]:
+    def _carry_out(self, steps: Mapping[str, _Step], received_s: float) -> list[tuple[str, CapResult]]:
         writing = {key: step.target_w for key, step in steps.items() if step.write}
         self._confirmed.difference_update(writing)
         for key, step in steps.items():
-            self._leases.grant(key, step.command.lease, received_s + step.command.lease.duration_s)
-            self._rises.pop(key, None)
-        back = self._access.write(writing)
+            lease = step.command.lease
+            self._leases.grant(key, lease, received_s + lease.duration_s)
+        if self._rises:
+            for key in steps:
+                self._rises.pop(key, None)
+        back = self._access.write(writing) if writing else {}
+        results = []
         for key, step in steps.items():
-            self._answers[key] = self._answer(step, back.get(key, step.seen))
+            done = self._answers[key] = self._answer(step, back[key] if step.write else step.seen)
             self._leases.hear(key, step.command.lease)
-        return {key: self._answers[key] for key in steps}
+            results.append((key, done))
+        return results
 
     def _answer(self, step: _Step, back: Back) -> CapResult:
         """What became of a command, by what was read back (or, where it stood already, read a moment ago)."""
@@ -266,16 +273,17 @@ class LimitKeeper:
         if not isinstance(back, Seen):
             return failed(key, cap_w, back.fault if isinstance(back, HalfDone) else back, limit_of(back))
         asked_w, limit_w = back
-        if asked_w != target_w and not same(asked_w, target_w):
+        if not (asked_w == target_w or same(asked_w, target_w)):
             if same(asked_w, step.seen.asked_w):
                 return not_in_force(key, cap_w, limit_w, "taken by the driver, but not in force")
             return conflict(key, cap_w, limit_w)
         self._confirmed.add(key)
-        if limit_w is not None and limit_w > target_w + TOLERANCE_W:
+        if limit_w is None or limit_w == target_w or same(limit_w, target_w):
+            outcome = Outcome.CLAMPED if step.clamped else Outcome.APPLIED
+            return CapResult(device_id=key, requested_w=cap_w, applied_w=limit_w, outcome=outcome)
+        if limit_w > target_w:
             return not_in_force(key, cap_w, limit_w, "asked for, but not in force")
-        if limit_w is not None and limit_w < target_w - TOLERANCE_W:
-            return result(key, cap_w, limit_w, Outcome.CLAMPED, "a lower limit from elsewhere is in force")
-        return result(key, cap_w, limit_w, Outcome.CLAMPED if step.clamped else Outcome.APPLIED)
+        return result(key, cap_w, limit_w, Outcome.CLAMPED, "a lower limit from elsewhere is in force")
 
     def _again(self, command: CapCommand, seen: Seen | HardwareError) -> CapResult:
         """Answer a command that was heard already, by us or by who died before us, without acting."""
@@ -435,7 +443,7 @@ class LimitKeeper:
         for done in results:
             fault = done.fault
             if fault is None:
-                if done.outcome is not Outcome.REFUSED and self._alarmed.pop(done.device_id, None) is not None:
+                if self._alarmed and done.outcome is not Outcome.REFUSED and self._alarmed.pop(done.device_id, None):
                     log.info("cap_in_force_again", device_id=done.device_id)
             elif fault.condition in {Condition.NOT_IN_FORCE, Condition.CONFLICT}:
                 if self._alarmed.get(done.device_id) != fault:
