@@ -112,8 +112,10 @@ class Desk:
         self.crashed = (self._devices.crashed, self._jobs.crashed)
 
     async def recover(self) -> None:
-        """Put back first what an agent that died left."""
-        await asyncio.gather(self._devices.run(self._round_devices), self._jobs.run(self._round_jobs))
+        """Put back first what an agent that died left. A scheduler in a thread of its own is not waited for."""
+        await self._devices.run(self._round_devices)
+        if self._jobs is self._devices:
+            await self._jobs.run(self._round_jobs)
 
     async def watch(self) -> None:
         """Enforce leases for ever."""
@@ -193,8 +195,8 @@ class Desk:
 
     async def _again_and_again(self, worker: Worker, call: Callable[[], None]) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
             await worker.run(call)
+            await asyncio.sleep(TICK_S)
 
 
 class BeatsToKeeper:

@@ -128,8 +128,13 @@ class PauseKeeper:
         return {key: kept._replace(since_s=self._since_s.get(key)) for key, kept in self._leases.kept().items()}
 
     def adopt(self, kept: Mapping[str, KeptLease]) -> None:
-        """Go on with the leases of a process that died. What holds is read anew at the next action or expiry."""
+        """Go on with the leases of a process that died; with the journal open, which says what is ours still.
+
+        What holds is read anew at the next action or expiry.
+        """
         self._leases.adopt(kept)
+        for key in kept.keys() - set(self._recorded()):
+            self._leases.end(key)
         self._since_s |= {key: lease.since_s for key, lease in kept.items() if lease.since_s is not None}
 
     def runs(self, now_s: float) -> bool:

@@ -222,6 +222,12 @@ class Gateway:
         started = [line for line in self.log() if line.get("event") == "worker_started"]
         return int(started[-1]["process_id"])
 
+    def kill_agent(self) -> None:
+        """kill -9 of keeper and worker, so that neither can do anything about the other."""
+        os.kill(self.agent_pid(), signal.SIGSTOP)
+        end_worker(self.worker_pid())
+        os.kill(self.agent_pid(), signal.SIGKILL)
+
     def ask(self, *command: str) -> Any:
         """A ``gridgate`` command with ``--json`` on this gateway's record."""
         done = subprocess.run(

@@ -256,3 +256,14 @@ async def test_journal_from_before_a_restart_of_the_machine_is_not_followed(host
     await host.start("--boot-id", "two")
     assert host.limits_w() == {200.0}, "whoever set a limit since then is somebody else"
     assert json.loads((host.folder / "journal.json").read_text())["limits"] == {}
+
+
+async def test_journal_that_cannot_be_read_refuses_caps_until_it_can(host):
+    (host.folder / "journal.json").write_bytes(b"{")
+    await host.start()
+    assert await host.cap(200.0) == [Outcome.REFUSED] * 4
+    assert len(await host.fleet.read()) == 5
+    (host.folder / "journal.json").unlink()
+    async with asyncio.timeout(20.0):
+        while await host.cap(200.0) != [Outcome.APPLIED] * 4:  # noqa: ASYNC110 - it is looked for by itself
+            await asyncio.sleep(0.1)

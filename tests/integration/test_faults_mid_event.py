@@ -61,7 +61,7 @@ def test_gateway_killed_caps_are_restored_by_lease_and_the_event_goes_on(
     event_under_way(utility, gateway, lasts_s=45)
     kept = len(rows(folder, "SELECT * FROM reading WHERE meter_id = 'site'"))
     gateway.kill()
-    eventually("the agent alone puts the caps back", lambda: capped(folder) == 0, within_s=LEASE_S + 3)
+    eventually("the agent alone puts the caps back", lambda: capped(folder) == 0, within_s=LEASE_S + 8)
     gateway.start()
     eventually("the event goes on", lambda: capped(folder), within_s=10)
     assert utility.count("answer", event_id="peak-1") == 1
@@ -79,14 +79,46 @@ def test_agent_killed_limits_are_restored_first_and_the_event_goes_on(
     gateway.start()
     event_under_way(vtn[0], gateway, lasts_s=40)
     first = gateway.agent_pid()
-    os.kill(first, signal.SIGKILL)
+    gateway.kill_agent()
     eventually("another agent was started", lambda: gateway.agent_pid() != first, within_s=10)
 
     def recovered() -> bool:
         return any(line.get("event") == "recovered" and line["devices"] > 0 for line in gateway.log())
 
     eventually("the new agent put back what the journal says", recovered, within_s=10)
-    eventually("the event goes on", lambda: capped(folder), within_s=10)
+    eventually("the event goes on", lambda: capped(folder), within_s=15)
+    eventually("caps are back after the event", lambda: capped(folder) == 0, within_s=60)
+    assert gateway.stop() == 0
+
+
+def test_keeper_killed_its_worker_restores_and_the_event_goes_on(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    gateway.start()
+    event_under_way(vtn[0], gateway, lasts_s=40)
+    first = gateway.agent_pid()
+    os.kill(first, signal.SIGKILL)
+
+    def restored() -> bool:
+        return any(line.get("event") == "all_restored" and line["devices"] > 0 for line in gateway.log())
+
+    eventually("the worker put everything back", restored, within_s=10)
+    eventually("another agent was started", lambda: gateway.agent_pid() != first, within_s=15)
+    eventually("the event goes on", lambda: capped(folder), within_s=15)
+    eventually("caps are back after the event", lambda: capped(folder) == 0, within_s=60)
+    assert gateway.stop() == 0
+
+
+def test_worker_killed_caps_stay_and_the_event_goes_on(
+    folder: Path, vtn: tuple[OpenleadrVtn, int], gateway: Gateway
+) -> None:
+    gateway.start()
+    event_under_way(vtn[0], gateway, lasts_s=25)
+    first = gateway.worker_pid()
+    os.kill(first, signal.SIGKILL)
+    eventually("another worker was started", lambda: gateway.worker_pid() != first, within_s=10)
+    assert eventually("it answers", lambda: capped(folder), within_s=15), "and caps are where they were"
+    assert not any(line.get("event") == "recovered" for line in gateway.log()), "nothing was put back meanwhile"
     eventually("caps are back after the event", lambda: capped(folder) == 0, within_s=60)
     assert gateway.stop() == 0
 
@@ -115,7 +147,7 @@ def test_gateway_and_agent_killed_together_the_next_start_restores_first(
     gateway.start()
     event_under_way(vtn[0], gateway, lasts_s=12)
     gateway.kill()
-    os.kill(gateway.agent_pid(), signal.SIGKILL)
+    gateway.kill_agent()
     vtn[0].end()
     time.sleep(12)
     gateway.start()

@@ -183,3 +183,17 @@ async def until_gone(process_id: int, within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while lives(process_id):  # noqa: ASYNC110 - another's child sets no event
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.soak
+async def test_call_that_hangs_for_long_has_the_worker_started_anew(host):
+    keeper = await host.start()
+    assert await host.cap(200.0, duration_s=120.0) == APPLIED
+    # It hangs in this worker only: the library, not the device.
+    hanging = host.board.fail(CAP, 0, device=1, delay_ms=600_000)
+    assert Outcome.TIMED_OUT in await host.cap(190.0, duration_s=120.0)
+    await host.until_worker(2, within_s=60.0)
+    hanging.taken_back()
+    await host.until_it_answers(keeper)
+    assert await host.cap(180.0, duration_s=2.0) == APPLIED
+    await host.until_limits([FOUND_W] * 4, 20.0)

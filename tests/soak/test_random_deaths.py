@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 LEASE_S = 6.0
 ROUNDS = 8
 EVENT_S = 300.0
-DEATHS = (("gateway",), ("agent",), ("gateway", "agent"), ("vtn",), ("gateway", "vtn"), ("agent", "vtn"))
+DEATHS = (
+    *(("gateway",), ("agent",), ("keeper",), ("worker",), ("vtn",)),
+    *(("gateway", "agent"), ("gateway", "keeper"), ("gateway", "worker"), ("gateway", "vtn"), ("agent", "vtn")),
+)
 
 
 @pytest.fixture
@@ -46,7 +49,11 @@ def test_whoever_dies_the_event_goes_on_and_everything_is_put_back(folder: Path,
             if "vtn" in dead:
                 lives[0].end()
             if "agent" in dead:
+                gateway.kill_agent()
+            if "keeper" in dead:
                 os.kill(gateway.agent_pid(), signal.SIGKILL)
+            if "worker" in dead:
+                os.kill(gateway.worker_pid(), signal.SIGKILL)
             if "gateway" in dead:
                 gateway.kill()
                 time.sleep(chance.uniform(0.0, 2 * LEASE_S))
