@@ -5,6 +5,7 @@ configured is loaded.
 """
 
 import asyncio
+import gc
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -246,6 +247,9 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         fleet = open_fleet(settings)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
+        if settings.agents is not None:
+            # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in.
+            gc.freeze()
         connections = [
             await connect_ven(
                 edges,

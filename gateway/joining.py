@@ -4,6 +4,7 @@ Imports what is of the extra ``fleet`` only where it is used.
 """
 
 import asyncio
+import shutil
 import socket
 import ssl
 import subprocess
@@ -213,11 +214,18 @@ def fleet_doors(settings: Settings, now_s: Callable[[], float]) -> list[Any]:
 
 
 async def enrol_this_host(settings: Settings, token_text: str) -> str:
-    """Get this host's certificate by a token; returns which fleet it is part of now. Raises ``EnrolmentRefused``."""
+    """Get this host's certificate by a token; returns which fleet it is part of now.
+
+    The files are the worker's, which connects with them and renews them. Raises ``EnrolmentRefused`` and ``OSError``.
+    """
     from gateway.http.enrol_client import enrol
     from hardware.passport import Passport, Token
 
-    membership = await enrol(Passport(_certificates(settings)), Token.parse(token_text), host_id=host_id_of(settings))
+    passport = Passport(_certificates(settings))
+    membership = await enrol(passport, Token.parse(token_text), host_id=host_id_of(settings))
+    if settings.agent.worker_user is not None:
+        for path in (passport.folder, *passport.folder.iterdir()):
+            shutil.chown(path, user=settings.agent.worker_user)
     return f"host {membership.host_id} is enrolled with site {membership.site_id} at {', '.join(membership.servers)}"
 
 

@@ -74,10 +74,12 @@ def discover_assets(
 def _ask(config: Path, *, json_wanted: bool) -> Assets:
     """What the agents tell. Ends the command with exit code 1 where none answers."""
     from gateway.attach import ask_fleet
+    from gateway.cli.run import log_to_standard_error
     from gateway.cli.settings import hardware_settings
     from hardware.errors import HardwareError
 
     settings = hardware_settings(config, json_wanted=json_wanted)
+    log_to_standard_error("error")
     try:
         devices, jobs, readings = asyncio.run(ask_fleet(settings))
     except HardwareError as cause:

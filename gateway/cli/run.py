@@ -25,7 +25,7 @@ def serve(config: ConfigFile) -> None:
 
     from gateway.app import serve as run
 
-    _log_to_standard_error(settings.gateway.log_level)
+    log_to_standard_error(settings.gateway.log_level)
     with _alone(settings.gateway.state_dir):
         _run(run(settings, config_path=config.resolve()), where=f"listen = {settings.gateway.listen}")
 
@@ -61,7 +61,7 @@ def agent(
 
     from gateway.host_agent import run_keeper, run_worker
 
-    _log_to_standard_error(settings.gateway.log_level)
+    log_to_standard_error(settings.gateway.log_level)
     if worker is not None:
         _run(run_worker(settings, worker))
         return
@@ -88,7 +88,7 @@ def _check_agent(settings: Any, *, json_wanted: bool) -> None:
     from gateway.cli.agent_check import check_agent, in_words
 
     # What drivers log is in the answer, with its cure.
-    _log_to_standard_error("critical")
+    log_to_standard_error("critical")
     found = _run(check_agent(settings), json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: in_words(found))
     if not found.well:
@@ -111,7 +111,7 @@ def demo(
                 fail(f"{option} goes with --once", code=BAD_USAGE, json_wanted=json_wanted)
         from gateway.demo.live import run_live
 
-        _log_to_standard_error("info")
+        log_to_standard_error("info")
         _run(run_live(speed=speed, port=port, tell=_tell), where=f"--port {port}")
         return
     folder = out or Path("demo-out")
@@ -121,7 +121,7 @@ def demo(
         fail(f"cannot write to {folder}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
     from gateway.demo.once import run_once
 
-    _log_to_standard_error("warning")
+    log_to_standard_error("warning")
     with _progress("playing one event") as tell:
         shown = _run(run_once(folder, tell=tell), json_wanted=json_wanted)
     show(shown, json_wanted=json_wanted, text=shown.in_words)
@@ -203,10 +203,12 @@ def _tell(text: str) -> None:
     typer.echo(f"gridgate: {text}", err=True)
 
 
-def _log_to_standard_error(level: str) -> None:
+def log_to_standard_error(level: str) -> None:
     """Lines for people on a terminal, JSON otherwise; never on standard output."""
     import structlog
 
+    # It warns of each end of a TLS connection that the NATS library made, in words that help nobody.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     people = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
     structlog.configure(
