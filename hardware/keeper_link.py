@@ -186,6 +186,7 @@ class KeeperLink:
                 self._heard(decoded(line))
         except (OSError, ValueError):
             pass  # A keeper that sends half a line has gone.
+        self._lines.close()
         with self._state:
             self.gone = True
             asked = tuple(self._asked.values())
