@@ -184,9 +184,10 @@ class SlurmCluster:
         self._daemons["slurmctld"].kill()
         self._daemons["slurmctld"].wait()
 
-    def wait_until_saved(self) -> None:
-        """Until the controller has written down what it knows now; killed before, it would forget it."""
+    def wait_until_saved(self, job_id: str) -> None:
+        """Until the controller has written down what it knows of a job; killed before, it would forget it."""
         file, now_s = self.folder / "state" / "job_state", time.time()
+        self.say("scontrol", "update", f"JobId={job_id}", "Comment=to be saved")
         self.wait("the state is saved", lambda: file.exists() and file.stat().st_mtime > now_s)
 
     def freeze_controller(self) -> None:

@@ -318,7 +318,7 @@ class TestFaults:
         driver = opened(cluster, deadline_s=2.0)
         job_id = running(cluster)
         driver.pause(job_id)
-        cluster.wait_until_saved()
+        cluster.wait_until_saved(job_id)
         cluster.kill_controller()
         with capture_logs() as told:
             began_s = time.monotonic()
