@@ -443,7 +443,8 @@ class LimitKeeper:
         for done in results:
             fault = done.fault
             if fault is None:
-                if self._alarmed and done.outcome is not Outcome.REFUSED and self._alarmed.pop(done.device_id, None):
+                if done.device_id in self._alarmed and done.outcome is not Outcome.REFUSED:
+                    del self._alarmed[done.device_id]
                     log.info("cap_in_force_again", device_id=done.device_id)
             elif fault.condition in {Condition.NOT_IN_FORCE, Condition.CONFLICT}:
                 if self._alarmed.get(done.device_id) != fault:
