@@ -9,6 +9,7 @@ import pytest
 from hardware.errors import Condition, WriteRefused
 from hardware.job import JobState
 from hardware.process.freezer import FreezerV1, FreezerV2, freezer_of
+from tests.lab import eventually
 from tests.unit.hardware.process.conftest import declared
 
 PLACES = {
@@ -35,9 +36,16 @@ def cgroup(request):
     yield path
     freezer = freezer_of(path)
     freezer.thaw()
-    for pid in (path / "cgroup.procs").read_text().split():
-        (path.parent / "cgroup.procs").write_text(pid)
-    path.rmdir()
+    eventually("the last process has left it", lambda: removed(path), within_s=30, every_s=0.02)
+
+
+def removed(cgroup):
+    """Whether it could be removed: who was killed in it stays until somebody has taken note."""
+    try:
+        cgroup.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def join(cgroup, job):
