@@ -47,7 +47,8 @@ def timed_ms(board: Board, folder: Path, lanes: FanOut, rounds: int) -> list[flo
 
 def report(name: str, spent_ms: list[float]) -> None:
     print(
-        f"{name:>16}: mean {statistics.fmean(spent_ms):.1f} ms, median {statistics.median(spent_ms):.1f}, p95 {statistics.quantiles(spent_ms, n=20)[-1]:.1f},"
+        f"{name:>16}: mean {statistics.fmean(spent_ms):.1f} ms, median {statistics.median(spent_ms):.1f},"
+        f" p95 {statistics.quantiles(spent_ms, n=20)[-1]:.1f},"
         f" worst {max(spent_ms):.1f} of {len(spent_ms)} rounds"
     )
 
