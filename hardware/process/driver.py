@@ -77,7 +77,12 @@ class ProcessDriver:
         refuse_our_own(job_id, found, self._protected)
         self._refuse_where_others_stopped_some(job_id, found)
         if members.job.terms.method is PauseMethod.CHECKPOINT and not self._has_checkpoint(members.job, found):
-            return
+            raise WriteRefused(
+                "it was asked for a checkpoint, and is stopped once that is written",
+                device_id=job_id,
+                condition=Condition.NOT_IN_FORCE,
+                cure="ask for the pause again in a moment",
+            )
         freezer = _freezer(members.job)
         try:
             if freezer is not None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -127,11 +128,14 @@ def test_checkpoint_is_written_before_the_job_is_stopped(start, open_driver):
     terms = JobTerms(tier="flex3", min_throughput=0.5, max_pause_s=60.0, method=PauseMethod.CHECKPOINT)
     checkpoint = Checkpoint(signal_number=signal.SIGUSR1, file=job.folder / "checkpoint", timeout_s=30.0)
     driver = open_driver(declared(job, terms=terms, checkpoint=checkpoint))
-    driver.pause("train")
+    with pytest.raises(WriteRefused, match="asked for a checkpoint") as asked:
+        driver.pause("train")
+    assert "again in a moment" in asked.value.cure
     assert state(driver) is JobState.RUNNING, "it is asked first, and nobody waits for it"
 
     def pauses():
-        driver.pause("train")
+        with suppress(WriteRefused):
+            driver.pause("train")
         return state(driver) is JobState.PAUSED
 
     eventually("it has written one and is stopped", pauses, within_s=20, every_s=0.02)
@@ -144,7 +148,8 @@ def test_checkpoint_that_never_comes_means_no_pause(start, open_driver, tmp_path
     terms = JobTerms(tier="flex3", min_throughput=0.5, max_pause_s=60.0, method=PauseMethod.CHECKPOINT)
     checkpoint = Checkpoint(signal_number=signal.SIGCONT, file=tmp_path / "never", timeout_s=30.0)
     driver = open_driver(declared(job, terms=terms, checkpoint=checkpoint), monotonic_s=lambda: now_s[0])
-    driver.pause("train")
+    with pytest.raises(WriteRefused, match="asked for a checkpoint"):
+        driver.pause("train")
     now_s[0] = 31.0
     with pytest.raises(WriteRefused, match="wrote none"):
         driver.pause("train")
