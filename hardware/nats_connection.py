@@ -173,7 +173,8 @@ class NatsConnection:
                     pending_msgs_limit=PENDING_MESSAGES,
                     pending_bytes_limit=PENDING_BYTES,
                 )
-            # The server has the subscriptions, and so the next word finds us listening.
+            # The library's first ping may overtake the subscriptions; once the second is answered they are in force.
+            await client.flush(timeout=int(CONNECT_S))
             await client.flush(timeout=int(CONNECT_S))
         except BaseException:
             await _let_go(client)

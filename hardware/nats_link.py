@@ -91,6 +91,7 @@ class NatsHosts:
         self._prefix = reply_prefix(site_id, secrets.token_hex(8))
         self._news: News | None = None
         self._up = asyncio.Event()
+        self._opened = False
         self._enrolled = enrolled
         # Where each is asked.
         self._hosts: dict[str, str] = {}
@@ -136,6 +137,7 @@ class NatsHosts:
         with suppress(TimeoutError):
             async with asyncio.timeout(OPEN_S):
                 await self._up.wait()
+        self._opened = True
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -260,7 +262,8 @@ class NatsHosts:
         """After a connect: whoever came or went meanwhile was not heard."""
         self._up.set()
         self._late.clear()
-        if self._news is not None:
+        # Whoever opened us asks every host by itself.
+        if self._news is not None and self._opened:
             for host_id in self.host_ids:
                 self._news.came(host_id)
 

@@ -1,17 +1,19 @@
 """Prints how long a cap takes from the gateway to its acknowledgement, over NATS with mutual TLS on loopback.
 
-    python -m tests.benchmarks.fleet_fanout [HOSTS ...]        (1000 and 10000 by default)
+    python -m tests.benchmarks.fleet_fanout [HOSTS ...] [--budget SECONDS]        (1000 and 10000 by default)
 
 Each host is its own TCP connection in other processes, with 8 devices in memory: lease checks, codec and read-back are
-the product's. The bare transport (the same messages, echoed, nothing decoded) stands beside it. Gateway, NATS server and
-all agents share this machine's cores, which a fleet does not: see the share of each.
+the product's. The bare transport (the same messages, echoed, nothing decoded) stands beside it. Gateway, NATS server
+and all agents share this machine's cores, which a fleet does not: see the share of each.
 """
 
+import argparse
 import asyncio
 import contextlib
 import gc
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +39,9 @@ from tests.nats_server import NatsServer
 BOUND_MS = 500.0
 ROUNDS = 5
 PROCESSES = 2
-CONNECT_S = 100.0
+BUDGET_S = 175
+"""All of it takes no longer; a machine that is too busy for that gets no figure."""
+
 ECHO = b"echo" + b" " * 1100
 
 
@@ -138,7 +142,7 @@ class Taken:
 
 async def echo(server: NatsServer, hosts: int) -> float:
     """The bare transport: every host sends back what it gets. Returns the median round's p99 in milliseconds."""
-    taken, done = Taken(), asyncio.Event()
+    taken, done, up = Taken(), asyncio.Event(), asyncio.Event()
     prefix = f"gridgate.{SITE}.reply.bare"
 
     def hear(message: Msg) -> None:
@@ -147,11 +151,10 @@ async def echo(server: NatsServer, hosts: int) -> float:
             done.set()
 
     bare = NatsConnection(
-        servers=[server.url], name="bare", handlers={f"{prefix}.>": hear}, tls=server.gateway_tls
+        servers=[server.url], name="bare", handlers={f"{prefix}.>": hear}, tls=server.gateway_tls, on_up=up.set
     )
     bare.start()
-    while bare.fault is not None:
-        await asyncio.sleep(0.02)
+    await up.wait()
     rounds = []
     for _ in range(ROUNDS):
         done.clear()
@@ -186,10 +189,6 @@ async def caps(server: NatsServer, hosts: int, agents: list[int]) -> float:
     await fleet.refresh()
     print(f"{hosts:>6} hosts: all described in {time.perf_counter() - began:.1f} s")
     assert len(fleet.devices()) == hosts * DEVICES
-    # The description that follows the connect, in waves: it is over before we measure.
-    while fleet._came:
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(1.0)
     gc.collect()
     gc.freeze()
     assert server.process is not None
@@ -241,6 +240,21 @@ async def main(sizes: list[int]) -> bool:
     return all(kept)
 
 
+def out_of_time(*_: object) -> None:
+    """End with every process that was started."""
+    raise TimeoutError("BROKEN: not measured in time, this machine is too busy (--budget SECONDS gives it longer)")
+
+
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    sys.exit(0 if asyncio.run(main([int(size) for size in sys.argv[1:]] or [1000, 10_000])) else 1)
+    given = argparse.ArgumentParser()
+    given.add_argument("hosts", type=int, nargs="*", default=[1000, 10_000])
+    given.add_argument("--budget", type=int, default=BUDGET_S)
+    asked = given.parse_args()
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(asked.budget)
+    try:
+        kept = asyncio.run(main(asked.hosts))
+    except TimeoutError as late:
+        sys.exit(str(late))
+    sys.exit(0 if kept else 1)
