@@ -51,7 +51,7 @@ class Host:
         self.config = folder / "agent.toml"
         self.config.write_text(AGENT.format(folder=folder))
         self.started: list[subprocess.Popen[bytes]] = []
-        self.fleet = AgentFleet([SocketLink(folder / "state/agent.sock", timeout_s=1.0)])
+        self.fleet = AgentFleet([SocketLink(folder / "state/agent.sock", timeout_s=5.0)])
         self.sequence = 0
 
     def launch(self) -> subprocess.Popen[bytes]:
