@@ -189,6 +189,19 @@ class WholeSite:
             case _:
                 self.slurm.kill_controller()
 
+    def kill_all(self, parts: tuple[str, ...]) -> None:
+        """kill -9 of several parts at once: the worker has no time to see that its keeper died, nor the reverse."""
+        worker = self.worker_pid()
+        if {"keeper", "worker"} <= set(parts):
+            assert self.agent is not None
+            assert worker is not None
+            os.kill(self.agent.pid, signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
+            self.agent.wait()
+            parts = tuple(part for part in parts if part not in {"keeper", "worker"})
+        for part in parts:
+            self.kill(part)
+
     def start(self, part: str) -> None:
         """What a service manager does; the worker's is its keeper."""
         match part:
@@ -300,8 +313,7 @@ def kill_in_mid_event(site: WholeSite, parts: tuple[str, ...]) -> None:
     eventually("the job that may be paused is paused", lambda: site.suspended() == ["train"], within_s=20)
     worker = site.worker_pid()
     with held(site):
-        for part in parts:
-            site.kill(part)
+        site.kill_all(parts)
         dead_until = time.monotonic() + DEAD_S
         left_alone = {"keeper", "worker"} <= set(parts)
         cut_off = bool({"gateway", "nats", "keeper"} & set(parts)) and not left_alone
