@@ -48,6 +48,8 @@ class Reporting:
         readiness.expect(self._part)
         # By resource: the order that was served last, up to where, and when it was last seen standing.
         self._served: dict[str, tuple[str, datetime, datetime]] = {}
+        # Why the last report was not taken, ``None`` where it was: a reason is said once, not with every report.
+        self._refused: tuple[str, str] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Queue and deliver until told to stop, then deliver what is queued once more."""
@@ -128,8 +130,10 @@ class Reporting:
         for report in await self._ledger.outbox(self._connection.connection_id):
             receipt = await self._connection.send_report(report, self._clock.now())
             await self._ledger.record_receipt(receipt)
-            if not receipt.accepted:
+            refused = None if receipt.accepted else (receipt.code, receipt.detail)
+            if refused is not None and refused != self._refused:
                 log.warning("report_rejected", report_id=report.report_id, code=receipt.code, detail=receipt.detail)
+            self._refused = refused
 
     async def _deliver_last(self) -> None:
         try:

@@ -110,6 +110,7 @@ class ScriptedConnection(GridConnection):
         self.refused: list[EventBatch] = []
         self.ordered: tuple[ReportOrder, ...] = ()
         self.reports: list[IntervalReport] = []
+        self.refuses_reports = False
         self.down: Exception | None = None
 
     async def receive(self, now: datetime) -> EventBatch | None:
@@ -136,7 +137,12 @@ class ScriptedConnection(GridConnection):
         if self.down is not None:
             raise self.down
         self.reports.append(report)
-        return Receipt(report_id=report.report_id, accepted=True, received_at=now, code="200")
+        return Receipt(
+            report_id=report.report_id,
+            accepted=not self.refuses_reports,
+            received_at=now,
+            code="452" if self.refuses_reports else "200",
+        )
 
 
 Step = Callable[[], Awaitable[object] | object]

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from itertools import pairwise
 
+from structlog.testing import capture_logs
+
 from gateway import app
 from protocols.errors import Unreachable
 from protocols.grid import IntervalReport, ReportOrder
@@ -126,6 +128,20 @@ async def test_time_without_a_reading_is_reported_as_such(rig: Rig) -> None:
     await rig.run(rig.reporting(), for_s=13)
     (report,) = rig.connection.reports
     assert [(part.power_w, part.coverage_fraction) for part in report.intervals] == [(None, 0.0), (None, 0.0)]
+
+
+async def test_a_refusal_is_said_once_and_again_after_a_report_was_taken(rig: Rig) -> None:
+    def refuse(refuses: bool) -> None:
+        rig.connection.refuses_reports = refuses
+
+    rig.connection.ordered = (order(),)
+    refuse(True)
+    with capture_logs() as lines:
+        await rig.run(
+            rig.metering(), rig.reporting(), for_s=75, script={35: lambda: refuse(False), 55: lambda: refuse(True)}
+        )
+    assert len(rig.connection.reports) >= 6
+    assert [line["code"] for line in lines if line["event"] == "report_rejected"] == ["452", "452"]
 
 
 async def test_a_real_vtn_receives_every_interval_once_through_an_outage(rig: Rig) -> None:
