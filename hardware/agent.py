@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from hardware.device import CapResult, DeviceDriver, DeviceView, Outcome
+from hardware.effect import EffectWatch
 from hardware.errors import HardwareError, JournalUnreadable
 from hardware.job import JobDriver, JobResult
 from hardware.journal import Journal, JournalPort
@@ -100,6 +101,7 @@ class Agent:
             ramp=ramp or RestoreRamp(),
             raise_back=raise_back,
         )
+        self._effect = EffectWatch()
         self._pauses = PauseKeeper(jobs, self._journal)
         self._limits_recovered = False
         self._jobs_recovered = False
@@ -135,15 +137,17 @@ class Agent:
                 )
             if isinstance(request, Read):
                 # A number that is none is no reading, and no JSON.
-                readings = self._devices.readings()
-                return Readings(readings=tuple(reading for reading in readings if math.isfinite(reading.power_w)))
+                readings = tuple(one for one in self._devices.readings() if math.isfinite(one.power_w))
+                self._effect.look(readings, self._limits.caps_w(), self._boot_s())
+                return Readings(readings=readings)
             if unready is not None:
                 return _all_refused(request, unready)
             if isinstance(request, Restore):
                 return Applied(results=self._limits.restore(request.device_ids, request.epoch))
             now_s = self._boot_s()
             since_s = now_s if received_s is None else received_s
-            return Applied(results=self._limits.apply(request.commands, received_s=since_s, now_s=now_s))
+            results = self._limits.apply(request.commands, received_s=since_s, now_s=now_s)
+            return Applied(results=tuple(self._confirmed_in_watts(result) for result in results))
         except (HardwareError, OSError) as fault:
             return Failed(error=type(fault).__name__, detail=str(fault))
 
@@ -193,12 +197,23 @@ class Agent:
         self._tell("job_lease_ended", jobs=self._pauses.expire(self._boot_s()))
 
     def _views(self) -> tuple[DeviceView, ...]:
-        """The devices, with what a restore would leave each at."""
+        """The devices, with what a restore would leave each at, and what only the agent knows to be wrong."""
         found_w = self._limits.limits_found()
         return tuple(
-            replace(view, restores_to_w=found_w.get(view.device_id, view.limit_w))
+            replace(
+                view,
+                restores_to_w=found_w.get(view.device_id, view.limit_w),
+                fault=view.fault or self._effect.fault(view.device_id),
+            )
             for view in self._limits.shown(self._devices.devices())
         )
+
+    def _confirmed_in_watts(self, result: CapResult) -> CapResult:
+        """A cap that reads back but does not show in watts is not confirmed."""
+        fault = self._effect.fault(result.device_id)
+        if fault is None or result.outcome not in {Outcome.APPLIED, Outcome.CLAMPED}:
+            return result
+        return replace(result, outcome=Outcome.REFUSED, detail=fault.detail, fault=fault)
 
     def restore_all(self) -> None:
         """Put everything back but caps that are to be held; what cannot be put back is left to the journal."""

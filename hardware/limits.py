@@ -135,6 +135,10 @@ class LimitKeeper:
         """What a restore leaves each device at that has a limit of ours, in watts: the limit found, or the ceiling."""
         return {key: self._goal_w(key, prior.found_w) for key, prior in self._present_limits().items()}
 
+    def caps_w(self) -> dict[str, float]:
+        """The caps of ours that should be in force now, in watts."""
+        return {key: prior.written_w for key, prior in self._present_limits().items()}
+
     def expire(self, now_s: float) -> tuple[CapResult, ...]:
         """Put back what has no lease any more; what cannot be put back is tried again at the next call.
 
