@@ -55,6 +55,9 @@ LOOK_S = 1.0
 LOOK_WHILE_HELD_S = 5.0
 """So often jobs are looked at while we hold any back; a driver counts on being called for as long as it does."""
 
+SETTLES_S = 15.0
+"""So long after the last restraint jobs are looked at: a scheduler that is killed may forget the last seconds."""
+
 FIRST_AGAIN_S = 0.5
 LONGEST_AGAIN_S = 4.0
 """What cannot be undone is tried again after these, doubling: a scheduler that comes back is not run over."""
@@ -83,6 +86,7 @@ class PauseKeeper:
         self._progress = ProgressWatch()
         self._seen = Seen()
         self._looked_at_s: float | None = None
+        self._settled_at_s: float | None = None
 
     def act(self, actions: Sequence[JobAction], *, received_s: float, now_s: float) -> tuple[JobResult, ...]:
         """Act on what was received at ``received_s``: one result each, in order."""
@@ -110,9 +114,14 @@ class PauseKeeper:
         due = [key for key in self._leases.due(now_s) if self._again.get(key, (now_s, 0.0))[0] <= now_s]
         results = self._undo(due, now_s) if due else ()
         every_s = LOOK_S if self._progress.watches else LOOK_WHILE_HELD_S
-        busy = self._progress.watches or self._leases.kept()
-        if busy and (self._looked_at_s is None or now_s - self._looked_at_s >= every_s):
-            self._try_to_look(now_s, nodes=False)
+        busy = bool(self._progress.watches or self._leases.kept())
+        if busy:
+            self._settled_at_s = now_s + SETTLES_S
+        is_due = self._looked_at_s is None or now_s - self._looked_at_s >= every_s
+        if self._settled_at_s is not None and is_due:
+            away = self._try_to_look(now_s, nodes=False)
+            if not busy and away is None and now_s >= self._settled_at_s:
+                self._settled_at_s = None
         return results
 
     def resume_all(self, now_s: float) -> tuple[JobResult, ...]:
@@ -202,9 +211,21 @@ class PauseKeeper:
             return OF_OPERATOR if other is Asker.OPERATOR else OF_GATEWAY
         undone = action.verb is restraint.begins and not holds and key in self._confirmed and not is_half(target)
         if undone and state_of(target) is not JobState.FINISHED:
-            self._forget([key])
+            if restraint is PAUSE and not self._roused(action.job_id):
+                self._leases.lapse(key)
+            else:
+                self._forget([key])
             return UNDONE
         return None
+
+    def _roused(self, job_id: str) -> bool:
+        """Have the driver make sure that a job goes on which is listed as running: a scheduler may have forgotten."""
+        try:
+            if self._driver is not None:
+                drive(self._driver, Verb.RESUME, job_id)
+        except HardwareError as cause:
+            return not is_away(cause.condition)
+        return True
 
     def _why_not(self, restraint: Restraint, target: JobView | NodeView, now_s: float) -> str | None:
         """Why this may not be held back, ``None`` where it may."""
@@ -264,7 +285,8 @@ class PauseKeeper:
             return
         if restraint is not None:
             begins = action.verb is restraint.begins
-            if in_force(restraint, target) is begins and (begins or not is_half(target)):
+            is_done = in_force(restraint, target) is begins and (begins or not is_half(target))
+            if is_done and not (action.verb is Verb.RESUME and self._may_stand(target)):
                 return
             if begins:
                 self._confirmed.discard(Held.by(action).key())
@@ -343,7 +365,8 @@ class PauseKeeper:
             self._rests_until_s[held.target_id] = now_s + target.max_pause_s
         if target is not None and target.fault is not None and is_away(target.fault.condition):
             return target.fault
-        if self._driver is None or (target is not None and not in_force(restraint, target) and not is_half(target)):
+        stands = target is None or in_force(restraint, target) or is_half(target)
+        if self._driver is None or not (stands or (restraint is PAUSE and self._may_stand(target))):
             return None
         try:
             # Also where it is not listed: only the driver can tell whether it has ended or nobody answers for it.
@@ -351,6 +374,10 @@ class PauseKeeper:
         except HardwareError as cause:
             return Fault.of(cause)
         return None
+
+    def _may_stand(self, target: JobView | NodeView | None) -> bool:
+        """Whether only the driver can tell that a job goes on which we paused: a scheduler may have forgotten it."""
+        return state_of(target) is JobState.RUNNING and target is not None and _id(target) in self._ours(PAUSE)
 
     def _undone(self, key: str, held: Held, fault: Fault | None, away: Fault | None, now_s: float) -> JobResult:
         """What came of ending one restraint."""

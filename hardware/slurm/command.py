@@ -6,6 +6,7 @@ Nothing of the caller's environment is passed on: ``SQUEUE_FORMAT`` and its kin 
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,14 +14,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hardware.errors import CallHangs, HardwareError, SchedulerLost
 from hardware.slurm.policy import NOT_RUNNING, TEXT_LIMIT, fault
 
 _KILLED_WITHIN_S = 0.5
+_STARTED = re.compile(rb"^BOOT_TIME\s*=\s*(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s*$", re.MULTILINE)
 _NOT_INSTALLED = "install Slurm's commands (Debian: slurm-client), or name their folder in the settings"
 _NO_CONF = "name the cluster's slurm.conf in the settings, or mend the file system that it lies on"
+_NO_START = "this Slurm is of a release whose settings are not known here (known: 22.05): report it"
 _NO_JSON = "install Slurm 21.08 or later with its JSON serializer (Debian: slurm-wlm-basic-plugins)"
 
 
@@ -68,7 +72,7 @@ class SlurmCommands:
     def __init__(self, *, conf: Path | None = None, folder: Path | None = None) -> None:
         path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         self._folder = str(folder) if folder is not None else path
-        self._environment = {"PATH": path, "LC_ALL": "C"}
+        self._environment = {"PATH": path, "LC_ALL": "C", "TZ": "UTC"}
         self._conf = conf
         if conf is not None:
             self._environment["SLURM_CONF"] = str(conf)
@@ -80,6 +84,15 @@ class SlurmCommands:
     def list_nodes(self, deadline_s: float) -> object:
         """Every node, as ``sinfo --json`` has them."""
         return self._json("list the nodes", ["sinfo", "--all", "--json"], deadline_s)
+
+    def started_at_s(self, deadline_s: float) -> float:
+        """When the controller was started, in Unix seconds by its host's clock."""
+        doing = "ask when the controller was started"
+        done = self._do(doing, ["scontrol", "show", "config"], deadline_s)
+        found = _STARTED.search(done.printed)
+        if found is None:
+            raise HardwareError(f"cannot {doing}: scontrol show config does not say it", cure=_NO_START)
+        return datetime.fromisoformat(found[1].decode()).replace(tzinfo=UTC).timestamp()
 
     def suspend(self, job_id: str, deadline_s: float) -> None:
         """Stop all its processes; its devices stay with it."""

@@ -6,6 +6,7 @@ Slurm's surprises, each answered here:
 * A suspended job keeps its devices and its node; the job behind it goes on waiting.
 * A job that waits cannot be suspended: it is refused, with the advice to hold it.
 * A requeued job would wait another 121 s (``BeginTime``) and take no signal meanwhile: it is told to start now.
+* A controller that was killed may have forgotten a suspend or a resume of the last seconds: it is done anew.
 * A dead controller hangs the command line for longer than a minute: every call has a deadline, and then a rest.
 """
 
@@ -15,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ParamSpec, TypeVar
 
+import structlog
+
 from hardware.device import Fault
 from hardware.errors import Condition, HardwareError, Unsupported, WriteRefused
 from hardware.job import JobState, JobView, NodeView, PauseMethod
 from hardware.job_terms import JobTerms, TermsRule, terms_of
 from hardware.slurm.listing import ListedJob, ListedNode, read_jobs, read_nodes
+from hardware.slurm.memory import Memory
 from hardware.slurm.outputs import Outputs, Seen
 from hardware.slurm.patience import Patience
 from hardware.slurm.way import SlurmWay
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +38,8 @@ OUR_MARK = "gridgate: "
 
 _ASK_AGAIN_S = 0.05
 _WELL_FOR_S = 1.0
+_WRITES_WITHIN_S = 2.0
+"""A job that is seen to write within it works."""
 _CLOCKS_DIFFER_S = 10.0
 """How far the controller's clock may be from ours: little beside the 121 s."""
 _LONGEST_REASON = 200
@@ -90,13 +98,19 @@ class SlurmJobs:
         self._deadline_s = deadline_s
         self._settle_s = settle_s
         self._patience = Patience(rest_s)
+        self._memory = Memory()
         self._outputs = Outputs(within_s=1.0, rest_s=60.0)
         self._sees_output = sees_output
         self._checkpoint = checkpoint or Checkpoint()
 
     def jobs(self) -> tuple[JobView, ...]:
         """Every job that Slurm still knows; one that has ended stays for a while (``MinJobAge``), as finished."""
-        listed = self._list(self._deadline())
+        deadline_s = self._deadline()
+        listed = self._list(deadline_s)
+        self._memory.keep(listed)
+        for job in listed.values():
+            if self._memory.forgotten(job) is JobState.RUNNING:
+                self._resume_again(job, deadline_s)
         begun = [job for job in listed.values() if job.state in (JobState.RUNNING, JobState.PAUSED)]
         paths = [job.output for job in begun if job.output is not None] if self._sees_output else []
         seen = self._outputs.look(paths)
@@ -134,13 +148,21 @@ class SlurmJobs:
             else:
                 self._ask(self._way.suspend, job_id, deadline_s)
 
-        self._bring(job_id, act, lambda now: self._state(now) is JobState.PAUSED, deadline_s)
+        self._memory.note(job, self._bring(job_id, act, lambda now: self._state(now) is JobState.PAUSED, deadline_s))
 
     def resume(self, job_id: str) -> None:
-        """Let a paused job go on, however it was paused. One that is not paused is left as it is."""
+        """Let a paused job go on, however it was paused.
+
+        Of one that is listed as running, the controller may have forgotten that it is paused: where that is so, or
+        where it cannot be ruled out and the job writes nothing, it is suspended and resumed once more. Nothing else
+        reaches its processes then.
+        """
         deadline_s = self._deadline()
         job = self._job(job_id, deadline_s)
-        if self._state(job) is not JobState.PAUSED:
+        if job.state is JobState.RUNNING:
+            self._rouse(job, deadline_s)
+            return
+        if not self._is_held_back(job):
             return
 
         def act() -> None:
@@ -151,7 +173,8 @@ class SlurmJobs:
             else:
                 self._ask(self._way.resume, job_id, deadline_s)
 
-        self._bring(job_id, act, lambda now: self._state(now) is not JobState.PAUSED, deadline_s)
+        after = self._bring(job_id, act, lambda now: not self._is_held_back(now), deadline_s)
+        self._memory.note(job, after)
         if job.requeued:
             self._start_at_once(job_id, deadline_s)
 
@@ -252,6 +275,47 @@ class SlurmJobs:
         self._ask(self._way.undrain, node_id, deadline_s)
         self._await_node(node_id, drained=False, deadline_s=deadline_s)
 
+    def _rouse(self, job: ListedJob, deadline_s: float) -> None:
+        """Have a job that is listed as running do so."""
+        job_id, method = job.job_id, self._terms(job).method
+        if method is PauseMethod.REQUEUE:
+            return
+        if method is PauseMethod.SIGNAL:
+            self._ask(self._way.signal, job_id, "CONT", deadline_s)
+            return
+        if self._memory.forgotten(job) is not JobState.PAUSED and not self._may_stand(job, deadline_s):
+            return
+        log.warning("slurm_forgot_a_pause", job_id=job_id)
+        self._ask(self._way.suspend, job_id, deadline_s)
+        self._ask(self._way.resume, job_id, deadline_s)
+        self._memory.note(job, self._await(job_id, lambda now: now.state is JobState.RUNNING, deadline_s))
+
+    def _may_stand(self, job: ListedJob, deadline_s: float) -> bool:
+        """Whether a job that is listed as running may be stopped.
+
+        Its controller knows it from its saved state alone, we do not know what was done to it, and it is not seen to
+        write.
+        """
+        if self._memory.knows(job.job_id) or job.changed_at_s >= self._ask(self._way.started_at_s, deadline_s):
+            return False
+        if job.output is None or not self._sees_output:
+            return True
+        before = self._outputs.look([job.output])
+        until_s = min(time.monotonic() + _WRITES_WITHIN_S, deadline_s - _ASK_AGAIN_S)
+        while time.monotonic() < until_s:
+            if self._outputs.look([job.output]) != before:
+                return False
+            time.sleep(_ASK_AGAIN_S)
+        return True
+
+    def _resume_again(self, job: ListedJob, deadline_s: float) -> None:
+        """What we resumed is listed as suspended by a controller that has forgotten; its processes run."""
+        log.warning("slurm_forgot_a_resume", job_id=job.job_id)
+        try:
+            self._ask(self._way.resume, job.job_id, deadline_s)
+        except (WriteRefused, Unsupported):
+            return  # It ended meanwhile, or is tried again with the next listing.
+
     def _start_at_once(self, job_id: str, deadline_s: float) -> None:
         """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for.
 
@@ -283,8 +347,11 @@ class SlurmJobs:
 
     def _bring(
         self, job_id: str, act: Callable[[], None], holds: Callable[[ListedJob], bool], deadline_s: float
-    ) -> None:
-        """Act, and look until it holds. Raises what Slurm said to it, or ``WriteRefused`` where it took it in vain."""
+    ) -> ListedJob:
+        """Act, and look until it holds; the job as it is then.
+
+        Raises what Slurm said to it, or ``WriteRefused`` where it took it in vain.
+        """
         refusal: HardwareError | None = None
         try:
             act()
@@ -292,7 +359,7 @@ class SlurmJobs:
             refusal = cause
         now = self._await(job_id, (lambda _now: True) if refusal else holds, deadline_s)
         if holds(now):
-            return
+            return now
         if refusal is not None:
             refusal.device_id = job_id
             raise refusal
@@ -364,9 +431,18 @@ class SlurmJobs:
         return terms_of(job.attributes, self._rules)
 
     def _state(self, job: ListedJob) -> JobState:
-        """As listed, but a job that pauses by requeue is paused while it is held to begin anew."""
+        """As listed, but for what the controller has forgotten.
+
+        A job that pauses by requeue is paused while it is held to begin anew.
+        """
+        forgotten = self._memory.forgotten(job)
+        if forgotten is not None:
+            return forgotten
         by_requeue = job.requeued and self._terms(job).method is PauseMethod.REQUEUE
         return JobState.PAUSED if by_requeue and job.state is JobState.HELD else job.state
+
+    def _is_held_back(self, job: ListedJob) -> bool:
+        return JobState.PAUSED in (job.state, self._state(job))
 
     def _view(self, job: ListedJob, seen: Mapping[str, Seen]) -> JobView:
         terms, state = self._terms(job), self._state(job)

@@ -36,8 +36,9 @@ class ListedJob:
 
     ``tasks`` names the waiting tasks of an array that are listed as one, such as ``2-9``. ``requeued`` is set for a job
     that was ended and waits, held, to begin anew; ``ending`` while its processes are still being ended; ``stopped`` for
-    one that was stopped by a signal. It does not begin before ``begins_at_s`` (Unix seconds). ``device_ids``
-    (``node/slot``) is ``None`` where they cannot be told, and so is ``output``, the file of its standard output.
+    one that was stopped by a signal. It does not begin before ``begins_at_s``, and was last suspended or resumed at
+    ``changed_at_s`` (Unix seconds, 0 for never). ``device_ids`` (``node/slot``) is ``None`` where they cannot be told,
+    and so is ``output``, the file of its standard output.
     """
 
     job_id: str
@@ -50,6 +51,7 @@ class ListedJob:
     ending: bool = False
     begins_at_s: float = 0.0
     stopped: bool = False
+    changed_at_s: int = 0
     tasks: str = ""
     folder: str = ""
     output: str | None = None
@@ -153,6 +155,7 @@ def _job(entry: Mapping[str, Any], now_s: float) -> ListedJob:
         ending=ending,
         begins_at_s=float(_number(entry.get("eligible_time")) or 0),
         stopped="STOPPED" in words,
+        changed_at_s=_number(entry.get("suspend_time")) or 0,
         tasks=tasks,
         folder=_text(entry, "current_working_directory"),
         output=_output(entry),

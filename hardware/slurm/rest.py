@@ -62,6 +62,10 @@ class SlurmRest:
         """Every node."""
         return self._call("list the nodes", "GET", "/nodes", deadline_s)
 
+    def started_at_s(self, deadline_s: float) -> float:
+        """By the command line."""
+        return self._commands.started_at_s(deadline_s)
+
     def hold(self, job_id: str, deadline_s: float) -> None:
         """Keep a waiting job from starting."""
         if not job_id.isdecimal():
