@@ -62,7 +62,8 @@ class DeviceView:
     ``slot`` is its number among the host's devices as the job scheduler counts them (NVIDIA's minor number), ``None``
     where there is none: it only serves to find the devices of a job, never to address one. ``fault`` is what is wrong
     with it now, an alarm for the operator. ``restores_to_w`` is the most that a restore leaves it at, as of the
-    description: the limit found before our first write; ``None`` where the host does not say.
+    description: the limit found before our first write; ``None`` where the host does not say. ``slowed_by`` is what
+    holds its clocks down, in words, where that can be told: what falls by anything but a power limit is not ours.
     """
 
     device_id: str
@@ -74,6 +75,7 @@ class DeviceView:
     slot: int | None = None
     fault: Fault | None = None
     restores_to_w: float | None = None
+    slowed_by: tuple[str, ...] = ()
 
 
 class OnExpiry(StrEnum):

@@ -49,6 +49,8 @@ def device_in_words(device: DeviceAsset, jobs: Iterable[JobAsset]) -> str:
         f"  limit {_limit(device)}; takes {device.min_w:g} to {device.max_w:g} W, its own is {device.default_w:g} W",
         f"  power {'no reading' if device.power_w is None else f'{device.power_w:.0f} W'}",
     ]
+    if device.slowed_by:
+        lines.append(f"  clocks held down by {', '.join(device.slowed_by)}")
     on_it = [job for job in jobs if device.device_id in job.devices]
     lines += [f"  job {job.job_id}: {job.state}, {job.tier}, {_count(len(job.devices), 'device')}" for job in on_it]
     if not on_it:

@@ -39,6 +39,7 @@ class DeviceAsset:
     max_w: float
     power_w: float | None
     jobs: tuple[str, ...]
+    slowed_by: tuple[str, ...]
     fault: Fault | None
 
 
@@ -149,6 +150,7 @@ def _device(view: DeviceView, power_w: float | None, jobs: Sequence[str]) -> Dev
         max_w=view.cap_range.max_w,
         power_w=power_w if view.present else None,
         jobs=tuple(jobs),
+        slowed_by=view.slowed_by if view.present else (),
         fault=fault_of(view),
     )
 

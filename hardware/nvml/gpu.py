@@ -18,7 +18,17 @@ from hardware.device import CapRange, DeviceView, Fault, PowerReading, Quality
 from hardware.errors import DeviceLost, HardwareError, MeterSilent, Unsupported, WriteRefused
 from hardware.nvml.policy import After, fault, policy_of
 from hardware.nvml.reasons import Limiting, limiting
-from hardware.nvml.sensors import FIELDS, EnergyRegister, PowerSource, chosen, joules, milliwatts, power_fields, watts
+from hardware.nvml.sensors import (
+    FIELDS,
+    EnergyRegister,
+    EnergyWatch,
+    PowerSource,
+    chosen,
+    joules,
+    milliwatts,
+    power_fields,
+    watts,
+)
 from hardware.nvml.session import Session
 
 log = structlog.get_logger()
@@ -42,7 +52,8 @@ class GpuDetails:
 
     ``mig``: it is divided into instances, which share its one limit. ``source`` is where its power is read, ``None``
     before the first reading. ``can_cap`` is false where it takes no limit, as far as is known. ``energy_resets`` counts
-    how often its energy counter began anew.
+    how often its energy counter began anew; ``energy_difference_fraction`` is how much more its power came to than its
+    register in the last minute, as a fraction of the register, ``None`` where there is nothing to say.
     """
 
     device_id: str
@@ -50,6 +61,7 @@ class GpuDetails:
     source: PowerSource | None
     can_cap: bool
     energy_resets: int
+    energy_difference_fraction: float | None = None
 
 
 class Gpu:
@@ -69,6 +81,8 @@ class Gpu:
         self._limit_w: float | None = None
         self._source: PowerSource | None = None
         self._register = EnergyRegister()
+        self._energy = EnergyWatch(device_id)
+        self._slowed_by: tuple[str, ...] = ()
         self._cannot: set[str] = set()
         self._troubles: dict[str, tuple[int, Fault]] = {}
 
@@ -93,6 +107,12 @@ class Gpu:
             self._back()
         else:
             self.limit_w()
+        try:
+            self._slowed_by = self.limiting().words
+        except DeviceLost:
+            raise
+        except HardwareError:
+            self._slowed_by = ()
 
     def lose(self, cause: HardwareError) -> None:
         """Note that it has gone, and why."""
@@ -118,6 +138,7 @@ class Gpu:
             present=self._session.is_open and not self.lost,
             slot=self._slot,
             fault=driver_fault or self.fault,
+            slowed_by=self._slowed_by,
         )
 
     def details(self) -> GpuDetails:
@@ -127,6 +148,7 @@ class Gpu:
             source=self._source,
             can_cap=self._range is not None and SET_LIMIT not in self._cannot,
             energy_resets=self._register.resets,
+            energy_difference_fraction=self._energy.difference_fraction,
         )
 
     def limit_w(self) -> float:
@@ -159,13 +181,15 @@ class Gpu:
         """Power, and energy where there is a register of the same scope. No power at all is suspect."""
         power_w = self._power_w()
         at = now()
-        return PowerReading(
+        reading = PowerReading(
             meter_id=self.device_id,
             power_w=power_w,
             energy_j=self._energy_j(),
             measured_at=at,
             quality=Quality.GOOD if power_w > 0.0 else Quality.SUSPECT,
         )
+        self._energy.look(reading)
+        return reading
 
     def limiting(self) -> Limiting:
         """Why its clocks are held down now."""

@@ -32,6 +32,11 @@ class Limiting:
         """Whether the power limit, and nothing else, holds the device down."""
         return self.power_cap and not self.others
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that holds the device down, in words."""
+        return (*(("power limit",) if self.power_cap else ()), *self.others)
+
 
 def limiting(bits: int) -> Limiting:
     """The reasons that NVML gave, in words; bits that nobody knows are passed over."""

@@ -4,6 +4,7 @@ Power comes from one *source* a device, chosen once: a series never changes betw
 nor between a mean and a moment's value.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,8 +12,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pynvml
+import structlog
 
 from hardware.device import PowerReading
+
+log = structlog.get_logger()
 
 
 class PowerSource(Enum):
@@ -107,6 +111,11 @@ def chosen(fields: Mapping[PowerSource, FieldValue]) -> PowerSource | None:
     return PowerSource.POWER_USAGE
 
 
+ENERGY_WINDOW_S = 60.0
+MOST_DIFFERENCE_FRACTION = 0.35
+"""Within this register and power may differ over a window: what the sensor alone may err by."""
+
+
 class EnergyRegister:
     """A register that never goes back over a counter that begins anew (a reset of the device, a reload of the driver).
 
@@ -163,3 +172,38 @@ def energy_check(readings: Sequence[PowerReading], *, longest_gap_s: float = 5.0
     return EnergyCheck(
         duration_s=(last[0] - first[0]).total_seconds(), counted_j=last[2] - first[2], integrated_j=integrated_j
     )
+
+
+class EnergyWatch:
+    """Holds a device's energy register against its power, window by window, and says where the two part.
+
+    Whichever is wrong, neither is proof alone then: sensors that look a quarter of the time are known to err by more
+    than a third under loads that come and go (A100 and H100: arXiv 2312.02741).
+    """
+
+    def __init__(self, device_id: str) -> None:
+        self.difference_fraction: float | None = None
+        self._device_id = device_id
+        self._window: list[PowerReading] = []
+        self._parted = False
+
+    def look(self, reading: PowerReading) -> None:
+        """Take one more reading."""
+        self._window.append(reading)
+        if (reading.measured_at - self._window[0].measured_at).total_seconds() < ENERGY_WINDOW_S:
+            return
+        check = energy_check(self._window)
+        self._window = [reading]
+        if check is None:
+            return
+        self.difference_fraction = check.difference_fraction
+        parted = abs(check.difference_fraction) > MOST_DIFFERENCE_FRACTION
+        if parted != self._parted:
+            log.log(
+                logging.WARNING if parted else logging.INFO,
+                "nvml_energy_parted_from_power" if parted else "nvml_energy_agrees_again",
+                device_id=self._device_id,
+                counted_j=check.counted_j,
+                integrated_j=check.integrated_j,
+            )
+        self._parted = parted

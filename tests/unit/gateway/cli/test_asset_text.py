@@ -50,6 +50,12 @@ def test_no_line_is_wider_than_a_terminal() -> None:
         assert max(map(len, device_in_words(assets.devices[0], assets.jobs).splitlines())) <= WIDTH
 
 
+def test_what_holds_the_clocks_down_is_told_of_one_device() -> None:
+    slowed = fleet(slowed_by=("power limit", "too hot (hardware)"))
+    assert "clocks held down by power limit, too hot (hardware)" in device_in_words(slowed.devices[0], slowed.jobs)
+    assert "clocks" not in device_in_words(fleet().devices[0], slowed.jobs)
+
+
 def test_what_is_wrong_in_the_same_way_is_told_once_with_its_cure() -> None:
     fault = Fault(condition=Condition.NO_PERMISSION, detail="cannot set the power limit", cure=CURE)
     text = " ".join(listing(fleet(fault=fault)).split())

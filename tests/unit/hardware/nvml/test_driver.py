@@ -197,6 +197,27 @@ def test_the_energy_register_runs_on_over_a_reset(board, driver):
     assert [details.energy_resets for details in driver.details()] == [1, 0, 0, 0]
 
 
+def test_energy_that_parts_from_the_power_is_said_once(board, driver):
+    def a_minute(shed_j):
+        """A minute of readings, with so much lost from the first GPU's counter each second."""
+        for _ in range(65):
+            board.pass_s(1.0)
+            board.devices[0].energy_base_j += shed_j
+            driver.readings()
+        return [
+            (line["event"], line["device_id"] == board.ids[0]) for line in logs if line["event"].startswith("nvml_ener")
+        ]
+
+    driver.readings()
+    with capture_logs() as logs:
+        assert a_minute(0.0) == []
+        assert driver.details()[0].energy_difference_fraction == pytest.approx(0.0, abs=0.02)
+        assert a_minute(150.0) == [("nvml_energy_parted_from_power", True)]
+        assert a_minute(150.0) == [("nvml_energy_parted_from_power", True)]
+        assert driver.details()[0].energy_difference_fraction > 0.35
+        assert a_minute(0.0) == [("nvml_energy_parted_from_power", True), ("nvml_energy_agrees_again", True)]
+
+
 def test_a_gpu_without_an_energy_counter(board, driver):
     board.devices[0].abilities &= ~control.ENERGY
     first, second = driver.readings()[:2]
@@ -220,6 +241,12 @@ def test_is_it_our_cap_that_bites(board, driver):
     assert not driver.limiting(busy).ours
     assert driver.limiting(busy).others == ("too hot (hardware)",)
     assert driver.limiting(idle).idle
+    assert driver.devices()[0].slowed_by == ("power limit", "too hot (hardware)")
+    assert driver.devices()[3].slowed_by == ()
+    board.fail("nvmlDeviceGetCurrentClocksEventReasons", 3, device=0)
+    board.fail("nvmlDeviceGetCurrentClocksThrottleReasons", 3, device=0)
+    assert driver.devices()[0].slowed_by == ()
+    assert driver.devices()[0].fault is None
 
 
 def test_a_reset_makes_handles_stale_and_the_next_call_asks_anew(board, driver):
