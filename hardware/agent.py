@@ -220,9 +220,11 @@ class Agent:
         self.restore_limits()
         self.restore_jobs()
 
-    def restore_limits(self) -> None:
-        """The part of ``restore_all`` that writes to devices."""
-        self._tell("all_restored", limits=self._limits.restore_all())
+    def restore_limits(self) -> tuple[CapResult, ...]:
+        """The part of ``restore_all`` that writes to devices: what became of each limit."""
+        results = self._limits.restore_all()
+        self._tell("all_restored", limits=results)
+        return results
 
     def restore_jobs(self) -> None:
         """The part of ``restore_all`` that acts on jobs and nodes."""
@@ -277,7 +279,7 @@ class Agent:
 
 
 def _not_done(result: CapResult | JobResult) -> bool:
-    return result.outcome is not Outcome.APPLIED
+    return result.outcome is not Outcome.APPLIED or result.fault is not None
 
 
 def _all_refused(request: Apply | Restore | Act, detail: str) -> Reply:

@@ -118,6 +118,12 @@ class LeaseTable:
             for key, expires_s in self._expires_s.items()
         }
 
+    def ended(self) -> dict[str, KeptLease]:
+        """What was heard of keys that have no lease any more, for another process to remember."""
+        return {
+            key: KeptLease(-math.inf, False, *heard) for key, heard in self._heard.items() if key not in self._expires_s
+        }
+
     def adopt(self, kept: Mapping[str, KeptLease]) -> None:
         """Go on with the leases of a process that died."""
         for key, lease in kept.items():

@@ -28,6 +28,7 @@ from hardware.lanes import FanOut, Serial
 from hardware.lease import HIGHEST_NUMBER, KeptLease, LeaseTable, highest_epoch
 from hardware.limit_access import Back, HalfDone, LimitAccess, Seen, limit_of, same
 from hardware.limit_results import conflict, failed, not_in_force, of_an_earlier_life, put_back, refused, result
+from hardware.limit_rise import Rises
 from hardware.limit_terms import LEAST_STEP_W, Ceilings, RestoreRamp
 
 log = structlog.get_logger()
@@ -45,13 +46,6 @@ class _Step(NamedTuple):
     seen: Seen
     clamped: bool
     write: bool
-
-
-class _Rise(NamedTuple):
-    """The way of one limit back up: when it begins, and from where."""
-
-    begins_s: float
-    from_w: float
 
 
 class LimitKeeper:
@@ -74,12 +68,13 @@ class LimitKeeper:
         self._access = LimitAccess(driver, lanes)
         self._journal = journal
         self._ceilings = ceilings
-        self._ramp = ramp
+        self._rises = Rises(ramp)
         self._raise_back = raise_back
         self._leases = LeaseTable()
         self._answers: dict[str, CapResult] = {}
         self._confirmed: set[str] = set()
-        self._rises: dict[str, _Rise] = {}
+        self._late_w: dict[str, set[float]] = {}
+        """What was being put back: a write that was given up may be carried out yet, and is ours then, too."""
         self._earlier: frozenset[str] = frozenset()
         """Entries of the journal from before the machine was restarted: to be dropped, never to be followed."""
         self._alarmed: dict[str, Fault] = {}
@@ -98,14 +93,15 @@ class LimitKeeper:
             else:
                 results[place] = decided
         try:
-            self._commit(epoch, limits)
+            left_out = self._commit_each(epoch, limits)
         except JournalUnreadable as fault:
             for key in self._journal.state.limits.keys() - limits.keys():
                 self._leases.lapse(key)
-            results.update((places[key], failed(key, step.command.cap_w, fault)) for key, step in steps.items())
-        else:
-            for key, done in self._carry_out(steps, received_s):
-                results[places[key]] = done
+            left_out = dict.fromkeys(steps, fault)
+        for key in left_out.keys() & steps.keys():
+            results[places[key]] = failed(key, steps.pop(key).command.cap_w, left_out[key])
+        for key, done in self._carry_out(steps, received_s):
+            results[places[key]] = done
         told = tuple(map(results.__getitem__, range(len(commands))))
         changed_by_others = [done.device_id for done in told if done.outcome is Outcome.CONFLICT]
         if changed_by_others:
@@ -147,7 +143,7 @@ class LimitKeeper:
         due = self._leases.due(now_s)
         if not due:
             return ()
-        if self._ramp.at_once:
+        if self._rises.at_once:
             return self._put_back_all(due, self._journal.state.epoch)
         ended, levels_w = self._risen(due, now_s)
         stepped = self._step_up(levels_w) if levels_w else ()
@@ -169,15 +165,16 @@ class LimitKeeper:
 
     def kept_leases(self) -> dict[str, KeptLease]:
         """The leases that there are, for another process to go on with if this one dies."""
-        return self._leases.kept()
+        return self._leases.ended() | self._leases.kept()
 
     def adopt(self, kept: Mapping[str, KeptLease]) -> None:
         """Go on with the leases of a process that died; before ``recover``, with the journal open.
 
-        Those of devices that the journal does not name are ignored: nothing of ours is left there.
+        Of devices that the journal does not name nothing of ours is left, and their leases only count as heard.
         """
-        ours = self._journal.state.limits
-        self._leases.adopt({key: lease for key, lease in kept.items() if key in ours})
+        self._leases.adopt(kept)
+        for key in kept.keys() - self._journal.state.limits.keys():
+            self._leases.end(key)
 
     def recover(self) -> tuple[CapResult, ...]:
         """Put back what an agent that died left in the (opened) journal, but for the leases that were adopted.
@@ -260,9 +257,7 @@ class LimitKeeper:
         for key, step in steps.items():
             lease = step.command.lease
             self._leases.grant(key, lease, received_s + lease.duration_s)
-        if self._rises:
-            for key in steps:
-                self._rises.pop(key, None)
+        self._rises.forget(steps)
         back = self._access.write(writing) if writing else {}
         results = []
         for key, step in steps.items():
@@ -326,7 +321,7 @@ class LimitKeeper:
         }
         # The read-back decides from here on what counts as ours.
         self._confirmed.difference_update(writing)
-        back.update(self._access.write(writing, self._raise_back))
+        back.update(self._raised(writing))
         results: dict[str, CapResult] = {}
         done = []
         for key in keys:
@@ -336,8 +331,15 @@ class LimitKeeper:
             else:
                 # Ours still: tried again at every expiry from now on.
                 self._leases.lapse(key)
-        self._drop(done, epoch)
+        for key, fault in self._drop(done, epoch).items():
+            results[key] = replace(results[key], detail=str(fault), fault=results[key].fault or Fault.of(fault))
         return tuple(results[key] for key in device_ids)
+
+    def _raised(self, levels_w: Mapping[str, float]) -> dict[str, Back]:
+        """Have limits raised, and remember what was asked for: it may come after an answer that says it failed."""
+        for key, level_w in levels_w.items():
+            self._late_w.setdefault(key, set()).add(level_w)
+        return dict(self._access.write(levels_w, self._raise_back))
 
     def _ended(self, key: str, goal_w: float | None, back: Back) -> tuple[CapResult, bool]:
         """What became of putting one limit back; true where nothing of ours is left there."""
@@ -365,12 +367,10 @@ class LimitKeeper:
             if prior is None or ended_at_s is None:
                 ended.append(key)
                 continue
-            if key not in self._rises:
-                self._rises[key] = _Rise(max(ended_at_s + self._ramp.delay_s, now_s), prior.written_w)
-            rise, goal_w = self._rises[key], self._goal_w(key, prior.found_w)
-            part = self._ramp.part(now_s - rise.begins_s)
-            level_w = rise.from_w + part * (goal_w - rise.from_w)
-            if part >= 1.0:
+            level_w = self._rises.level_w(
+                key, ended_at_s=ended_at_s, now_s=now_s, from_w=prior.written_w, goal_w=self._goal_w(key, prior.found_w)
+            )
+            if level_w is None:
                 ended.append(key)
             elif level_w >= prior.written_w + LEAST_STEP_W:
                 levels_w[key] = level_w
@@ -391,10 +391,13 @@ class LimitKeeper:
         except JournalUnreadable as fault:
             return tuple(failed(key, level_w, fault, limit_of(back[key])) for key, level_w in levels_w.items())
         self._confirmed.difference_update(writing)
-        back.update(self._access.write(writing, self._raise_back))
+        back.update(self._raised(writing))
         results = [self._ended(key, level_w, back[key]) for key, level_w in levels_w.items()]
         reached = {done.device_id for done, _ in results if done.outcome is Outcome.APPLIED}
         self._confirmed |= reached
+        for key in reached & writing.keys():
+            # What came in time does not come late. Somebody else may set this very limit one day.
+            self._late_w[key].discard(writing[key])
         self._drop([done.device_id for done, gone in results if gone and done.device_id not in reached], 0)
         return tuple(done for done, _ in results if done.device_id not in reached)
 
@@ -412,7 +415,9 @@ class LimitKeeper:
     def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
         if asked_w == prior.written_w or same(asked_w, prior.written_w):
             return True
-        return key not in self._confirmed and same(asked_w, prior.before_w)
+        if key not in self._confirmed and same(asked_w, prior.before_w):
+            return True
+        return any(same(asked_w, late_w) for late_w in self._late_w.get(key, ()))
 
     def _present_limits(self) -> dict[str, PriorLimit]:
         """A copy of the journal's entries, without those from before the machine was restarted."""
@@ -423,24 +428,47 @@ class LimitKeeper:
         self._journal.commit(epoch=max(epoch, self._journal.state.epoch), limits=limits)
         self._earlier = frozenset()
 
-    def _drop(self, keys: Collection[str], epoch: int) -> None:
-        """Forget entries. Where the journal cannot say so they stay due, and are looked at again."""
+    def _commit_each(self, epoch: int, limits: dict[str, PriorLimit]) -> dict[str, JournalUnreadable]:
+        """Commit what the journal takes, and say what it does not take of single devices: that stays as it was.
+
+        Raises ``JournalUnreadable`` where it takes nothing at all.
+        """
+        left_out: dict[str, JournalUnreadable] = {}
+        while True:
+            try:
+                self._commit(epoch, limits)
+            except JournalUnreadable as fault:
+                key = fault.device_id
+                if key is None or key in left_out:
+                    raise
+                left_out[key] = fault
+                limits.pop(key, None)
+                if key in self._journal.state.limits:
+                    limits[key] = self._journal.state.limits[key]
+            else:
+                return left_out
+
+    def _drop(self, keys: Collection[str], epoch: int) -> dict[str, JournalUnreadable]:
+        """Forget entries. Those of which the journal cannot say so stay due, and are looked at again: why."""
         gone = set(keys)
         limits = {key: prior for key, prior in self._present_limits().items() if key not in gone}
         try:
-            self._commit(epoch, limits)
-        except JournalUnreadable:
-            for key in gone & set(self._journal.state.limits):
-                self._leases.lapse(key)
-            return
+            left = self._commit_each(epoch, limits)
+        except JournalUnreadable as fault:
+            left = dict.fromkeys(gone & set(self._journal.state.limits), fault)
         for key in gone:
-            self._end(key)
+            if key in left:
+                self._leases.lapse(key)
+            else:
+                self._end(key)
+        return left
 
     def _end(self, key: str) -> None:
         """Nothing of ours is left there."""
         self._leases.end(key)
         self._confirmed.discard(key)
-        self._rises.pop(key, None)
+        self._late_w.pop(key, None)
+        self._rises.forget([key])
 
     def _alarm(self, results: Iterable[CapResult]) -> None:
         """Say once that a cap is not in force or somebody else's hand is there, and once that it is over."""

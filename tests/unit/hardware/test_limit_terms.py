@@ -304,10 +304,20 @@ def test_a_new_process_goes_on_with_the_leases_of_one_that_died(host, stand):
     assert host.keeper.newly_held_over(stand.now_s) == ("h00-d1",)
 
 
-def test_leases_of_devices_that_the_journal_does_not_name_are_ignored(host, stand):
+def test_leases_of_devices_that_the_journal_does_not_name_only_count_as_heard(host, stand):
     host.start(kept={"h00-d0": KeptLease(stand.now_s + 10.0, hold=False, epoch=1, sequence=1)})
     assert not host.keeper.runs(stand.now_s)
-    assert host.cap(200.0, sequence=0).outcome is Outcome.APPLIED
+    assert host.cap(200.0, sequence=0).outcome is Outcome.REFUSED
+    assert host.cap(200.0, sequence=2).outcome is Outcome.APPLIED
+
+
+def test_command_of_a_lease_that_ended_in_an_earlier_process_does_not_act_anew(host, stand):
+    command = stand.cap(200.0, duration_s=5.0)
+    host.apply(command)
+    host.expire(6.0)
+    host.start(kept=host.keeper.kept_leases())
+    (done,) = host.apply(command)
+    assert (done.outcome, stand.limit_w()) == (Outcome.REFUSED, 400.0)
 
 
 def test_what_was_not_handed_over_is_put_back(host, stand):
