@@ -130,7 +130,8 @@ class Desk:
             return encode_reply(Failed(error="AgentUnreachable", detail=f"busy: {self._waiting} requests wait already"))
         self._waiting += 1
         try:
-            return encode_reply(await self._reply(decode_request(line), received_s))
+            request = decode_request(line)
+            return encode_reply(await self._reply(request, received_s), to=request)
         except WireError as fault:
             return encode_reply(Failed(error="WireError", detail=str(fault)))
         finally:

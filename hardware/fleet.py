@@ -81,7 +81,7 @@ class SocketLink:
         line = encode_request(message)
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
-                return decode_reply(await self._exchange(line))
+                return decode_reply(await self._exchange(line), to=message)
         except TimeoutError as cause:
             raise AgentUnreachable(f"the agent at {self._path} did not answer in {self._timeout_s:g} s") from cause
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as cause:

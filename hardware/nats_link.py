@@ -53,16 +53,16 @@ class News(Protocol):
 
 
 class _Round:
-    """The answers to one round of requests."""
+    """One round of requests, and the answers to them."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, requests: Mapping[str, Request]) -> None:
+        self.requests = requests
         self.replies: dict[str, Reply | HardwareError] = {}
         self.done = asyncio.Event()
-        self._expected = expected
 
     def take(self, host_id: str, reply: Reply | HardwareError) -> None:
         self.replies[host_id] = reply
-        if len(self.replies) >= self._expected:
+        if len(self.replies) >= len(self.requests):
             self.done.set()
 
 
@@ -149,7 +149,7 @@ class NatsHosts:
         What went wrong takes the reply's place: ``AgentUnreachable``, with the condition ``LOST`` where nobody listens,
         or ``WireError``.
         """
-        asked = _Round(len(requests))
+        asked = _Round(requests)
         numbers: list[int] = []
         line, encoded = b"", None
         try:
@@ -227,18 +227,18 @@ class NatsHosts:
             return
         self._close_request(number)
         self._late.pop(host_id, None)
-        asked[1].take(host_id, self._read(host_id, message))
+        asked[1].take(host_id, self._read(host_id, message, asked[1].requests[host_id]))
         if self._answered is not None:
             self._answered(host_id)
 
-    def _read(self, host_id: str, message: Msg) -> Reply | HardwareError:
+    def _read(self, host_id: str, message: Msg, to: Request) -> Reply | HardwareError:
         if message.headers is not None and message.headers.get("Status") == NO_RESPONDERS:
             absent = _absent(host_id)
             if self._news is not None:
                 self._news.left(host_id, _fault(absent))
             return absent
         try:
-            return decode_reply(message.data)
+            return decode_reply(message.data, to)
         except WireError as fault:
             return fault
 

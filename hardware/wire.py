@@ -2,20 +2,25 @@
 
     {"version": 1, "message": {"kind": "apply", "commands": [...]}}
 
+A step's caps are under one lease, and mostly come to what was asked; both have a short form, of a third and of a
+fifteenth of the bytes, that stands for the ``Apply`` and the ``Applied``:
+
+    {"message": {"kind": "caps", "lease": {...}, "device_ids": ["GPU-1"], "caps_w": [400.0]}, "version": 1}
+    {"message": {"kind": "held", "caps": 1}, "version": 1}
+
 Each request has one reply, in order. Unknown fields are ignored, so that either side may be newer by a field; a change
 of meaning raises the version. All requests may be repeated: commands carry epoch and sequence.
 Every number is finite.
 """
 
-import math
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from hardware.device import CapCommand, CapResult, DeviceView, Lease, PowerReading
+from hardware.device import CapCommand, CapResult, DeviceView, Lease, Outcome, PowerReading
 from hardware.errors import WireError
 from hardware.job import JobAction, JobResult, JobView, NodeView
 
@@ -125,14 +130,32 @@ Answer: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Caps:
+    """An ``Apply`` whose commands are under one lease."""
+
+    lease: Lease
+    device_ids: tuple[str, ...]
+    caps_w: tuple[float, ...]
+    kind: Literal["caps"] = "caps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """An ``Applied`` of so many results, each read back as exactly what was asked."""
+
+    caps: int
+    kind: Literal["held"] = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    message: Annotated[Request, Field(discriminator="kind")]
+    message: Annotated[Request | _Caps, Field(discriminator="kind")]
     version: Literal[1] = VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    message: Annotated[Reply, Field(discriminator="kind")]
+    message: Annotated[Reply | _Held, Field(discriminator="kind")]
     version: Literal[1] = VERSION
 
 
@@ -143,41 +166,102 @@ _LEASE = TypeAdapter(Lease)
 
 def encode_request(request: Request) -> bytes:
     """The request as one line. Raises ``WireError`` where it is too long."""
-    if isinstance(request, Apply):
-        return _bounded(_apply_line(request))
-    return _bounded(_QUESTION.dump_json(_Question(message=request)) + b"\n")
+    line = _caps_line(request) if isinstance(request, Apply) else None
+    return _bounded(line or _QUESTION.dump_json(_Question(message=request)) + b"\n")
 
 
-def encode_reply(reply: Reply) -> bytes:
-    """The reply as one line. Raises ``WireError`` where it is too long."""
+def encode_reply(reply: Reply, to: Request | None = None) -> bytes:
+    """The reply as one line, short where the request that it is to allows it.
+
+    Raises ``WireError`` where it is too long.
+    """
+    if isinstance(to, Apply) and isinstance(reply, Applied) and _all_held(to.commands, reply.results):
+        return _held_line(len(to.commands))
     return _bounded(_ANSWER.dump_json(_Answer(message=reply)) + b"\n")
 
 
 def decode_request(line: bytes) -> Request:
     """A request from its line. Raises ``WireError`` for anything else."""
-    return _decoded(_QUESTION, line).message
+    message = _decoded(_QUESTION, line).message
+    if not isinstance(message, _Caps):
+        return message
+    if len(message.device_ids) != len(message.caps_w):
+        raise WireError("no message of ours: as many caps as devices")
+    lease = message.lease
+    return Apply(
+        commands=tuple(
+            CapCommand(device_id=device_id, cap_w=cap_w, lease=lease)
+            for device_id, cap_w in zip(message.device_ids, message.caps_w, strict=True)
+        )
+    )
 
 
-def decode_reply(line: bytes) -> Reply:
-    """A reply from its line. Raises ``WireError`` for anything else."""
-    return _decoded(_ANSWER, line).message
+def decode_reply(line: bytes, to: Request | None = None) -> Reply:
+    """The reply to a request from its line. Raises ``WireError`` for anything else.
 
-
-def _apply_line(request: Apply) -> bytes:
-    """The same line as the adapter's, in a quarter of its time: a gateway writes it once a host and step.
-
-    All commands of a step are under one lease, which is written once.
+    Without the request a short reply cannot be understood.
     """
-    lease, lease_json = None, ""
-    commands = []
-    for command in request.commands:
-        if command.lease is not lease:
-            lease, lease_json = command.lease, _LEASE.dump_json(command.lease).decode()
-        if not math.isfinite(command.cap_w):
-            return _QUESTION.dump_json(_Question(message=request)) + b"\n"
-        device_id = encode_basestring_ascii(command.device_id)
-        commands.append(f'{{"device_id":{device_id},"cap_w":{float(command.cap_w)!r},"lease":{lease_json}}}')
-    return f'{{"message":{{"commands":[{",".join(commands)}],"kind":"apply"}},"version":{VERSION}}}\n'.encode()
+    commands = to.commands if isinstance(to, Apply) else ()
+    if commands and line == _held_line(len(commands)):
+        return _held(commands)
+    message = _decoded(_ANSWER, line).message
+    if not isinstance(message, _Held):
+        return message
+    if not commands or message.caps != len(commands):
+        raise WireError(f"no answer to what was asked: {message.caps} caps hold")
+    return _held(commands)
+
+
+def _caps_line(request: Apply) -> bytes | None:
+    """The short form, ``None`` where it has no room for the request: a gateway writes it once a host and step."""
+    commands = request.commands
+    if not commands:
+        return None
+    lease = commands[0].lease
+    if any(command.lease is not lease and command.lease != lease for command in commands):
+        return None
+    try:
+        device_ids = json.dumps([command.device_id for command in commands])
+        caps_w = _finite.encode([float(command.cap_w) for command in commands])
+    except ValueError:
+        return None  # JSON has no number that is none.
+    lease_json = _LEASE.dump_json(lease).decode()
+    return (
+        f'{{"message":{{"kind":"caps","lease":{lease_json},"device_ids":{device_ids},"caps_w":{caps_w}}},'
+        f'"version":{VERSION}}}\n'
+    ).encode()
+
+
+_finite = json.JSONEncoder(allow_nan=False)
+
+
+def _held_line(caps: int) -> bytes:
+    return b'{"message":{"kind":"held","caps":%d},"version":%d}\n' % (caps, VERSION)
+
+
+def _all_held(commands: tuple[CapCommand, ...], results: tuple[CapResult, ...]) -> bool:
+    return 0 < len(commands) == len(results) and all(
+        done.outcome is Outcome.APPLIED
+        and done.applied_w == done.requested_w == command.cap_w
+        and done.device_id == command.device_id
+        and not done.detail
+        and done.fault is None
+        for command, done in zip(commands, results, strict=True)
+    )
+
+
+def _held(commands: tuple[CapCommand, ...]) -> Applied:
+    return Applied(
+        results=tuple(
+            CapResult(
+                device_id=command.device_id,
+                requested_w=command.cap_w,
+                applied_w=command.cap_w,
+                outcome=Outcome.APPLIED,
+            )
+            for command in commands
+        )
+    )
 
 
 def _bounded(line: bytes) -> bytes:

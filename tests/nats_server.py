@@ -149,4 +149,5 @@ class HostAgent:
     async def _answer(self, line: bytes, received_s: float) -> bytes:
         self.asked += 1
         await self.answers.wait()
-        return encode_reply(self.agent.handle(decode_request(line), received_s))
+        request = decode_request(line)
+        return encode_reply(self.agent.handle(request, received_s), to=request)

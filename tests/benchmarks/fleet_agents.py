@@ -100,7 +100,8 @@ class Host(asyncio.Protocol):
         request = decode_request(line)
         if isinstance(request, Apply):
             self.keeper.expire(now_s)
-            return encode_reply(Applied(results=self.keeper.apply(request.commands, received_s=now_s, now_s=now_s)))
+            results = self.keeper.apply(request.commands, received_s=now_s, now_s=now_s)
+            return encode_reply(Applied(results=results), to=request)
         assert isinstance(request, Describe)
         return encode_reply(
             Described(

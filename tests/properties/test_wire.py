@@ -109,6 +109,19 @@ def test_replies_come_back_as_they_were(reply):
     assert wire.decode_reply(wire.encode_reply(reply)) == reply
 
 
+@settings(max_examples=150, deadline=None)
+@given(lease=LEASE, caps=some(st.tuples(TEXT, NUMBER)), data=st.data())
+def test_short_forms_stand_for_the_long_ones(lease, caps, data):
+    request = wire.Apply(commands=tuple(CapCommand(device_id=key, cap_w=cap_w, lease=lease) for key, cap_w in caps))
+    assert wire.decode_request(wire.encode_request(request)) == request
+    held = [CapResult(device_id=key, requested_w=w, applied_w=w, outcome=Outcome.APPLIED) for key, w in caps]
+    other = data.draw(some(CAP_RESULT))
+    at = data.draw(st.integers(0, len(held)))
+    for results in (held, [*held[:at], *other, *held[at:]], [*held[:at], *other, *held[at + len(other) :]]):
+        reply = wire.Applied(results=tuple(results))
+        assert wire.decode_reply(wire.encode_reply(reply, to=request), to=request) == reply
+
+
 @settings(max_examples=200, deadline=None)
 @given(request=REQUESTS, data=st.data())
 def test_damaged_line_is_another_message_or_a_wire_error(request, data):

@@ -299,7 +299,8 @@ async def test_a_scheduler_that_does_not_answer_holds_up_no_cap(stand, monkeypat
     desk = Desk(agent)
     described = decode_reply(await desk.answer(encode_request(Describe()), stand.now_s))
     assert (len(described.devices), described.jobs) == (4, ())
-    applied = decode_reply(await desk.answer(encode_request(Apply(commands=(stand.cap(250.0),))), stand.now_s))
+    capping = Apply(commands=(stand.cap(250.0),))
+    applied = decode_reply(await desk.answer(encode_request(capping), stand.now_s), to=capping)
     assert applied.results[0].applied_w == 250.0
     hung.set()
     desk.close()

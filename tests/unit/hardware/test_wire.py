@@ -1,14 +1,16 @@
 """Bytes that are no message of ours, and the bounds of those that are."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from hardware.device import CapCommand, Lease, PowerReading
-from hardware.errors import WireError
+from hardware.device import CapCommand, CapResult, Fault, Lease, OnExpiry, Outcome, PowerReading
+from hardware.errors import Condition, WireError
 from hardware.wire import (
     MAX_LINE_BYTES,
+    Applied,
     Apply,
     Describe,
     Failed,
@@ -92,3 +94,55 @@ def test_number_that_is_none_is_no_command():
     line = encode_request(Apply(commands=(CapCommand(device_id="a", cap_w=math.nan, lease=lease),)))
     with pytest.raises(WireError):
         decode_request(line)
+
+
+LEASE = Lease(epoch=1, sequence=1, duration_s=10.0)
+CAPS = Apply(commands=tuple(CapCommand(device_id=f"GPU-{n}", cap_w=300.0 + n, lease=LEASE) for n in range(8)))
+HELD = tuple(
+    CapResult(device_id=one.device_id, requested_w=one.cap_w, applied_w=one.cap_w, outcome=Outcome.APPLIED)
+    for one in CAPS.commands
+)
+
+
+def test_caps_under_one_lease_and_their_answer_are_short():
+    line = encode_request(CAPS)
+    assert line.count(b'"sequence"') == 1
+    assert decode_request(line) == CAPS
+    answer = encode_reply(Applied(results=HELD), to=CAPS)
+    assert answer == b'{"message":{"kind":"held","caps":8},"version":1}\n'
+    assert decode_reply(answer, to=CAPS) == Applied(results=HELD)
+    assert decode_reply(answer.replace(b":", b": "), to=CAPS) == Applied(results=HELD)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"applied_w": 300.1},
+        {"applied_w": None},
+        {"requested_w": 301.0, "applied_w": 301.0},
+        {"outcome": Outcome.CLAMPED},
+        {"detail": "so"},
+        {"device_id": "GPU-9"},
+        {"fault": Fault(condition=Condition.CONFLICT, detail="so")},
+    ],
+)
+def test_what_is_not_all_as_asked_is_told_in_full(change):
+    reply = Applied(results=(replace(HELD[0], **change), *HELD[1:]))
+    assert decode_reply(encode_reply(reply, to=CAPS), to=CAPS) == reply
+
+
+def test_commands_under_several_leases_keep_their_own():
+    held = replace(CAPS.commands[0], lease=replace(LEASE, on_expiry=OnExpiry.HOLD))
+    request = Apply(commands=(held, *CAPS.commands[1:]))
+    assert decode_request(encode_request(request)) == request
+
+
+@pytest.mark.parametrize("to", [None, Describe(), Apply(commands=()), Apply(commands=CAPS.commands[:7])])
+def test_short_answer_to_something_else_is_malformed(to):
+    with pytest.raises(WireError, match="8 caps hold"):
+        decode_reply(encode_reply(Applied(results=HELD), to=CAPS), to=to)
+
+
+def test_caps_are_as_many_as_devices():
+    with pytest.raises(WireError, match="as many"):
+        decode_request(encode_request(CAPS).replace(b'"GPU-7"', b'"GPU-7","GPU-8"'))
