@@ -16,10 +16,10 @@ import structlog
 from hardware.device import DeviceView, Fault, PowerReading
 from hardware.errors import CallHangs, Condition, DeviceLost, HardwareError, MeterSilent, Unsupported, WriteRefused
 from hardware.faults import Faults, FaultsFile
-from hardware.job import JobState, JobView
+from hardware.job import JobState, JobView, PauseMethod
 from hardware.job_terms import MIN_THROUGHPUT
 from hardware.physics import Flags, Placement, SitePhysics, SiteState
-from hardware.workloads import CAP_RANGE, DEVICE_MODEL, WORKLOADS, SimulatedJob, job_mix
+from hardware.workloads import CAP_RANGE, DEVICE_MODEL, SIGNAL_PAUSE_S, WORKLOADS, SimulatedJob, job_mix
 
 log = structlog.get_logger()
 
@@ -171,6 +171,8 @@ class SimulatedFleet:
                 min_throughput=MIN_THROUGHPUT[job.tier],
                 curve=WORKLOADS[job.workload].curve(),
                 max_pause_s=job.max_pause_s,
+                # Nobody waits longer than that for a stopped rank: a longer pause is of a job that wrote a checkpoint.
+                method=PauseMethod.CHECKPOINT if job.max_pause_s > SIGNAL_PAUSE_S else PauseMethod.SIGNAL,
                 state=JobState.PAUSED if paused[index] else JobState.RUNNING,
                 throughput=throughput[index],
                 progress=worked_s[index],

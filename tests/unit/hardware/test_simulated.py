@@ -262,6 +262,15 @@ def test_paused_job_stands_still_and_keeps_its_devices_warm(clock):
         site.pause("nobody")
 
 
+def test_a_pause_longer_than_peers_wait_is_by_checkpoint(clock):
+    jobs = tuple(
+        SimulatedJob(job_id=name, workload="finetune-8b", tier="flex3", devices=1, max_pause_s=longest_s)
+        for name, longest_s in (("short", 240.0), ("long", 14_400.0))
+    )
+    fleet = SimulatedFleet(hosts=1, devices_per_host=2, seed=1, now=clock, jobs=jobs)
+    assert {job.job_id: job.method.value for job in fleet.jobs()} == {"short": "signal", "long": "checkpoint"}
+
+
 def test_work_is_counted(clock):
     site = fleet(clock)
     job = site.jobs()[0]
