@@ -184,6 +184,16 @@ class SlurmCluster:
         self._daemons["slurmctld"].kill()
         self._daemons["slurmctld"].wait()
 
+    def saved(self) -> bytes:
+        """What the controller has written down of its jobs."""
+        return (self.folder / "state" / "job_state").read_bytes()
+
+    def restart_controller(self, saved: bytes) -> None:
+        """As kill -9 and a start do, where it had saved this last."""
+        self.kill_controller()
+        (self.folder / "state" / "job_state").write_bytes(saved)
+        self.start_controller()
+
     def wait_until_saved(self, job_id: str) -> None:
         """Until the controller has written down what it knows of a job; killed before, it would forget it."""
         file, now_s = self.folder / "state" / "job_state", time.time()
