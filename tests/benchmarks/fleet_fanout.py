@@ -23,12 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from nats.aio.msg import Msg
 
 from gateway.tls import client_context
 from hardware.device import CapCommand, Lease, Outcome
 from hardware.fleet import AgentFleet
 from hardware.fleet_ca import key_bytes, new_key, signing_request, write_private
+from hardware.nats_client import Message
 from hardware.nats_connection import NatsConnection
 from hardware.nats_link import NatsHosts
 from hardware.nats_names import ask_subject
@@ -67,9 +67,6 @@ def permitted(server: NatsServer) -> None:
     write_private(server.folder / "swarm.pem", key_bytes(key) + certificate)
     users = server.folder / "nats-users.conf"
     users.write_text(users.read_text().replace(".swarm.", ".*."))
-    # The swarm's simple clients begin with TLS; the product's begin as the library does.
-    config = server.config.read_text().replace("verify_and_map: true", 'verify_and_map: true\n  handshake_first: "2s"')
-    server.config.write_text(config)
 
 
 @contextlib.contextmanager
@@ -145,7 +142,7 @@ async def echo(server: NatsServer, hosts: int) -> float:
     taken, done, up = Taken(), asyncio.Event(), asyncio.Event()
     prefix = f"gridgate.{SITE}.reply.bare"
 
-    def hear(message: Msg) -> None:
+    def hear(message: Message) -> None:
         taken.note(message)
         if len(taken.each_ms) == hosts:
             done.set()
@@ -160,7 +157,7 @@ async def echo(server: NatsServer, hosts: int) -> float:
         done.clear()
         taken.begin()
         for number in range(hosts):
-            await bare.publish(ask_subject(SITE, f"h{number}"), ECHO, f"{prefix}.h{number}.1")
+            bare.publish(ask_subject(SITE, f"h{number}"), ECHO, f"{prefix}.h{number}.1")
             if number % 64 == 63:
                 await asyncio.sleep(0)
         async with asyncio.timeout(20.0):

@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from hardware.device import CapCommand, Lease, Outcome
 from hardware.errors import AgentUnreachable, Condition, WireError
 from hardware.fleet import AgentFleet
+from hardware.nats_client import Message
 from hardware.nats_connection import NatsConnection
 from hardware.nats_link import NatsHosts
 from hardware.nats_names import ask_subject, bye_subject, hello_subject
@@ -103,7 +104,13 @@ async def as_somebody(server: NatsServer, tls: ssl.SSLContext) -> AsyncIterator[
         complaints.append(str(fault).lower())
 
     client = await nats.connect(
-        server.url, tls=tls, error_cb=complain, allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0
+        server.url,
+        tls=tls,
+        tls_handshake_first=True,
+        error_cb=complain,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
     )
     try:
         yield client, complaints
@@ -257,7 +264,7 @@ async def test_flooded_agent_says_that_it_is_busy(side, server):
     await until("it is connected", lambda: flood.fault is None)
     line = b'{"version": 1, "message": {"kind": "describe"}}'
     for number in range(12):
-        await flood.publish(ask_subject(SITE, "h00"), line, f"{prefix}.h00.{number}")
+        flood.publish(ask_subject(SITE, "h00"), line, f"{prefix}.h00.{number}")
     await until("three are turned away", lambda: len(told) >= 3)
     assert all(b"busy" in one for one in told)
     agent.answers.set()
@@ -269,7 +276,7 @@ async def test_no_answer_is_dropped_however_many_come_at_once(server):
     """A burst of twice a whole fleet's answers, while the loop is held up."""
     heard: list[str] = []
 
-    def hear(message: nats.aio.msg.Msg) -> None:
+    def hear(message: Message) -> None:
         if not heard:
             time.sleep(0.5)
         heard.append(message.subject)
