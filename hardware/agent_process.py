@@ -213,14 +213,13 @@ class BeatsToKeeper:
     def devices(self) -> None:
         if time.monotonic() - self._link.heard_s > KEEPER_SILENT_S:
             self._link.break_off()
-        hung_s = max(self._lanes.hung().values(), default=0.0)
         clients = sum(door.clients for door in self._doors)
-        self._tell("limits", self._agent.kept_limits(), hung_s=hung_s, clients=clients)
+        self._tell("limits", self._agent.kept_limits(), hung=dict(self._lanes.hung()), clients=clients)
 
     def jobs(self) -> None:
         self._tell("jobs", self._agent.kept_jobs())
 
-    def _tell(self, part: str, kept: Mapping[str, KeptLease], **more: float) -> None:
+    def _tell(self, part: str, kept: Mapping[str, KeptLease], **more: object) -> None:
         changed = {} if self._told.get(part) == kept else {"leases": leases_to_json(kept)}
         self._told[part] = kept
         self._link.tell("beat", part=part, **changed, **more)
@@ -332,6 +331,8 @@ async def _stand_in_for_keeper(desk: Desk, link: KeeperLink, journal: RemoteJour
             log.error("journal_unreadable", detail=str(fault))
             break
     else:
-        log.warning("keeper_replaced")
-        return  # Another keeper has the journal, and follows it.
+        if not link.keeper_lives:
+            log.warning("keeper_replaced")
+            return  # Another keeper has the journal, and follows it.
+        log.error("keeper_not_ended", detail="limits are put back all the same; its journal has them until it is read")
     await desk.restore_all()

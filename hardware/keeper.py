@@ -30,6 +30,7 @@ from hardware.keeper_link import (
     names_from_json,
 )
 from hardware.lease import Kept, KeptLease
+from hardware.limit_access import same
 from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.socket_door import BoundSocket, is_served
 from hardware.worker import Worker
@@ -60,6 +61,9 @@ LONGEST_BACKOFF_S = 30.0
 JOBS_S = 1.0
 """A worker that takes over waits so long for a scheduler that the keeper itself has asked."""
 
+DISK_S = 1.0
+"""A commit that is under way when its worker dies is waited for so long."""
+
 LEAVE_S = 3.0
 """A worker that is told to stop has so long before it is killed."""
 
@@ -74,6 +78,15 @@ SERVED_S = 1.5
 
 MOST_ASKED = 1024
 
+LINGERS_CURE = (
+    "look for messages of the driver in the kernel log: its entry stays until the process has ended, and where that "
+    "never happens the host needs a restart"
+)
+DIFFERS_CURE = "it may have been set at this very moment: the next command reads it anew"
+
+NO_STATE = (ValueError, TypeError, AttributeError)
+"""What Python says of a commit that is none."""
+
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """NumPy's libraries would start threads as they are loaded, before the worker can give up its privileges."""
 
@@ -81,8 +94,9 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 class _Turn:
     """The journal while it is the keeper's own turn to act; once that is over, nothing more is committed by it."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, may_forget: Callable[[Mapping[str, PriorLimit]], None]) -> None:
         self._journal = journal
+        self._may_forget = may_forget
         self.over = False
 
     @property
@@ -107,6 +121,8 @@ class _Turn:
     ) -> None:
         if self.over:
             raise JournalUnreadable("it has been handed over to the worker")
+        if limits is not None:
+            self._may_forget(limits)
         self._journal.commit(epoch=epoch, limits=limits, paused=paused, held=held, drained=drained)
 
     def close(self) -> None:
@@ -122,8 +138,11 @@ class _WorkerProcess:
         self.writer = writer
         self.started_s = self.devices_s = self.jobs_s = time.monotonic()
         self.handed_over = False
+        self.ended = False
+        """The keeper has nothing more to do with it, whether or not the system let it end."""
         self.clients = 0
-        self.lane_hung_s = 0.0
+        self.hung: Mapping[str, float] = {}
+        """For how many seconds which of its calls hang, by lane."""
 
     def send(self, message: Mapping[str, Any]) -> None:
         if not self.writer.is_closing():
@@ -131,11 +150,15 @@ class _WorkerProcess:
 
     def why_hung(self, now_s: float) -> str | None:
         """What stands still, ``None`` where nothing does."""
-        if not self.handed_over:
+        if not self.handed_over and self.devices_s == self.started_s:
             return "it does not begin" if now_s - self.started_s > START_S else None
         if now_s - self.devices_s > HUNG_S:
             return "its devices stand still"
         return "its jobs stand still" if now_s - self.jobs_s > JOBS_HUNG_S else None
+
+    def may_write(self, device_id: str) -> bool:
+        """Whether a call that it is in, although it was killed, may concern the device."""
+        return device_id in self.hung or not self.hung
 
 
 class Keeper:
@@ -178,6 +201,9 @@ class Keeper:
         self._turn: _Turn | None = None
         self._acting: Agent | None = None
         self._worker: _WorkerProcess | None = None
+        self._lingering: list[_WorkerProcess] = []
+        """Workers that were killed, and that the system keeps in a call to a driver."""
+        self._in_order = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._raising: dict[str, tuple[float, list[asyncio.Future[HardwareError | None]]]] = {}
         self._lane_again_s = 0.0
@@ -233,7 +259,7 @@ class Keeper:
         if self._drivers is None:
             return
         kept = self._kept
-        self._turn = _Turn(self._journal)
+        self._turn = _Turn(self._journal, self._may_forget)
         self._acting = Agent(
             host_id=self._host_id,
             devices=self._drivers.devices,
@@ -302,10 +328,19 @@ class Keeper:
                 delay_s = 0.0 if lived_s >= WELL_S else delay_s
                 log.error("worker_ended", exit_code=worker.process.returncode, next_in_s=delay_s)
             if self._acting is None:
+                await self._until_on_disk()
                 self._act()
             await asyncio.sleep(delay_s)
             delay_s = min(max(0.5, 2.0 * delay_s), LONGEST_BACKOFF_S)
             worker = await self._start_worker()
+
+    async def _until_on_disk(self) -> None:
+        """Let a commit of the worker that died end before the journal is acted on; a disk that hangs is no reason."""
+        try:
+            async with asyncio.timeout(DISK_S):
+                await self._disk.run(lambda: None)
+        except TimeoutError:
+            log.error("disk_hangs", waited_s=DISK_S)
 
     async def _attend(self, worker: _WorkerProcess) -> None:
         """Answer a worker until it ends, or hangs and is killed."""
@@ -340,7 +375,8 @@ class Keeper:
                 worker.devices_s = worker.jobs_s = now_s
             looked_s = now_s
             why = worker.why_hung(now_s)
-            if why is None and worker.lane_hung_s > LANE_HUNG_S and now_s >= self._lane_again_s:
+            hung_s = max(worker.hung.values(), default=0.0)
+            if why is None and hung_s > LANE_HUNG_S and now_s >= self._lane_again_s:
                 self._lane_again_s = now_s + LANE_AGAIN_S
                 why = "a call on a device hangs"
             if why is not None:
@@ -349,7 +385,7 @@ class Keeper:
 
     async def _kill(self, worker: _WorkerProcess) -> None:
         """End what is left of a worker. One that the kernel does not let go of is not waited for."""
-        worker.handed_over = False
+        worker.ended, worker.handed_over = True, False
         worker.writer.close()
         if worker.process.returncode is None:
             try:
@@ -359,7 +395,8 @@ class Keeper:
             except ProcessLookupError:
                 pass
             except TimeoutError:
-                log.error("worker_not_ended", process_id=worker.process.pid)
+                log.error("worker_not_ended", process_id=worker.process.pid, cure=LINGERS_CURE)
+                self._lingering.append(worker)
         if self._worker is worker:
             self._worker = None
 
@@ -373,7 +410,7 @@ class Keeper:
             return
         answers: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             "open": lambda: self._hand_over(worker),
-            "commit": lambda: self._disk.run(partial(self._commit, worker, message)),
+            "commit": lambda: self._check_and_commit(worker, message),
             "put_back": lambda: self._put_back(worker, str(message["device_id"]), float(message["limit_w"])),
         }
         task = asyncio.ensure_future(self._answer(worker, number, answers[what]()))
@@ -384,7 +421,8 @@ class Keeper:
         leases = leases_from_json(beat["leases"]) if "leases" in beat else None
         if beat["part"] == "limits":
             worker.devices_s = time.monotonic()
-            worker.clients, worker.lane_hung_s = int(beat["clients"]), float(beat["hung_s"])
+            worker.clients = int(beat["clients"])
+            worker.hung = {str(lane): float(hung_s) for lane, hung_s in beat["hung"].items()}
         else:
             worker.jobs_s = time.monotonic()
         if leases is not None and worker.handed_over:
@@ -408,11 +446,14 @@ class Keeper:
             if unready is not None:
                 return JournalUnreadable(unready)
             jobs = await self._kept_jobs(acting)
+            if worker.ended or self._acting is not acting:
+                return JournalUnreadable("the keeper has gone on by itself meanwhile")
             # Whatever of the keeper's own still runs in its jobs' thread commits nothing from here on.
             turn.over = True
             self._acting = self._turn = None
             self._kept = Kept(await self._devices.run(acting.kept_limits), jobs)
-            worker.handed_over = True
+            # It may have ended in this very moment: then the keeper has begun its own turn anew, or will.
+            worker.handed_over = not worker.ended
             worker.devices_s = worker.jobs_s = time.monotonic()
         return {
             "journal": written(self._journal.state).decode(),
@@ -429,6 +470,52 @@ class Keeper:
         except TimeoutError:
             return self._kept.jobs
 
+    async def _check_and_commit(self, worker: _WorkerProcess, asked: Mapping[str, Any]) -> object:
+        """Commit what the worker asks, in the order that it asks.
+
+        The limit found of a device that the journal did not name is read here, too: what a restore will write is not
+        for the worker alone to say.
+        """
+        async with self._in_order:
+            if worker.handed_over and "limits" in asked:
+                differs = await self._devices.run(partial(self._differs, asked["limits"]))
+                if differs is not None:
+                    return differs
+            return await self._disk.run(partial(self._commit, worker, asked))
+
+    def _differs(self, limits: Any) -> HardwareError | None:
+        """Why the limit found of a new device cannot be taken; ``None`` where all can, or where these are no limits."""
+        known = self._journal.state.limits
+        try:
+            found_w = {key: prior.found_w for key, prior in limits_from_json(limits).items() if key not in known}
+        except NO_STATE:
+            return None
+        drivers = self._drivers
+        if not found_w or drivers is None:
+            return None
+        for key, asked_w in drivers.lanes.each(found_w, drivers.devices.asked_w).items():
+            if isinstance(asked_w, HardwareError):
+                return JournalUnreadable(f"the keeper cannot read the limit found: {asked_w}", device_id=key)
+            if not same(asked_w, found_w[key]):
+                return JournalUnreadable(
+                    f"the keeper reads {asked_w:g} W, and its worker {found_w[key]:g} W, as the limit found",
+                    device_id=key,
+                    cure=DIFFERS_CURE,
+                )
+        return None
+
+    def _may_forget(self, limits: Mapping[str, PriorLimit]) -> None:
+        """Raise where an entry would go that a killed worker may be writing to yet: then nobody would notice it."""
+        self._lingering = [worker for worker in self._lingering if worker.process.returncode is None]
+        for worker in self._lingering:
+            for device_id in self._journal.state.limits.keys() - limits.keys():
+                if worker.may_write(device_id):
+                    raise JournalUnreadable(
+                        f"a worker that was killed (process {worker.process.pid}) is in a call to the driver yet",
+                        device_id=device_id,
+                        cure=LINGERS_CURE,
+                    )
+
     def _commit(self, worker: _WorkerProcess, asked: Mapping[str, Any]) -> object:
         """Make durable what the worker asks. The limit found of a device does not change while it stands there."""
         if not worker.handed_over:
@@ -444,11 +531,12 @@ class Keeper:
                 for device_id, prior in given["limits"].items():
                     before = self._journal.state.limits.get(device_id)
                     if before is not None and before.found_w != prior.found_w:
-                        raise JournalUnreadable(f"the limit found of {device_id} does not change")
+                        raise JournalUnreadable("the limit found does not change", device_id=device_id)
+                self._may_forget(given["limits"])
             self._journal.commit(**given)
         except JournalUnreadable as fault:
             return fault
-        except (ValueError, TypeError, AttributeError) as fault:
+        except NO_STATE as fault:
             return JournalUnreadable(f"no state of a journal: {fault}")
         return None
 
@@ -484,9 +572,14 @@ class Keeper:
             raise WriteRefused("nothing of ours is there to be put back", device_id=device_id)
         most_w = min(prior.found_w, self._ceilings.of(device_id))
         # Written so that no limit that is not a number passes.
-        if not limit_w <= most_w:
+        if not limit_w <= most_w and limit_w != min(prior.found_w, self._floor_w(device_id)):
             raise WriteRefused(f"{limit_w:g} W is over the {most_w:g} W to be put back", device_id=device_id)
         self._drivers.devices.set_limit_w(device_id, limit_w)
+
+    def _floor_w(self, device_id: str) -> float:
+        """The least that the device takes: what goes back where the ceiling is lower yet."""
+        views = () if self._drivers is None else self._drivers.devices.devices()
+        return next((view.cap_range.min_w for view in views if view.device_id == device_id), 0.0)
 
     async def _end(self) -> None:
         """Let the worker go, put everything back, and say what could not be."""
@@ -524,29 +617,31 @@ class Keeper:
             return
         try:
             async with asyncio.timeout(RESTORE_S):
-                await asyncio.gather(
+                why, _ = await asyncio.gather(
                     self._devices.run(partial(_restored_limits, acting)),
                     self._thread_of_jobs().run(partial(_restored_jobs, acting)),
                 )
                 await self._devices.run(drivers.close)
         except TimeoutError as cause:
-            raise HardwareError(f"the drivers did not answer for {RESTORE_S:g} s: {self._left()}") from cause
-        left = self._left()
+            raise HardwareError(f"the drivers did not answer for {RESTORE_S:g} s: {self._left({})}") from cause
+        left = self._left(why)
         if left:
             raise HardwareError(f"not everything could be put back: {left}")
 
-    def _left(self) -> str:
+    def _left(self, why: Mapping[str, str]) -> str:
         """What should have gone back and has not, in words; empty where there is nothing. Held caps stay."""
         state = self._journal.state
-        names = [device_id for device_id, prior in state.limits.items() if not prior.hold]
+        names = [why.get(device_id, device_id) for device_id, prior in state.limits.items() if not prior.hold]
         names += sorted(state.paused | state.held | state.drained)
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         return f"the journal puts limits back at the next start ({', '.join(names[:8])}{more})" if names else ""
 
 
-def _restored_limits(agent: Agent) -> None:
+def _restored_limits(agent: Agent) -> dict[str, str]:
+    """Put limits back: in words, by device, what is wrong where that could not be done."""
     agent.expire_limits()
-    agent.restore_limits()
+    done = agent.restore_limits()
+    return {one.device_id: one.detail for one in done if one.fault is not None and one.device_id in one.detail}
 
 
 def _restored_jobs(agent: Agent) -> None:

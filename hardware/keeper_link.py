@@ -164,9 +164,14 @@ class KeeperLink:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def keeper_lives(self) -> bool:
+        """Whether the keeper's process is there yet, able to do anything or not."""
+        return os.getppid() == self._keeper_id
+
     def end_keeper(self) -> None:
         """End a keeper that hangs, so that its journal is free; one that has died already is left in peace."""
-        if os.getppid() == self._keeper_id:
+        if self.keeper_lives:
             with contextlib.suppress(PermissionError, ProcessLookupError):
                 os.kill(self._keeper_id, signal.SIGKILL)
 
@@ -219,6 +224,8 @@ class RemoteJournal:
         self._boot_id = ""
         self.handed_over = False
         """Whether the keeper has handed over: only then is there anything of ours on a device."""
+        self._unsure = False
+        """Whether a commit went unanswered: the keeper may have made it all the same."""
         self._opening = threading.Lock()
         self._merging = threading.Lock()
         self._own: Journal | None = None
@@ -269,7 +276,7 @@ class RemoteJournal:
             for name, value in (
                 ("epoch", epoch), ("limits", limits), ("paused", paused), ("held", held), ("drained", drained)
             )
-            if value is not None and value != getattr(self._state, name)
+            if value is not None and (self._unsure or value != getattr(self._state, name))
         }  # fmt: skip
         if not given:
             return
@@ -278,7 +285,10 @@ class RemoteJournal:
         except JournalUnreadable:
             raise
         except HardwareError as cause:
+            self._unsure = True
             raise JournalUnreadable(str(cause)) from cause
+        if limits is not None:
+            self._unsure = False
         with self._merging:
             given["epoch"] = max(self._state.epoch, epoch or 0)
             if limits is not None:

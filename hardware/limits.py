@@ -332,6 +332,9 @@ class LimitKeeper:
                 # Ours still: tried again at every expiry from now on.
                 self._leases.lapse(key)
         for key, fault in self._drop(done, epoch).items():
+            if key in goals_w:
+                # It is as it was found, and the entry stays: no other hand is in this.
+                self._late_w.setdefault(key, set()).add(goals_w[key])
             results[key] = replace(results[key], detail=str(fault), fault=results[key].fault or Fault.of(fault))
         return tuple(results[key] for key in device_ids)
 

@@ -122,6 +122,8 @@ def is_served(path: Path) -> bool:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except (BlockingIOError, TimeoutError):
+            return True  # So many wait to be let in that there is no room.
     return True
 
 

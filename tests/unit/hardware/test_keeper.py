@@ -3,19 +3,48 @@
 import asyncio
 import math
 import socket
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from hardware.agent import Drivers
-from hardware.errors import HardwareError, JournalTaken, JournalUnreadable, WriteRefused
+from hardware.errors import CallHangs, HardwareError, JournalTaken, JournalUnreadable, WriteRefused
 from hardware.journal import Journal, PriorLimit
-from hardware.keeper import Keeper, take_host
+from hardware.keeper import START_S, Keeper, _WorkerProcess, take_host
 from hardware.lanes import Serial
 from hardware.limit_terms import Ceilings, RestoreRamp
-from hardware.socket_door import BoundSocket
+from hardware.socket_door import BoundSocket, is_served
 
 HANDED_OVER = SimpleNamespace(handed_over=True)
+
+
+class Unmoved:
+    """A process that was killed, and that the system does not let end: it is in a call to a driver."""
+
+    pid = 4711
+    returncode = None
+
+
+def worker(process=None):
+    made = _WorkerProcess(process, None, SimpleNamespace(is_closing=lambda: True, close=lambda: None))
+    made.process = process
+    return made
+
+
+class Hanging:
+    """Lanes of which one hangs."""
+
+    def __init__(self, hung):
+        self._hung = hung
+
+    def each(self, keys, call):
+        asked = Serial().each([key for key in keys if key != self._hung], call)
+        return {key: asked.get(key) or CallHangs("it hangs", device_id=key) for key in keys}
+
+    def hung(self):
+        return {self._hung: 1.0}
 
 
 @pytest.fixture
@@ -115,3 +144,121 @@ async def test_an_agent_that_serves_is_not_waited_for_long(tmp_path, monkeypatch
     with pytest.raises(HardwareError, match="in use"):
         await take_host(Journal(tmp_path / "journal"), tmp_path / "agent.sock")
     served.close()
+
+
+async def test_backlog_that_is_full_is_still_somebody_who_serves(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent.sock"))
+        listener.listen(0)
+        waiting = []
+        try:
+            while True:
+                client = socket.socket(socket.AF_UNIX)
+                waiting.append(client)
+                client.setblocking(False)
+                client.connect(str(tmp_path / "agent.sock"))
+        except BlockingIOError:
+            assert is_served(tmp_path / "agent.sock")
+        finally:
+            for client in waiting:
+                client.close()
+
+
+def renewed(keeper, **more):
+    """What a worker commits: all that the journal has, and more."""
+    return {"limits": {**{key: list(prior) for key, prior in keeper._journal.state.limits.items()}, **more}}
+
+
+async def test_the_limit_found_is_not_for_the_worker_alone_to_say(keeper, stand):
+    fault = await keeper._check_and_commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [399.0, 200.0, 399.0, False]}))
+    assert isinstance(fault, JournalUnreadable)
+    assert fault.device_id == "h00-d2"
+    assert "reads 400 W, and its worker 399 W" in str(fault)
+    assert "h00-d2" not in keeper._journal.state.limits
+    good = renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]})
+    assert await keeper._check_and_commit(HANDED_OVER, good) is None
+    stand.fleet.set_limit_w("h00-d2", 200.0)
+    assert await keeper._check_and_commit(HANDED_OVER, good) is None, "only when it first comes"
+    assert keeper._journal.state.limits["h00-d2"].found_w == 400.0
+
+
+async def test_limit_found_that_the_keeper_cannot_read_is_not_taken(keeper):
+    keeper._drivers = replace(keeper._drivers, lanes=Hanging("h00-d2"))
+    fault = await keeper._check_and_commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]}))
+    assert (fault.device_id, "cannot read the limit found" in str(fault)) == ("h00-d2", True)
+
+
+@pytest.mark.parametrize("limits", [{"h00-d0": ["x"]}, {"h00-d0": None}, [1], 3])
+async def test_limits_that_are_none_are_not_read(keeper, limits):
+    assert isinstance(await keeper._check_and_commit(HANDED_OVER, {"limits": limits}), JournalUnreadable)
+
+
+async def test_commits_are_made_in_the_order_that_they_are_asked_in(keeper, stand, monkeypatch):
+    read, go_on = threading.Event(), threading.Event()
+    asked_w = stand.fleet.asked_w
+
+    def slowly(device_id):
+        read.set()
+        go_on.wait(5.0)
+        return asked_w(device_id)
+
+    monkeypatch.setattr(stand.fleet, "asked_w", slowly)
+    first = renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]})
+    second = {"limits": {**first["limits"], "h00-d0": [380.0, 180.0, 200.0, False]}}
+    del second["limits"]["h00-d2"]
+    both = asyncio.gather(keeper._check_and_commit(HANDED_OVER, first), keeper._check_and_commit(HANDED_OVER, second))
+    await asyncio.to_thread(read.wait, 5.0)
+    go_on.set()
+    assert await both == [None, None]
+    assert keeper._journal.state.limits["h00-d0"].written_w == 180.0, "and not what was asked before"
+
+
+async def test_what_a_killed_worker_may_write_to_yet_is_not_forgotten(keeper, stand):
+    dead = worker(Unmoved())
+    dead.hung = {"h00-d0": 31.0}
+    keeper._lingering.append(dead)
+    state = keeper._journal.state.limits
+    fault = keeper._commit(HANDED_OVER, {"limits": {"h00-d1": list(state["h00-d1"])}})
+    assert (fault.device_id, "4711" in str(fault)) == ("h00-d0", True)
+    assert keeper._commit(HANDED_OVER, {"limits": {"h00-d0": list(state["h00-d0"])}}) is None, "the other may go"
+    keeper._act()
+    keeper._acting.expire_limits()
+    assert stand.limit_w() == 350.0
+    assert "h00-d0" in keeper._journal.state.limits
+    stand.fleet.set_limit_w("h00-d0", 200.0)
+    keeper._acting.expire_limits()
+    assert stand.limit_w() == 350.0, "it came, minutes after its lease"
+    dead.process.returncode = -9
+    keeper._acting.expire_limits()
+    assert keeper._journal.state.limits == {}
+
+
+async def test_worker_that_ends_while_it_is_handed_the_host_leaves_the_keeper_in_charge(keeper, stand, monkeypatch):
+    keeper._act()
+    ending = worker()
+    asked, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(keeper._acting, "expire_limits", lambda: (asked.set(), go_on.wait(5.0))[0])
+    handing = asyncio.ensure_future(keeper._hand_over(ending))
+    await asyncio.to_thread(asked.wait, 5.0)
+    ending.ended = True
+    go_on.set()
+    assert isinstance(await handing, JournalUnreadable)
+    assert keeper._acting is not None
+    assert not keeper._turn.over
+    assert not ending.handed_over
+
+
+async def test_worker_that_beats_without_a_journal_is_not_taken_for_one_that_hangs():
+    made = worker()
+    now_s = made.started_s + START_S + 1.0
+    assert made.why_hung(now_s) == "it does not begin"
+    made.devices_s = made.jobs_s = now_s - 1.0
+    assert made.why_hung(now_s) is None
+    assert made.why_hung(now_s + 16.0) == "its devices stand still"
+
+
+async def test_limit_goes_back_to_the_floor_where_the_ceiling_is_lower(keeper, stand):
+    keeper._ceilings = Ceilings(default_w=50.0)
+    assert await keeper._put_back(HANDED_OVER, "h00-d0", 100.0) is None
+    assert stand.limit_w() == 100.0
+    assert isinstance(await keeper._put_back(HANDED_OVER, "h00-d0", 101.0), WriteRefused)

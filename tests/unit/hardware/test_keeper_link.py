@@ -185,3 +185,29 @@ def test_leases_are_the_same_on_the_other_side():
 def test_limits_that_are_none_are_refused(entry):
     with pytest.raises((ValueError, TypeError)):
         limits_from_json({"d0": entry})
+
+
+def test_commit_that_went_unanswered_is_said_again_whatever_it_says(monkeypatch):
+    """The keeper may have made it all the same, and has what the worker does not know of."""
+    asked = []
+
+    class Link:
+        answers = False
+
+        def ask(self, what, **content):
+            if what == "open":
+                return {"journal": written(JournalState()).decode(), "boot_id": "", "limits": {}, "jobs": {}}
+            asked.append(content)
+            if not self.answers:
+                raise HardwareError("the keeper of this agent did not answer")
+            return None
+
+    link = Link()
+    journal = RemoteJournal(link)
+    journal.open()
+    with pytest.raises(JournalUnreadable):
+        journal.commit(limits={"d0": PriorLimit(400.0, 200.0, 400.0)})
+    link.answers = True
+    journal.commit(limits={})
+    journal.commit(limits={})
+    assert asked[1:] == [{"limits": {}}], "said once more, although the worker knows of no limit"
