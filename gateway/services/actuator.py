@@ -136,7 +136,8 @@ class Actuator:
         kept_w = self._allow({})
         troubles += await self._keep(kept_w, lease, renew=renew)
         self._unrestored |= set(self._reachable(self._holding))
-        self._unrestored -= kept_w.keys()
+        # A device that was lost gets no cap, and may be back by now: where there is no room it does not rise either.
+        self._unrestored -= kept_w.keys() if self._allowed is None else kept_w.keys() | self._allowed.held
         troubles += await self._restore(sorted(self._unrestored))
         self._caps_w = {device_id: cap_w for device_id, cap_w in self._caps_w.items() if device_id in kept_w}
         self._renewed_at = (now if renew else self._renewed_at) if kept_w else None
