@@ -65,11 +65,14 @@ async def run_worker(settings: Settings, handed: str) -> None:
     from hardware.agent import Agent
     from hardware.agent_process import worker_life
     from hardware.journal import Journal, boot_id
-    from hardware.privileges import drop
+    from hardware.privileges import check_program, drop
     from hardware.socket_door import SocketDoor, inherited
 
     # Before anything that may have threads of its own.
-    drop(_needed(settings), user=settings.agent.worker_user)
+    user = settings.agent.worker_user
+    drop(_needed(settings), user=user)
+    if user is not None:
+        check_program(user)
     file = Journal(agent_paths(settings)["journal"], boot_id=boot_id())
     async with worker_life(*inherited(handed), file=file) as life:
         drivers = _open_drivers(settings, keeper=False)

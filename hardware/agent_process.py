@@ -17,15 +17,16 @@ from typing import Any, Protocol
 import structlog
 
 from hardware.agent import Agent
-from hardware.device import DeviceDriver
+from hardware.device import DeviceDriver, Outcome
 from hardware.errors import HardwareError, JournalTaken, JournalUnreadable, WireError
-from hardware.job import JobView, NodeView
+from hardware.job import Asker, JobAction, JobResult, JobView, NodeView
 from hardware.journal import Journal
 from hardware.keeper_link import KeeperLink, RemoteJournal, leases_to_json
 from hardware.lanes import FanOut
 from hardware.lease import KeptLease
 from hardware.wire import (
     Act,
+    Acted,
     Answer,
     Apply,
     Describe,
@@ -53,6 +54,9 @@ MOST_WAITING = 64
 
 JOBS_S = 1.0
 """A description waits so long for a scheduler, and then tells of its jobs as they were last heard of."""
+
+ACT_S = 1.0
+"""So long a gateway waits for its jobs to be acted on; then it goes on meanwhile, and the gateway asks again."""
 
 TAKE_OVER_S = 3.0
 """The journal of a keeper that died is free at once; after so long it is a new keeper's."""
@@ -161,9 +165,21 @@ class Desk:
 
     async def _reply(self, request: Request, received_s: float) -> Reply:
         if isinstance(request, Act):
-            return await self._jobs.run(partial(self._act, request, received_s))
+            return await self._reply_to_act(request, received_s)
         reply = await self._devices.run(partial(self._answer_for_devices, request, received_s))
         return await self._with_jobs(reply) if isinstance(reply, Described) else reply
+
+    async def _reply_to_act(self, request: Act, received_s: float) -> Reply:
+        """What came of it, or that it is not done yet: a gateway's caps wait behind its other requests.
+
+        What was begun goes on in its thread, and what waited for its turn is not done. A person waits to the end.
+        """
+        waits_s = None if any(action.asker is Asker.OPERATOR for action in request.actions) else ACT_S
+        try:
+            async with asyncio.timeout(waits_s):
+                return await self._jobs.run(partial(self._act, request, received_s))
+        except TimeoutError:
+            return Acted(results=tuple(_not_done_yet(action) for action in request.actions))
 
     async def _with_jobs(self, described: Described) -> Described:
         try:
@@ -198,6 +214,16 @@ class Desk:
         while True:
             await worker.run(call)
             await asyncio.sleep(TICK_S)
+
+
+def _not_done_yet(action: JobAction) -> JobResult:
+    return JobResult(
+        job_id=action.job_id,
+        verb=action.verb,
+        state=None,
+        outcome=Outcome.TIMED_OUT,
+        detail=f"not done after {ACT_S:g} s: it goes on, ask again",
+    )
 
 
 class BeatsToKeeper:

@@ -67,6 +67,17 @@ def drop(keep: Collection[Capability] = (), *, user: str | None = None) -> None:
         raise HardwareError(f"privileges cannot be given up: {os.strerror(ctypes.get_errno())}")
 
 
+def check_program(user: str) -> None:
+    """Raise ``HardwareError`` where ``user``, whom we are now, may not read the program: drivers are read later on."""
+    for needed in (os.__file__, __file__):
+        if not os.access(needed, os.R_OK):
+            raise HardwareError(
+                f"the worker cannot run as {user!r}, who may not read {needed}",
+                condition=Condition.NO_PERMISSION,
+                cure="install Python and gridgate where every user may read them (not in root's home)",
+            )
+
+
 def _become(user: str) -> None:
     try:
         entry = pwd.getpwnam(user)

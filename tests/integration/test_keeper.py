@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -198,35 +196,6 @@ async def test_cap_that_hung_and_comes_after_its_lease_goes_back(host):
     async with asyncio.timeout(10.0):
         while host.journal():  # noqa: ASYNC110 - a file sets no event
             await asyncio.sleep(0.02)
-
-
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root on Linux can become another user")
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_worker_of_another_user_puts_back_what_its_keeper_leaves(host, signal_number):
-    for_everybody(host)
-    keeper = await host.start()
-    (uid,) = {int(has["Uid"].split()[0]) for has in of_every_thread(host.workers()[0])}
-    assert uid == pwd.getpwnam("nobody").pw_uid
-    assert await host.cap(200.0, duration_s=600.0) == APPLIED
-    keeper.send_signal(signal_number)
-    await host.until_limits([FOUND_W] * 4, 60.0)
-    await until_gone(host.workers()[0])
-    keeper.kill()
-    await ended(keeper)
-    await host.start()
-    assert host.journal() == {}, "the next keeper finds nothing left to do"
-    assert host.board.limits_w() == [FOUND_W] * 4
-    assert await host.cap(200.0) == APPLIED
-
-
-def for_everybody(host) -> None:
-    """Let the worker of another user reach the library, the GPUs and its config."""
-    library = host.folder / "library"
-    shutil.copytree(host.environment["LD_LIBRARY_PATH"], library)
-    host.environment["LD_LIBRARY_PATH"] = str(library)
-    host.config.write_text(host.config.read_text() + 'worker_user = "nobody"\n')
-    for path in (host.folder, *host.folder.rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def status(of: Path) -> dict[str, str]:

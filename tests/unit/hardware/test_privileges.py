@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware.privileges import Capability
+from hardware.errors import Condition, HardwareError
+from hardware.privileges import Capability, check_program
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,3 +49,11 @@ def test_only_what_is_needed_is_kept(user):
 
 def test_a_user_that_there_is_not_is_named():
     assert "cannot run as 'nobody-of-this-host'" in after("nobody-of-this-host")
+
+
+def test_a_user_who_cannot_read_the_program_is_told_at_once(monkeypatch):
+    check_program("root")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(HardwareError, match=r"cannot run as 'gridgate', who may not read .*; install Python") as said:
+        check_program("gridgate")
+    assert said.value.condition is Condition.NO_PERMISSION
