@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar, cast
 from hardware.device import CapCommand, CapResult, DeviceView, Fault, Outcome, PowerReading
 from hardware.errors import AgentUnreachable, Condition, HardwareError, MeterSilent, WireError
 from hardware.job import JobAction, JobResult, JobView
-from hardware.roll import Roll
+from hardware.roll import Roll, believable
 from hardware.wire import (
     MAX_LINE_BYTES,
     Act,
@@ -170,6 +170,20 @@ class AgentFleet:
         """The highest epoch that any agent was ever heard to have; a new gateway begins above it."""
         return self._roll.highest_epoch
 
+    @property
+    def epoch_to_pass(self) -> int | None:
+        """The highest epoch above ours that an agent came with, ``None`` for none or while another gateway is alive."""
+        return self._roll.epoch_to_pass
+
+    @property
+    def taken(self) -> Collection[str]:
+        """Agents that another gateway commands now: our commands are refused there."""
+        return [str(key) for key in self._roll.taken]
+
+    def begin(self, epoch: int) -> None:
+        """From now on we command in this epoch."""
+        self._roll.begin(epoch)
+
     def devices(self) -> Mapping[str, DeviceView]:
         for result in self._news.values():
             self._roll.note_limit(result)
@@ -237,22 +251,19 @@ class AgentFleet:
 
     async def _describe(self, wave: Sequence[str]) -> None:
         if self._hosts is not None:
-            self._hear(
-                await self._ask_all(dict.fromkeys((one for one in wave if one in self._hosts.host_ids), DESCRIBE))
-            )
-
-    def _is_ours(self, key: Key) -> bool:
-        return isinstance(key, int) or (self._hosts is not None and key in self._hosts.host_ids)
+            enrolled = self._hosts.host_ids
+            self._hear(await self._ask_all(dict.fromkeys((one for one in wave if one in enrolled), DESCRIBE)))
 
     def _hear(self, replies: Mapping[Key, Reply | HardwareError]) -> None:
+        enrolled = () if self._hosts is None else self._hosts.host_ids
         for key, reply in replies.items():
             # A host may have been removed while it answered.
-            if not isinstance(reply, Described) or not self._is_ours(key):
+            if not isinstance(reply, Described) or not (isinstance(key, int) or key in enrolled):
                 continue
             for view in reply.devices:
                 # What was read back before this was said is older.
                 self._news.pop(view.device_id, None)
-            self._roll.hear(key, reply)
+            self._roll.hear(key, believable(key, reply) if isinstance(key, str) else reply)
 
     async def read(self) -> tuple[PowerReading, ...]:
         """What the agents that answer have measured; raises only where there is nothing."""
@@ -275,10 +286,11 @@ class AgentFleet:
                 outcome, detail = Outcome.REFUSED, "a cap and its lease are finite numbers"
             return _cap_result(command.device_id, command.cap_w, outcome, detail)
 
+        owner_of = self._roll.owner_of_device
         # JSON has no room for a number that is none, so that no agent can be asked to refuse it.
         results = await self._spread(
             commands,
-            [self._roll.owner_of_device(one.device_id) if _is_finite(one) else None for one in commands],
+            [owner_of(one.device_id) if _is_finite(one) else None for one in commands],
             lambda part: Apply(commands=part),
             Applied,
             failed,
@@ -340,24 +352,27 @@ class AgentFleet:
     ) -> tuple[R, ...]:
         """Send each item to its agent and gather one result an item, in the order of the items."""
         parts: dict[Key, list[int]] = {}
-        results: dict[int, R] = {}
+        results: list[R | None] = [None] * len(items)
         for index, link in enumerate(links):
             if link is None:
                 results[index] = failed(items[index], Outcome.LOST, "no agent has it")
+            elif link in parts:
+                parts[link].append(index)
             else:
-                parts.setdefault(link, []).append(index)
+                parts[link] = [index]
         replies = await self._ask_all(
-            {link: message(tuple(items[index] for index in part)) for link, part in parts.items()}
+            {link: message(tuple([items[index] for index in part])) for link, part in parts.items()}
         )
         for link, part in parts.items():
             reply = replies[link]
             answers = reply.results if isinstance(reply, answer) else ()
-            if len(answers) == len(part):
-                # R is the result of the items' kind: CapResult in Applied, JobResult in Acted.
-                results |= zip(part, cast("tuple[R, ...]", answers), strict=True)
-                continue
-            results |= {index: failed(items[index], _outcome(reply), _in_words([reply])) for index in part}
-        return tuple(results[index] for index in range(len(items)))
+            # R is the result of the items' kind: CapResult in Applied, JobResult in Acted.
+            told = cast("Sequence[R]", answers)
+            if len(told) != len(part):
+                told = [failed(items[index], _outcome(reply), _in_words([reply])) for index in part]
+            for index, result in zip(part, told, strict=True):
+                results[index] = result
+        return cast("tuple[R, ...]", tuple(results))
 
     async def _ask_all(self, requests: Mapping[Key, Request]) -> dict[Key, Reply | HardwareError]:
         """Ask several agents at once; what went wrong takes the reply's place."""
@@ -365,6 +380,8 @@ class AgentFleet:
         hosts = {key: request for key, request in requests.items() if isinstance(key, str)}
         if self._hosts is None or not hosts:
             return dict((await self._ask_links(links)).items())
+        if not links:
+            return dict((await self._hosts.ask(hosts)).items())
         of_links, of_hosts = await asyncio.gather(self._ask_links(links), self._hosts.ask(hosts))
         return dict([*of_links.items(), *of_hosts.items()])
 
@@ -383,7 +400,7 @@ class AgentFleet:
 
     def _note_limits(self, results: Iterable[CapResult]) -> None:
         """Keep what was read back, for ``devices`` to tell: far fewer ask for it than caps come by."""
-        self._news.update((result.device_id, result) for result in results)
+        self._news.update({result.device_id: result for result in results})
 
 
 def _outcome(reply: Reply | HardwareError) -> Outcome:

@@ -7,18 +7,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from nats.aio.msg import Msg
-
 from hardware.errors import AgentUnreachable
+from hardware.nats_client import Message
 from hardware.nats_connection import NatsConnection
 from hardware.nats_names import ask_subject, bye_subject, hello_subject
 from hardware.wire import Answer, Failed, encode_reply
 
 MOST_WAITING = 8
 """So many requests may wait here. A gateway asks one at a time for each of its few purposes; more is a flood."""
-
-MOST_TASKS = 16
-"""Beyond so many that wait to be sent off a flood is not even told that we are busy."""
 
 PING_S = 20
 """Of ten thousand agents that is 500 pings a second."""
@@ -51,7 +47,7 @@ class NatsDoor:
         self._now_s = now_s
         self._keep_certificate = keep_certificate
         self._look_s = look_s
-        self._waiting: deque[tuple[Msg, float]] = deque()
+        self._waiting: deque[tuple[Message, float]] = deque()
         self._came = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection = NatsConnection(
@@ -83,19 +79,19 @@ class NatsDoor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(AgentUnreachable):
-            await self._connection.publish(bye_subject(self._site_id, self._host_id), b"")
+            self._connection.publish(bye_subject(self._site_id, self._host_id), b"")
         await self._connection.close()
 
-    def _take(self, message: Msg) -> None:
+    def _take(self, message: Message) -> None:
         # The server lets us publish answers of this host only: any other subject is no gateway's.
         if not message.reply:
             return
         if len(self._waiting) < MOST_WAITING:
             self._waiting.append((message, self._now_s()))
             self._came.set()
-        elif len(self._tasks) < MOST_TASKS:
+        else:
             busy = Failed(error="AgentUnreachable", detail=f"busy: {MOST_WAITING} requests wait already")
-            self._start(self._send(message.reply, encode_reply(busy)))
+            self._send(message.reply, encode_reply(busy))
 
     async def _serve(self, answer: Answer) -> None:
         """One request at a time, in the order in which they came."""
@@ -104,7 +100,7 @@ class NatsDoor:
             self._came.clear()
             while self._waiting:
                 message, received_s = self._waiting.popleft()
-                await self._send(message.reply, await answer(message.data, received_s))
+                self._send(message.reply, await answer(message.data, received_s))
 
     async def _stay_certified(self, keep_certificate: Callable[[], Awaitable[bool]]) -> None:
         while True:
@@ -113,12 +109,12 @@ class NatsDoor:
             await asyncio.sleep(self._look_s)
 
     def _hello(self) -> None:
-        self._start(self._send(hello_subject(self._site_id, self._host_id), b""))
+        self._send(hello_subject(self._site_id, self._host_id), b"")
 
-    async def _send(self, subject: str, payload: bytes) -> None:
+    def _send(self, subject: str, payload: bytes) -> None:
         # The gateway asks again; what it asked for is under a lease.
         with suppress(AgentUnreachable):
-            await self._connection.publish(subject, payload)
+            self._connection.publish(subject, payload)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Protocol
 
 import structlog
-from nats.aio.msg import Msg
 
 from hardware.device import Fault
 from hardware.errors import AgentUnreachable, Condition, HardwareError, WireError
+from hardware.nats_client import NO_RESPONDERS, Message
 from hardware.nats_connection import NatsConnection
 from hardware.nats_names import (
     BYE,
@@ -40,8 +40,6 @@ OPEN_S = 5.0
 
 BATCH = 64
 """After so many publishes answers are looked at: the first hosts answer while the last are still asked."""
-
-NO_RESPONDERS = "503"
 
 
 class News(Protocol):
@@ -69,7 +67,8 @@ class _Round:
 class NatsHosts:
     """The agents of all enrolled hosts.
 
-    ``enrolled`` tells the hosts there are, and is asked again at times; names that cannot be in a subject are left out.
+    ``enrolled`` tells the hosts there are, as another object once they are others; it is asked again and again. Names
+    that cannot be in a subject are left out.
     ``timeout_s`` bounds a whole round. ``answered`` is called with each host as its answer is in (for measurements).
     """
 
@@ -93,6 +92,7 @@ class NatsHosts:
         self._up = asyncio.Event()
         self._opened = False
         self._enrolled = enrolled
+        self._found: Collection[str] = ()
         # Where each is asked.
         self._hosts: dict[str, str] = {}
         self._number = 0
@@ -123,7 +123,8 @@ class NatsHosts:
     def host_ids(self) -> Collection[str]:
         """The enrolled hosts, as of now."""
         found = self._enrolled()
-        if len(found) != len(self._hosts) or any(host_id not in self._hosts for host_id in found):
+        if found is not self._found:
+            self._found = found
             self._hosts = {host_id: ask_subject(self._site_id, host_id) for host_id in found if is_name(host_id)}
         return self._hosts.keys()
 
@@ -157,7 +158,7 @@ class NatsHosts:
                 for place, (host_id, request) in enumerate(requests.items()):
                     if request is not encoded:
                         line, encoded = encode_request(request), request
-                    number = await self._send(host_id, line, asked)
+                    number = self._send(host_id, line, asked)
                     if number is not None:
                         numbers.append(number)
                     if place % BATCH == BATCH - 1:
@@ -176,7 +177,7 @@ class NatsHosts:
                 )
         return asked.replies
 
-    async def _send(self, host_id: str, line: bytes, asked: _Round) -> int | None:
+    def _send(self, host_id: str, line: bytes, asked: _Round) -> int | None:
         """Publish a request; its number, or ``None`` where that came to nothing, which is noted in the round."""
         subject = self._hosts.get(host_id)
         if subject is None:
@@ -194,7 +195,7 @@ class NatsHosts:
         self._asked[number] = (host_id, asked)
         self._open.setdefault(host_id, set()).add(number)
         try:
-            await self._connection.publish(subject, line, f"{self._prefix}{host_id}.{number}")
+            self._connection.publish(subject, line, f"{self._prefix}{host_id}.{number}")
         except AgentUnreachable as fault:
             self._close_request(number)
             asked.take(host_id, fault)
@@ -215,7 +216,7 @@ class NatsHosts:
             if asked is not None and number > self._word_at.get(asked[0], 0):
                 self._late[asked[0]] = (number, now_s)
 
-    def _take_answer(self, message: Msg) -> None:
+    def _take_answer(self, message: Message) -> None:
         host_id, _, text = message.subject[len(self._prefix) :].partition(".")
         # So short that a number which nobody gave costs nothing to read.
         number = int(text) if text.isdecimal() and len(text) < 20 else 0
@@ -231,8 +232,8 @@ class NatsHosts:
         if self._answered is not None:
             self._answered(host_id)
 
-    def _read(self, host_id: str, message: Msg, to: Request) -> Reply | HardwareError:
-        if message.headers is not None and message.headers.get("Status") == NO_RESPONDERS:
+    def _read(self, host_id: str, message: Message, to: Request) -> Reply | HardwareError:
+        if message.status == NO_RESPONDERS:
             absent = _absent(host_id)
             if self._news is not None:
                 self._news.left(host_id, _fault(absent))
@@ -242,7 +243,7 @@ class NatsHosts:
         except WireError as fault:
             return fault
 
-    def _take_news(self, message: Msg) -> None:
+    def _take_news(self, message: Message) -> None:
         host_id, word = host_of_news(message.subject)
         if self._news is None or (host_id not in self._hosts and host_id not in self.host_ids):
             return
