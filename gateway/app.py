@@ -31,6 +31,7 @@ from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
+from gateway.services.epochs import Epochs
 from gateway.services.intake import Intake
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
@@ -200,6 +201,7 @@ async def open_actuator(
     except EXPECTED_FAULTS as fault:
         log.warning("agents_not_reached", reason=str(fault))
     epoch = await ledger.begin_epoch(above=fleet.highest_epoch)
+    fleet.begin(epoch)
     actuator = Actuator(
         fleet=fleet,
         ledger=ledger,
@@ -207,6 +209,7 @@ async def open_actuator(
         epoch=epoch,
         lease_s=settings.control.lease_s,
         tree=settings.site.tree(),
+        epochs=Epochs(fleet, ledger),
     )
     edges.push_async_callback(_put_back, actuator)
     return actuator

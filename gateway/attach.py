@@ -31,6 +31,7 @@ from gateway.config import (
 )
 from gateway.joining import nats_hosts, open_enrolment
 from gateway.services.actuator import Fleet
+from gateway.services.epochs import Commanded
 from hardware.device import DeviceDriver, DeviceView, Lease, PowerMeter, PowerReading
 from hardware.errors import Condition, HardwareError
 from hardware.job import Asker, JobAction, JobDriver, JobResult, JobView, NodeView, Verb
@@ -44,7 +45,7 @@ JOB_ANSWER_S = 45.0
 """As long where it acts on jobs: a scheduler may take its whole deadline for each call."""
 
 
-class MeteredFleet(Fleet, PowerMeter, Protocol):
+class MeteredFleet(Fleet, PowerMeter, Commanded, Protocol):
     """Devices, the jobs on them, and the meters beside them, behind agents."""
 
     @property

@@ -6,13 +6,24 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from hardware.device import CapResult, DeviceView, Fault, Outcome
+from hardware.device import CapRange, CapResult, DeviceView, Fault, Outcome
+from hardware.errors import Condition
 from hardware.job import JobResult, JobView
 from hardware.wire import Described
 
 log = structlog.get_logger()
 
 Key = TypeVar("Key", int, str, int | str)
+
+HIGHEST_BELIEVED = 2**62
+"""No gateway gets so far by itself. One broken or hostile host must not use up the epochs of all."""
+
+MOST_DEVICES = 1024
+"""Of one host. More is a mistake or an attack."""
+
+MOST_NAME = 200
+MOST_W = 1e6
+"""Of one device."""
 
 
 def with_device_ids(jobs: Sequence[JobView], devices: Iterable[DeviceView]) -> tuple[JobView, ...]:
@@ -36,6 +47,36 @@ def with_device_ids(jobs: Sequence[JobView], devices: Iterable[DeviceView]) -> t
     return tuple(replace(job, device_ids=tuple(map(found, job.device_ids))) for job in jobs)
 
 
+def believable(host_id: str, said: Described) -> Described:
+    """What an agent said, as far as it can be true: an agent speaks for its own host, which the server vouches for.
+
+    A device whose numbers cannot be is absent, with the reason: nothing is planned with it. Names that cannot be shown
+    and devices beyond ``MOST_DEVICES`` are left out.
+    """
+    if len(said.devices) > MOST_DEVICES:
+        log.warning("too_many_devices", host_id=host_id, count=len(said.devices), taken=MOST_DEVICES)
+    views = tuple(_believable_view(host_id, view) for view in said.devices[:MOST_DEVICES] if _is_shown(view.device_id))
+    return replace(said, devices=views, jobs=tuple(job for job in said.jobs if _is_shown(job.job_id)))
+
+
+def _believable_view(host_id: str, view: DeviceView) -> DeviceView:
+    limits = view.cap_range
+    if not 0.0 <= limits.min_w <= limits.default_w <= limits.max_w <= MOST_W or not 0.0 <= view.limit_w <= MOST_W:
+        fault = Fault(
+            condition=Condition.FAILED,
+            detail=f"its agent tells of {limits.min_w:g} to {limits.max_w:g} W, {limits.default_w:g} W by default, and"
+            f" a limit of {view.limit_w:g} W, which cannot be",
+            cure=f"look at the agent and the driver of host {host_id}; the device is not counted on meanwhile",
+        )
+        nothing = CapRange(min_w=0.0, default_w=0.0, max_w=0.0)
+        return replace(view, host_id=host_id, cap_range=nothing, limit_w=0.0, present=False, fault=fault)
+    return view if view.host_id == host_id else replace(view, host_id=host_id)
+
+
+def _is_shown(name: str) -> bool:
+    return 0 < len(name) <= MOST_NAME and name.isprintable()
+
+
 class Roll(Generic[Key]):
     """Agents by key, as last heard of. What two agents claim stays with the first: none takes another's devices."""
 
@@ -48,6 +89,30 @@ class Roll(Generic[Key]):
         self._heard: dict[Key, Described] = {}
         self._absent: set[Key] = set()
         self._disputed: set[str] = set()
+        self._own_epoch: int | None = None
+        # Agents of a higher epoch than ours, and whether somebody took them after we had heard of them.
+        self._above: dict[Key, tuple[int, bool]] = {}
+
+    @property
+    def epoch_to_pass(self) -> int | None:
+        """The highest epoch above ours that an agent came with, as from before a backup of ours; ``None`` for none.
+
+        Also ``None`` while another gateway is alive, which shows in epochs that rise under our eyes: whoever began last
+        commands, and two never outbid each other in turns.
+        """
+        if self.taken or not self._above:
+            return None
+        return max(epoch for epoch, _ in self._above.values())
+
+    @property
+    def taken(self) -> dict[Key, int]:
+        """Agents that another gateway commands now, with its epoch."""
+        return {key: epoch for key, (epoch, is_taken) in self._above.items() if is_taken}
+
+    def begin(self, epoch: int) -> None:
+        """From now on we command in this epoch."""
+        self._own_epoch = epoch
+        self._above = {key: found for key, found in self._above.items() if found[0] > epoch}
 
     @property
     def heard(self) -> Iterable[Key]:
@@ -74,15 +139,37 @@ class Roll(Generic[Key]):
     def hear(self, key: Key, said: Described) -> None:
         """Take what an agent said in place of what it said before."""
         self._forget_parts(key, but=said)
+        self._note_epoch(key, said.highest_epoch)
         self._heard[key] = said
         self._absent.discard(key)
-        self.highest_epoch = max(self.highest_epoch, said.highest_epoch)
         for view in said.devices:
             if self._takes(self._owner_of_device, view.device_id, key):
                 self.devices[view.device_id] = view
         for job in with_device_ids(said.jobs, self.devices.values()):
             if self._takes(self._owner_of_job, job.job_id, key):
                 self.jobs[job.job_id] = job
+
+    def _note_epoch(self, key: Key, epoch: int) -> None:
+        if epoch > HIGHEST_BELIEVED:
+            if key not in self._heard:
+                log.error(
+                    "epoch_not_believed",
+                    agent=str(key),
+                    epoch=str(epoch)[:40],
+                    cure="its journal is damaged or somebody else speaks for it: stop its agent, look at its journal",
+                )
+            return
+        self.highest_epoch = max(self.highest_epoch, epoch)
+        if self._own_epoch is None or epoch <= self._own_epoch:
+            self._above.pop(key, None)
+            return
+        before = self._heard.get(key)
+        was_taken = self._above.get(key, (0, False))[1]
+        # One that we know and whose epoch rose got it from somebody who is alive.
+        is_taken = before is not None and (was_taken or epoch > before.highest_epoch)
+        if is_taken and not was_taken:
+            log.error("another_gateway_commands", agent=str(key), its_epoch=epoch, our_epoch=self._own_epoch)
+        self._above[key] = (epoch, is_taken)
 
     def leave(self, key: Key, fault: Fault) -> None:
         """The agent is not there: its devices are absent, as last heard of, until it is heard again."""
@@ -99,6 +186,7 @@ class Roll(Generic[Key]):
         """The agent is no part of the fleet any more."""
         self._forget_parts(key)
         self._heard.pop(key, None)
+        self._above.pop(key, None)
         self._absent.discard(key)
 
     def note_limit(self, result: CapResult) -> None:

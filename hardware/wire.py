@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hardware.device import CapCommand, CapResult, DeviceView, Lease, Outcome, PowerReading
 from hardware.errors import WireError
@@ -28,6 +28,8 @@ VERSION: Literal[1] = 1
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Room for several thousand devices; a longer line is no message of ours."""
+
+_FINITE = ConfigDict(allow_inf_nan=False)
 
 T = TypeVar("T")
 
@@ -149,12 +151,16 @@ class _Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
+    __pydantic_config__ = _FINITE
+
     message: Annotated[Request | _Caps, Field(discriminator="kind")]
     version: Literal[1] = VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
+    __pydantic_config__ = _FINITE
+
     message: Annotated[Reply | _Held, Field(discriminator="kind")]
     version: Literal[1] = VERSION
 

@@ -10,7 +10,8 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.electrical import in_words, shortfall_in_words
 from gateway.domain.tree import ElectricalTree
-from gateway.ledger import CapOutcome, Ledger
+from gateway.ledger import CapOutcome, Ledger, LedgerUnavailable
+from gateway.services.epochs import Epochs
 from gateway.services.tree_guard import Allowed, TreeGuard
 from hardware.device import CapCommand, CapResult, Lease, OnExpiry, Outcome, PowerCap
 from hardware.job import JobAction, JobControl, JobState, Verb
@@ -57,7 +58,9 @@ class Actuator:
         epoch: int,
         lease_s: float,
         tree: ElectricalTree | None = None,
+        epochs: Epochs | None = None,
     ) -> None:
+        self._epochs = epochs
         self._fleet = fleet
         self._ledger = ledger
         self._clock = clock
@@ -90,6 +93,11 @@ class Actuator:
         return self._guard.watches
 
     @property
+    def outbid(self) -> str | None:
+        """That another gateway commands hosts of ours, in plain words."""
+        return None if self._epochs is None else self._epochs.trouble
+
+    @property
     def shortfall(self) -> str | None:
         """Which nodes of the tree may be over their limit whatever is capped, in plain words."""
         return None if self._allowed is None else shortfall_in_words(self._allowed.nodes)
@@ -104,6 +112,7 @@ class Actuator:
 
     async def hold(self, caps_w: Mapping[str, float], paused: Collection[str]) -> str | None:
         """Hold these caps and pauses from now on. Returns what went wrong in plain words, ``None`` if nothing did."""
+        await self._stay_above()
         now = self._clock.now()
         renew = self._is_renewal_due(now)
         caps_w = self._allow(caps_w)
@@ -123,6 +132,7 @@ class Actuator:
         Returns ``None`` once there is nothing left to do, but to call again in time where the tree has devices keep a
         cap: those go as high as there is room, step by step.
         """
+        await self._stay_above()
         now = self._clock.now()
         renew = self._is_renewal_due(now)
         lease = self._lease()
@@ -159,6 +169,16 @@ class Actuator:
         if self.held_back is not None:
             log.warning("caps_stay", reason=self.held_back)
         return trouble
+
+    async def _stay_above(self) -> None:
+        """Command in an epoch above those that hosts came with since the start."""
+        if self._epochs is None:
+            return
+        try:
+            self._epoch = await self._epochs.above_all(self._epoch)
+        except LedgerUnavailable as fault:
+            # An epoch counts once it is durable; until then these hosts refuse us, and the others do not wait.
+            log.warning("epoch_not_begun", reason=str(fault))
 
     def _allow(self, caps_w: Mapping[str, float]) -> Mapping[str, float]:
         """What the electrical tree makes of these caps."""

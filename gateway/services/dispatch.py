@@ -193,7 +193,7 @@ class Dispatch:
         else:
             trouble = await self._hold(governing, now)
         short = self._actuator.shortfall
-        return "; ".join(filter(None, (short, trouble))) or None
+        return "; ".join(filter(None, (self._actuator.outbid, short, trouble))) or None
 
     def _control_step(self, target_w: float | None, paused: tuple[str, ...], now: datetime) -> ControlStep:
         """Feed the meters into the control loop; without a target it only keeps its estimate of other loads."""

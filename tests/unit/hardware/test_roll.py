@@ -1,10 +1,12 @@
 """Whose devices are whose, and who is there."""
 
+import math
+
 import pytest
 
 from hardware.device import CapRange, CapResult, DeviceView, Fault, Outcome
 from hardware.errors import Condition
-from hardware.roll import Roll
+from hardware.roll import MOST_DEVICES, Roll, believable
 from hardware.wire import Described
 
 AWAY = Fault(condition=Condition.SILENT, detail="gone", cure="start it")
@@ -66,3 +68,65 @@ def test_unknown_agent_leaves_nothing(roll):
     roll.leave("nobody", AWAY)
     roll.forget("nobody")
     assert all(view.present for view in roll.devices.values())
+
+
+def test_epoch_that_an_agent_came_with_is_to_be_passed(roll):
+    roll.begin(6)
+    assert roll.epoch_to_pass is None
+    roll.hear("c", said("c0", epoch=42))
+    assert (roll.epoch_to_pass, roll.taken) == (42, {})
+    roll.hear("c", said("c0", epoch=42))
+    assert (roll.epoch_to_pass, roll.taken) == (42, {})
+    roll.begin(43)
+    assert roll.epoch_to_pass is None
+    roll.hear("c", said("c0", epoch=43))
+    assert (roll.epoch_to_pass, roll.taken) == (None, {})
+
+
+def test_epoch_that_rises_under_our_eyes_is_another_gateways(roll):
+    roll.begin(6)
+    roll.hear("c", said("c0", epoch=42))
+    roll.hear("a", said("a0", epoch=9))
+    assert (roll.epoch_to_pass, roll.taken) == (None, {"a": 9}), "it is alive: we do not outbid it"
+    roll.hear("a", said("a0", epoch=9))
+    assert roll.taken == {"a": 9}
+    roll.forget("a")
+    assert (roll.epoch_to_pass, roll.taken) == (42, {})
+    roll.hear("c", said("c0", epoch=44))
+    assert (roll.epoch_to_pass, roll.taken) == (None, {"c": 44})
+
+
+@pytest.mark.parametrize("epoch", [2**62 + 1, 2**63, 10**30])
+def test_epoch_that_no_gateway_gets_to_is_not_believed(roll, epoch):
+    roll.begin(6)
+    roll.hear("c", said("c0", epoch=epoch))
+    assert (roll.highest_epoch, roll.epoch_to_pass, roll.taken) == (5, None, {})
+
+
+@pytest.mark.parametrize(
+    "watts",
+    [
+        (500.0, 400.0, 300.0, 400.0),
+        (-1.0, 400.0, 400.0, 400.0),
+        (100.0, 400.0, 1e9, 400.0),
+        (100.0, math.nan, 400.0, 400.0),
+        (100.0, 400.0, 400.0, -5.0),
+        (100.0, 400.0, 400.0, math.inf),
+    ],
+)
+def test_device_whose_numbers_cannot_be_is_absent(watts):
+    *limits, limit_w = watts
+    cap_range = CapRange(min_w=limits[0], default_w=limits[1], max_w=limits[2])
+    view = DeviceView(device_id="d", host_id="h", model="m", cap_range=cap_range, limit_w=limit_w)
+    (found,) = believable("h", Described(host_id="h", highest_epoch=0, devices=(view,))).devices
+    assert not found.present
+    assert found.cap_range.max_w == found.limit_w == 0.0
+    assert found.fault is not None
+    assert "host h" in found.fault.cure
+
+
+def test_agent_speaks_for_its_own_host_only():
+    told = said("good", "x\x1b[2J", "line\nbreak", "y" * 201, "")
+    found = believable("other", told)
+    assert [(view.device_id, view.host_id, view.present) for view in found.devices] == [("good", "other", True)]
+    assert len(believable("h", said(*(f"d{number}" for number in range(MOST_DEVICES + 5)))).devices) == MOST_DEVICES

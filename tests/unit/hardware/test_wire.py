@@ -146,3 +146,10 @@ def test_short_answer_to_something_else_is_malformed(to):
 def test_caps_are_as_many_as_devices():
     with pytest.raises(WireError, match="as many"):
         decode_request(encode_request(CAPS).replace(b'"GPU-7"', b'"GPU-7","GPU-8"'))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_number_that_is_none_is_no_reading(number):
+    reading = f'{{"meter_id":"a","power_w":{number},"measured_at":"2026-01-01T00:00:00Z"}}'
+    with pytest.raises(WireError):
+        decode_reply(f'{{"version":1,"message":{{"kind":"readings","readings":[{reading}]}}}}'.encode())
