@@ -209,11 +209,11 @@ class Agent:
         )
 
     def _confirmed_in_watts(self, result: CapResult) -> CapResult:
-        """A cap that reads back but does not show in watts is not confirmed."""
+        """A cap that reads back but does not show in watts is not confirmed: what holds there nobody knows."""
         fault = self._effect.fault(result.device_id)
         if fault is None or result.outcome not in {Outcome.APPLIED, Outcome.CLAMPED}:
             return result
-        return replace(result, outcome=Outcome.REFUSED, detail=fault.detail, fault=fault)
+        return replace(result, applied_w=None, outcome=Outcome.REFUSED, detail=fault.detail, fault=fault)
 
     def restore_all(self) -> None:
         """Put everything back but caps that are to be held; what cannot be put back is left to the journal."""

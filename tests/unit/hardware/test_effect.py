@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from structlog.testing import capture_logs
 
 from hardware.agent import Agent
-from hardware.device import CapCommand, DeviceView, Lease, Outcome, PowerReading, Quality
+from hardware.device import CapCommand, CapResult, DeviceView, Lease, Outcome, PowerReading, Quality
 from hardware.effect import IN_A_ROW, SETTLE_S, EffectWatch
 from hardware.errors import Condition
 from hardware.faults import Faults
@@ -81,11 +81,11 @@ def test_agent_does_not_confirm_a_cap_that_its_device_does_not_follow() -> None:
     agent = Agent(host_id="h00", devices=fleet, boot_s=lambda: now_s[0])
     (device,) = fleet.devices()
 
-    def cap() -> Outcome:
+    def cap() -> CapResult:
         lease = Lease(epoch=1, sequence=int(now_s[0] * 10) + 1, duration_s=60.0)
         reply = agent.handle(Apply(commands=(CapCommand(device_id=device.device_id, cap_w=200.0, lease=lease),)))
         assert isinstance(reply, Applied)
-        return reply.results[0].outcome
+        return reply.results[0]
 
     def view() -> DeviceView:
         described = agent.handle(Describe())
@@ -98,13 +98,15 @@ def test_agent_does_not_confirm_a_cap_that_its_device_does_not_follow() -> None:
             agent.handle(Read())
 
     fleet.inject(Faults(power_stuck=frozenset({device.device_id})))
-    assert cap() is Outcome.APPLIED
+    assert cap().outcome is Outcome.APPLIED
     pass_s(12)
-    assert cap() is Outcome.REFUSED
+    unconfirmed = cap()
+    assert unconfirmed.outcome is Outcome.REFUSED
+    assert unconfirmed.applied_w is None, "it counts at its worst"
     fault = view().fault
     assert fault is not None
     assert fault.condition is Condition.NOT_IN_FORCE
     fleet.inject(Faults())
     pass_s(5)
     assert view().fault is None
-    assert cap() is Outcome.APPLIED
+    assert cap().outcome is Outcome.APPLIED
