@@ -53,7 +53,7 @@ SLACK_W = 1e-3
 
 HOST = st.integers(0, HOSTS - 1)
 DEVICE = st.integers(0, HOSTS * EACH - 1)
-CAPS_W = st.dictionaries(DEVICE, st.sampled_from([105.0, 155.0, 205.0, 255.0, 305.0, 355.0, 50.0, 1000.0]))
+CAPS_W = st.dictionaries(DEVICE, st.sampled_from([105.0, 155.0, 205.0, 255.0, 305.0, 355.0, 50.0, 1000.0]), min_size=1)
 OTHERS_W = st.sampled_from([float(limit) for limit in range(110, 401, 10)])
 WAYS = st.lists(
     st.sampled_from(["", "", "", "request lost", "answer lost", "late", "twice"]), min_size=HOSTS, max_size=HOSTS
@@ -156,7 +156,7 @@ class FleetStates(RuleBasedStateMachine):
     @initialize(
         found_w=st.lists(OTHERS_W, min_size=HOSTS * EACH, max_size=HOSTS * EACH),
         ceiling_w=st.sampled_from([None, None, 275.0]),
-        tree=st.sampled_from(sorted(TREES)),
+        tree=st.sampled_from(["none", *TREES]),
         alone=st.booleans(),
     )
     def begin(self, found_w, ceiling_w, tree, alone):
@@ -387,7 +387,7 @@ class FleetStates(RuleBasedStateMachine):
     def go_on(self, ways, old):
         self.steer(self.gateways[0 if old else -1], ways)
 
-    @rule(seconds=st.sampled_from([1, 2, 5]))
+    @rule(seconds=st.sampled_from([1, 2, 5, 25]))
     def all_goes_on(self, seconds):
         for _ in range(seconds):
             self.pass_time()
@@ -454,21 +454,21 @@ class FleetStates(RuleBasedStateMachine):
         for device_id in host.device_ids:
             self.heard.pop(device_id, None)
 
-    @rule(at=HOST)
+    @rule(at=HOST, who=st.sampled_from(["worker_dies", "keeper_dies", "both_die", "agent_is_stopped"]))
+    def somebody_dies(self, at, who):
+        getattr(self, who)(at)
+
     def worker_dies(self, at):
         self.forget_messages(self.hosts[at])
         self.run(self.hosts[at].kill_worker())
 
-    @rule(at=HOST)
     def keeper_dies(self, at):
         self.hosts[at].keeper_is_dead()
 
-    @rule(at=HOST)
     def both_die(self, at):
         self.forget_messages(self.hosts[at])
         self.run(self.hosts[at].kill_both())
 
-    @rule(at=HOST)
     def agent_is_stopped(self, at):
         self.forget_messages(self.hosts[at])
         self.run(self.hosts[at].stop())
@@ -502,24 +502,22 @@ class FleetStates(RuleBasedStateMachine):
         if ours is None or min(abs(limit_w - ours[1]), abs(limit_w - ours[2])) > 1.0:
             self.outside(device_id, limit_w)
 
-    @rule(kind=st.sampled_from(["lost", "write_refused", "limit_stuck", "hanging"]), at=DEVICE)
+    @rule(kind=st.sampled_from(["lost", "write_refused", "limit_stuck", "hanging", ""]), at=DEVICE)
     def break_down(self, kind, at):
         host = self.host_of[self.ids[at]]
+        if not kind:
+            self.heal(self.hosts.index(host))
+            return
         host.faults = Faults(**{kind: frozenset({self.ids[at]})})
         host.fleet.inject(host.faults)
 
-    @rule(at=HOST)
     def heal(self, at):
         self.hosts[at].faults = Faults()
         self.hosts[at].fleet.inject(Faults())
 
     @rule(at=HOST)
-    def network_is_cut(self, at):
-        self.cut.add(self.hosts[at])
-
-    @rule(at=HOST)
-    def network_is_back(self, at):
-        self.cut.discard(self.hosts[at])
+    def network_is_cut_or_back(self, at):
+        self.cut ^= {self.hosts[at]}
 
     @rule(step_s=st.sampled_from([-3600.0, -4.0, -1.5, 3.0, 3600.0]))
     def wall_clock_is_set(self, step_s):
@@ -617,7 +615,7 @@ class FleetStates(RuleBasedStateMachine):
 
 
 SOME = settings(
-    max_examples=80,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -669,6 +667,41 @@ def test_an_older_gateway_and_a_command_that_comes_late_change_nothing():
     run.late_message_comes(0, again=True)
     run.hold({0: 155.0, 1: 155.0}, {0}, WELL, old=True)
     assert [run.limit_w(device_id) for device_id in run.ids[:2]] == [205.0, 400.0]
+    run.teardown()
+
+
+def test_a_cap_lasts_through_its_workers_death_and_ends_with_its_lease():
+    run = machine("none")
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.worker_dies(0)
+    run.gateways_stand_still(int(LEASE_S) - 1)
+    assert (run.limit_w("h00-d0"), run.is_paused(run.hosts[0])) == (105.0, True)
+    run.what_is_down_starts(0)
+    run.gateways_stand_still(1)
+    assert (run.limit_w("h00-d0"), run.is_paused(run.hosts[0])) == (400.0, False)
+    run.teardown()
+
+
+def test_a_pause_that_is_renewed_for_ever_ends_at_its_tested_maximum():
+    run = machine("none")
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.worker_dies(0)
+    run.what_is_down_starts(0)
+    run.all_goes_on(25)
+    assert (run.limit_w("h00-d0"), run.is_paused(run.hosts[0])) == (105.0, False)
+    run.teardown()
+
+
+def test_somebody_elses_limit_is_left_in_the_tree_and_when_a_keeper_dies():
+    run = machine()
+    run.all_goes_on(2)
+    run.alone = False
+    run.somebody_else_writes(0, 390.0)
+    run.keeper_dies(0)
+    run.all_goes_on(2)
+    run.what_is_down_starts(0)
+    run.all_goes_on(5)
+    run.calm()
     run.teardown()
 
 
