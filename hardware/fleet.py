@@ -69,9 +69,23 @@ class LocalLink:
 
 
 class SocketLink:
-    """An agent behind a local socket. One request at a time; ``timeout_s`` covers the wait for its turn, too."""
+    """An agent behind a local socket. One request at a time; ``timeout_s`` covers the wait for its turn, too.
+
+    What is asked about jobs has a connection of its own: a scheduler that is slow to answer holds up no cap.
+    """
 
     def __init__(self, path: Path, *, timeout_s: float = 2.0) -> None:
+        self._connections = _Connection(path, timeout_s), _Connection(path, timeout_s)
+
+    async def request(self, message: Request) -> Reply:
+        return await self._connections[isinstance(message, Act)].request(message)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+
+
+class _Connection:
+    def __init__(self, path: Path, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()

@@ -1,5 +1,6 @@
 """From caps and pauses wanted to leased commands, and from their results to the record."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from gateway.ledger import CapOutcome, Ledger, LedgerUnavailable
 from gateway.services.epochs import Epochs
 from gateway.services.tree_guard import Allowed, TreeGuard
 from hardware.device import CapCommand, CapResult, Lease, OnExpiry, Outcome, PowerCap
-from hardware.job import JobAction, JobControl, JobState, Verb
+from hardware.job import JobAction, JobControl, JobResult, JobState, Verb
 
 log = structlog.get_logger()
 
@@ -23,6 +24,9 @@ SMALLEST_CHANGE_W = 1.0
 
 RENEWALS_A_LEASE = 3
 """So that two renewals in a row may be lost."""
+
+ACT_WAIT_S = 0.25
+"""A step waits so long for jobs to be acted on; what is not done by then is asked about at the next step."""
 
 STEPS_BACK = 4
 """At the end limits go back in so many steps at most: down, confirmed, up, and once more for what came late."""
@@ -73,6 +77,8 @@ class Actuator:
         self._not_ours: set[str] = set()
         # Jobs that we asked to pause, and whether the host confirmed it.
         self._paused: dict[str, bool] = {}
+        # Jobs are acted on beside the control steps: caps wait for no scheduler.
+        self._acting: asyncio.Task[Sequence[JobResult]] | None = None
         # What a release has still to restore; None stands for every device.
         self._unrestored: set[str] | None = None
         self._guard = TreeGuard(tree)
@@ -136,7 +142,8 @@ class Actuator:
         now = self._clock.now()
         renew = self._is_renewal_due(now)
         lease = self._lease()
-        troubles = await self._act(dict.fromkeys(self._paused, Verb.RESUME), lease)
+        troubles = await self._acted()
+        troubles += await self._act(dict.fromkeys(self._paused, Verb.RESUME), lease)
         if self._unrestored is None:
             self._unrestored = set(self._fleet.devices())
             self._not_ours.clear()
@@ -160,8 +167,11 @@ class Actuator:
     async def put_back(self) -> str | None:
         """Release, the last time: as far as the tree has room. Returns what was not put back and should have been."""
         for _ in range(STEPS_BACK):
+            if self._acting is not None:
+                # Nobody comes back for it: an answer takes a bounded time.
+                await asyncio.wait([self._acting])
             trouble = await self.release()
-            if not self._rises:
+            if not self._rises and self._acting is None:
                 break
         if self._allowed is not None:
             # Caps that only confirm a limit that there is room for anyway.
@@ -259,18 +269,37 @@ class Actuator:
         return Lease(epoch=self._epoch, sequence=self._sequence, duration_s=self._lease_s)
 
     async def _pause(self, wanted: Collection[str], lease: Lease, *, renew: bool) -> list[str]:
+        troubles = await self._acted()
         verbs = {job_id: Verb.PAUSE for job_id in wanted if renew or not self._paused.get(job_id)}
         verbs |= {job_id: Verb.RESUME for job_id in self._paused if job_id not in wanted}
-        return await self._act(verbs, lease)
+        return troubles + await self._act(verbs, lease)
 
     async def _act(self, verbs: Mapping[str, Verb], lease: Lease) -> list[str]:
-        """Pause and resume. A job stays ours until its host says that it runs or is not ours: answers get lost."""
+        """Pause and resume, unless something is being done still: then at a later step, as it is wanted by then."""
+        if self._acting is not None:
+            # A renewal that fell into this is made up for at the next step.
+            self._paused |= dict.fromkeys(verbs.keys() & self._paused.keys(), False)
+            return []
         if not verbs:
             return []
         self._paused = {job_id: False for job_id, verb in verbs.items() if verb is Verb.PAUSE} | self._paused
-        troubles: list[str] = []
         actions = [JobAction(job_id=job_id, verb=verb, lease=lease) for job_id, verb in verbs.items()]
-        for done in await self._fleet.act(actions):
+        self._acting = asyncio.ensure_future(self._fleet.act(actions))
+        return await self._acted()
+
+    async def _acted(self) -> list[str]:
+        """Take what came of the last actions, where it is there in time; says what went wrong.
+
+        A job stays ours until its host says that it runs or is not ours: answers get lost.
+        """
+        if self._acting is None:
+            return []
+        await asyncio.wait([self._acting], timeout=ACT_WAIT_S)
+        if not self._acting.done():
+            return ["jobs: their hosts have not answered yet"]
+        acting, self._acting = self._acting, None
+        troubles: list[str] = []
+        for done in acting.result():
             runs = done.state not in {None, JobState.PAUSED, JobState.HELD}
             resumed = done.verb is Verb.RESUME and done.outcome is Outcome.APPLIED
             if runs or resumed or done.outcome in {Outcome.CONFLICT, Outcome.LOST}:

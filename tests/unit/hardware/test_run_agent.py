@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +13,12 @@ import pytest
 from hardware import agent_process, socket_door
 from hardware.agent import Agent
 from hardware.agent_process import Desk, serve
+from hardware.device import Outcome
 from hardware.errors import AgentUnreachable, HardwareError
 from hardware.fleet import SocketLink
+from hardware.job import Asker, JobState
 from hardware.socket_door import BoundSocket, SocketDoor
-from hardware.wire import MAX_LINE_BYTES, Apply, Describe, Failed, Read, decode_reply, encode_request
+from hardware.wire import MAX_LINE_BYTES, Act, Apply, Describe, Failed, Read, decode_reply, encode_request
 
 
 @pytest.fixture
@@ -304,3 +307,51 @@ async def test_a_scheduler_that_does_not_answer_holds_up_no_cap(stand, monkeypat
     assert applied.results[0].applied_w == 250.0
     hung.set()
     desk.close()
+
+
+async def test_slow_scheduler_holds_up_no_cap_and_what_it_did_is_told_when_asked_again(stand, path, monkeypatch):
+    monkeypatch.setattr(agent_process, "ACT_S", 0.05)
+    may_go_on, pause, paused = threading.Event(), stand.fleet.pause, []
+
+    def waits(job_id):
+        paused.append(job_id)
+        may_go_on.wait()
+        pause(job_id)
+
+    monkeypatch.setattr(stand.fleet, "pause", waits)
+    agent = stand.agent()
+    agent.one_thread = False
+    async with serving(agent, path), linked(path) as link:
+        try:
+            (result,) = (await link.request(Act(actions=(stand.pause(),)))).results
+            assert (result.outcome, result.state) == (Outcome.TIMED_OUT, None)
+            assert "ask again" in result.detail
+            asked = asyncio.create_task(link.request(Act(actions=(stand.pause(),))))
+            reply = await link.request(Apply(commands=(stand.cap(250.0),)))
+            assert reply.results[0].applied_w == 250.0
+            assert (await asked).results[0].outcome is Outcome.TIMED_OUT
+        finally:
+            may_go_on.set()
+        await until(lambda: stand.state() == "paused")
+        monkeypatch.setattr(agent_process, "ACT_S", 1.5)
+        (result,) = (await link.request(Act(actions=(stand.pause(),)))).results
+        assert (result.outcome, result.state) == (Outcome.APPLIED, JobState.PAUSED)
+        assert paused == ["train"]
+
+
+async def test_person_waits_for_a_job_to_the_end(stand, path, monkeypatch):
+    monkeypatch.setattr(agent_process, "ACT_S", 0.05)
+    may_go_on, pause = threading.Event(), stand.fleet.pause
+
+    def waits(job_id):
+        may_go_on.wait()
+        pause(job_id)
+
+    monkeypatch.setattr(stand.fleet, "pause", waits)
+    agent = stand.agent()
+    agent.one_thread = False
+    async with serving(agent, path), linked(path) as link:
+        asyncio.get_running_loop().call_later(0.2, may_go_on.set)
+        action = replace(stand.pause(), asker=Asker.OPERATOR)
+        (result,) = (await link.request(Act(actions=(action,)))).results
+        assert (result.outcome, result.state) == (Outcome.APPLIED, JobState.PAUSED)

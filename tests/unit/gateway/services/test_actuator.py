@@ -1,5 +1,6 @@
 """The actuator: few writes, renewals in time, and nothing counted as done that was not confirmed."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -202,6 +203,52 @@ async def test_a_job_that_somebody_else_paused_is_left_to_them(rig: Rig) -> None
     actuator = rig.actuator(fleet)
     await actuator.hold({}, (pausable(rig),))
     assert await actuator.release() is None
+
+
+class Slow(AgentFleet):
+    """Its scheduler answers when it is told to."""
+
+    def __init__(self, links: Sequence[Any]) -> None:
+        super().__init__(links)
+        self.may_answer = asyncio.Event()
+        self.verbs: list[Verb] = []
+
+    async def act(self, actions: Sequence[JobAction]) -> tuple[JobResult, ...]:
+        self.verbs += [action.verb for action in actions]
+        await self.may_answer.wait()
+        return await super().act(actions)
+
+
+async def test_caps_wait_for_no_scheduler_and_its_late_answer_counts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.services.actuator.ACT_WAIT_S", 0.01)
+    fleet = Slow([rig.link])
+    await fleet.refresh()
+    actuator = rig.actuator(fleet)
+    job_id = pausable(rig)
+    for cap_w in (250.0, 240.0, 230.0):
+        trouble = await asyncio.wait_for(actuator.hold({"h00-d0": cap_w}, (job_id,)), 1.0)
+        assert trouble == "jobs: their hosts have not answered yet"
+        assert rig.link.commands[-1].cap_w == cap_w
+    assert fleet.verbs == [Verb.PAUSE], "one question at a time"
+    fleet.may_answer.set()
+    assert await actuator.hold({"h00-d0": 230.0}, (job_id,)) is None
+    assert fleet.verbs == [Verb.PAUSE], "the answer was not lost"
+    assert state_of(rig, job_id) is JobState.PAUSED
+
+
+async def test_at_the_end_jobs_are_resumed_although_a_pause_is_not_answered_yet(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.services.actuator.ACT_WAIT_S", 0.01)
+    fleet = Slow([rig.link])
+    await fleet.refresh()
+    actuator = rig.actuator(fleet)
+    job_id = pausable(rig)
+    await actuator.hold({}, (job_id,))
+    asyncio.get_running_loop().call_later(0.1, fleet.may_answer.set)
+    assert await actuator.put_back() is None
+    assert fleet.verbs == [Verb.PAUSE, Verb.RESUME]
+    assert state_of(rig, job_id) is JobState.RUNNING
 
 
 class Queued(AgentFleet):
