@@ -25,6 +25,7 @@ from hardware.errors import EnrolmentRefused, HardwareError
 log = structlog.get_logger()
 
 RELOAD_S = 10.0
+LOOK_AGAIN = timedelta(minutes=1)
 LOOK = timedelta(hours=1)
 """How often the gateway looks at the age of its own certificates."""
 
@@ -69,10 +70,20 @@ def nats_hosts(settings: Settings, agents: AgentsSettings, enrolment: Any) -> An
     )
 
 
-async def reload_server(agents: AgentsSettings) -> None:
-    """Have the NATS server read users and certificates anew. Raises ``HardwareError`` where the command fails."""
-    if not agents.reload:
+async def reload_server(agents: AgentsSettings, enrolment: Any) -> None:
+    """Have the NATS server read users and certificates anew, if it has not read the last change.
+
+    Raises ``HardwareError`` where the command fails: then the change stays owed, and the gateway tries again.
+    """
+    owed = await asyncio.to_thread(enrolment.reload_owed)
+    if owed is None:
         return
+    if agents.reload:
+        await _reload(agents)
+    await asyncio.to_thread(enrolment.reloaded, owed)
+
+
+async def _reload(agents: AgentsSettings) -> None:
     try:
         done = await asyncio.to_thread(_ran, agents.reload)
     except (OSError, subprocess.TimeoutExpired) as cause:
@@ -82,7 +93,10 @@ async def reload_server(agents: AgentsSettings) -> None:
         raise HardwareError(f"the reload command ended with {done.returncode}: {said}", cure=_RELOAD_CURE)
 
 
-_RELOAD_CURE = "see reload in [[hardware]]; until the NATS server has read its users anew a new host cannot connect"
+_RELOAD_CURE = (
+    "see reload in [[hardware]]; until the NATS server has read its users anew a new host cannot connect, and a removed"
+    " one is not let go; the gateway runs the command again each minute"
+)
 
 
 def _ran(command: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
@@ -110,7 +124,7 @@ class Certificates:
         if self._context is not None:
             # New connections see the new one; those that are open go on.
             self._context.load_cert_chain(str(self._folder / "server.pem"), str(self._folder / "server.key"))
-        await reload_server(self._agents)
+        await reload_server(self._agents, self._enrolment)
 
     def listener_context(self) -> ssl.SSLContext:
         """The TLS context of the enrolment listener, kept up to date."""
@@ -129,7 +143,7 @@ class Certificates:
             servers=self._agents.servers,
             now=self._clock.now,
             monotonic_s=time.monotonic,
-            changed=lambda: reload_server(self._agents),
+            changed=lambda: reload_server(self._agents, self._enrolment),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -139,7 +153,12 @@ class Certificates:
                 await self.keep()
             except (OSError, HardwareError) as fault:
                 log.warning("certificates_not_kept", reason=str(fault))
-            await self._clock.wait(self._clock.now() + LOOK, stop)
+            # What another process changed is owed, too, and it may have failed there.
+            until = self._clock.now() + LOOK
+            while not stop.is_set() and self._clock.now() < until:
+                await self._clock.wait(self._clock.now() + LOOK_AGAIN, stop)
+                if await asyncio.to_thread(self._enrolment.reload_owed) is not None:
+                    break
 
 
 def host_id_of(settings: Settings) -> str:

@@ -7,6 +7,7 @@ All of it lies in one folder that the gateway and its commands share, each chang
     server.pem server.key    for the NATS server and the enrolment listener
     registry.json            hosts that are enrolled, and tokens by their hashes
     nats-users.conf          users and permissions, included by the NATS server's configuration
+    reload-owed              there while the NATS server has not read the last change of users or certificates
 """
 
 import fcntl
@@ -20,6 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
+import structlog
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from hardware.errors import EnrolmentRefused, HardwareError
@@ -33,6 +35,8 @@ from hardware.nats_names import (
     is_name,
 )
 from hardware.passport import Token
+
+log = structlog.get_logger()
 
 TOKEN_S = 3600.0
 MOST_ATTEMPTS = 5
@@ -92,22 +96,43 @@ class Enrolment:
         return self._ca.certificate_pem
 
     def hosts(self) -> Mapping[str, EnrolledHost]:
-        """The hosts that are enrolled; read again only where somebody changed the registry."""
+        """The hosts that are enrolled; read again only where somebody changed the registry.
+
+        As last known where it cannot be read: the fleet goes on, and the log says what to do.
+        """
         try:
             found = self._registry_path.stat()
         except FileNotFoundError:
             return {}
         if self._seen != (found.st_mtime_ns, found.st_ino):
-            self._hosts = MappingProxyType(self._load().hosts)
             self._seen = (found.st_mtime_ns, found.st_ino)
+            try:
+                self._hosts = MappingProxyType(self._load().hosts)
+            except (HardwareError, OSError) as fault:
+                log.error("registry_not_read", reason=str(fault), hosts_known=len(self._hosts))
         return self._hosts
 
     def keep_certificates(self, *, server_names: Sequence[str], now: datetime) -> bool:
         """Have the gateway's and the servers' certificates, and the users file; whether the NATS server must reload."""
         with self._locked():
             self._ca.keep_gateway(self._folder, now=now, days=self._days)
-            renewed = self._ca.keep_server(self._folder, names=server_names, now=now, days=self._days)
-            return self._write_users(self._load()) or renewed
+            if self._ca.keep_server(self._folder, names=server_names, now=now, days=self._days):
+                self._owe_reload()
+            self._write_users(self._load())
+        return self.reload_owed() is not None
+
+    def reload_owed(self) -> str | None:
+        """Which change the NATS server has still to read, ``None`` for none. Outlives us."""
+        try:
+            return self._owed_path.read_text()
+        except FileNotFoundError:
+            return None
+
+    def reloaded(self, owed: str) -> None:
+        """The NATS server has read this change; a later one stays owed."""
+        with self._locked():
+            if self.reload_owed() == owed:
+                self._owed_path.unlink()
 
     def new_token(self, host_id: str, *, url: str, now: datetime, lasts_s: float = TOKEN_S) -> Token:
         """A token by which this host can enrol once; an earlier one of it is void. Raises ``EnrolmentRefused``."""
@@ -178,6 +203,13 @@ class Enrolment:
             self._write_users(registry)
 
     @property
+    def _owed_path(self) -> Path:
+        return self._folder / "reload-owed"
+
+    def _owe_reload(self) -> None:
+        write_private(self._owed_path, secrets.token_hex(8).encode())
+
+    @property
     def _registry_path(self) -> Path:
         return self._folder / "registry.json"
 
@@ -197,8 +229,12 @@ class Enrolment:
         """The registry, to change; written back whole at the end unless something is raised."""
         with self._locked():
             registry = self._load()
+            before = _REGISTRY.dump_json(registry, indent=1)
             yield registry
-            write_private(self._registry_path, _REGISTRY.dump_json(registry, indent=1))
+            after = _REGISTRY.dump_json(registry, indent=1)
+            # Whoever guesses at hosts that have no token keeps no disk busy.
+            if after != before:
+                write_private(self._registry_path, after)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -206,8 +242,8 @@ class Enrolment:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _write_users(self, registry: _Registry) -> bool:
-        """Tell the NATS server who there is; whether that is news."""
+    def _write_users(self, registry: _Registry) -> None:
+        """Tell the NATS server who there is; where that is news, it is to be had read."""
         site_id = self._site_id
         users = [_user(subject_of_gateway(site_id), gateway_may_publish(site_id), gateway_may_subscribe(site_id))]
         users += [
@@ -221,9 +257,10 @@ class Enrolment:
         content = ("users = [\n" + "".join(users) + "]\n").encode()
         path = self._folder / "nats-users.conf"
         if path.exists() and path.read_bytes() == content:
-            return False
+            return
+        # First what is owed: if we die in between, the server reads once too often.
+        self._owe_reload()
         write_private(path, content)
-        return True
 
 
 def _user(subject: str, publish: Sequence[str], subscribe: Sequence[str]) -> str:

@@ -13,12 +13,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hardware.errors import EnrolmentRefused
+from hardware.errors import EnrolmentRefused, HardwareError
 
 CA_DAYS = 3650
 MOST_CSR_BYTES = 4096
@@ -93,10 +93,19 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+    # Else a power cut may bring back what stood there before, such as a token that was not used yet.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class FleetCa:
-    """The authority in a folder; made there at the first use. Raises ``OSError`` where the folder cannot be used."""
+    """The authority in a folder; made there at the first use.
+
+    Raises ``OSError`` where the folder cannot be used, and ``HardwareError`` where what is in it does not fit.
+    """
 
     def __init__(self, folder: Path, *, site_id: str, now: datetime) -> None:
         self._site_id = site_id
@@ -111,10 +120,13 @@ class FleetCa:
             builder = builder.add_extension(_usage(signs=True), critical=True)
             write_private(self.certificate_path, _pem(builder.sign(self._key, hashes.SHA256())))
         self.certificate_pem = self.certificate_path.read_bytes()
-        self._certificate = x509.load_pem_x509_certificate(self.certificate_pem)
-        loaded = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise OSError(f"{key_path} holds no key of ours")
+        try:
+            self._certificate = x509.load_pem_x509_certificate(self.certificate_pem)
+            loaded = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm, FileNotFoundError) as cause:
+            raise _unusable(folder, "cannot be read") from cause
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey) or self._certificate.public_key() != loaded.public_key():
+            raise _unusable(folder, "do not belong together")
         self._key = loaded
 
     @property
@@ -131,10 +143,10 @@ class FleetCa:
     def keep_gateway(self, folder: Path, *, now: datetime, days: int) -> None:
         """Have ``gateway.pem`` and ``gateway.key`` in the folder, valid for some time yet."""
         path = folder / "gateway.pem"
-        if path.exists() and not is_renewal_due(path.read_bytes(), now):
+        name = _name("gateway", "gateway", self._site_id)
+        if path.exists() and self._stands(path.read_bytes(), name, now):
             return
         key = new_key()
-        name = _name("gateway", "gateway", self._site_id)
         certificate = self._sign_client(key.public_key(), name, now=now, days=days)
         write_private(folder / "gateway.key", key_bytes(key))
         write_private(path, certificate)
@@ -142,13 +154,14 @@ class FleetCa:
     def keep_server(self, folder: Path, *, names: Sequence[str], now: datetime, days: int) -> bool:
         """Have ``server.pem`` and ``server.key`` for these host names and addresses; whether they are new."""
         path = folder / "server.pem"
+        name = _name("gridgate fleet server", "server", self._site_id)
         if path.exists():
             found = path.read_bytes()
-            if not is_renewal_due(found, now) and _names_in(found) == set(names):
+            if self._stands(found, name, now) and _names_in(found) == set(names):
                 return False
         key = new_key()
         builder = _builder(
-            _name("gridgate fleet server", "server", self._site_id),
+            name,
             self._certificate.subject,
             key.public_key(),
             now,
@@ -164,6 +177,15 @@ class FleetCa:
         write_private(path, certificate + self.certificate_pem)
         return True
 
+    def _stands(self, certificate_pem: bytes, name: x509.Name, now: datetime) -> bool:
+        """Whether this is a certificate of ours for the name, with time left."""
+        try:
+            found = x509.load_pem_x509_certificate(certificate_pem)
+            found.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return found.subject == name and not is_renewal_due(certificate_pem, now)
+
     def _sign_client(self, key: ec.EllipticCurvePublicKey, name: x509.Name, *, now: datetime, days: int) -> bytes:
         builder = _builder(name, self._certificate.subject, key, now, days)
         return _pem(self._finish(builder, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])))
@@ -174,6 +196,13 @@ class FleetCa:
         builder = builder.add_extension(usages, critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return builder.add_extension(issuer, critical=False).sign(self._key, hashes.SHA256())
+
+
+def _unusable(folder: Path, why: str) -> HardwareError:
+    return HardwareError(
+        f"ca.pem and ca.key in {folder} {why}",
+        cure="put both back from one backup; without one remove both, and enrol every host again",
+    )
 
 
 def _public_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -54,9 +54,13 @@ def remove(host_id: str, config: ConfigFile, json_wanted: JsonOption = False) ->
     _, agents, enrolment = _opened(config, json_wanted=json_wanted)
     try:
         enrolment.remove(host_id)
-        asyncio.run(reload_server(agents))
     except (HardwareError, OSError) as cause:
         fail(str(cause), code=FAILED, json_wanted=json_wanted)
+    try:
+        asyncio.run(reload_server(agents, enrolment))
+    except (HardwareError, OSError) as cause:
+        text = f"host {host_id} is removed, but stays connected: {cause}"
+        fail(text, code=FAILED, json_wanted=json_wanted)
     done = "" if agents.reload else "; now have the NATS server read its users anew (nats-server --signal reload)"
     show({"removed": host_id}, json_wanted=json_wanted, text=lambda: f"host {host_id} is removed{done}")
 

@@ -21,6 +21,9 @@ AUTHORITY = "/fleet/v1/authority"
 CERTIFICATE = "/fleet/v1/certificate"
 
 MOST_BYTES = 16 * 1024
+READ_S = 10.0
+"""So long a request may take to come: whoever sends a byte at a time holds nothing for long."""
+
 REQUESTS_PER_S = 20.0
 """Of all hosts together: a fleet of ten thousand is enrolled in ten minutes, and nobody guesses by trying."""
 
@@ -41,7 +44,7 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host_id: str = Field(max_length=63)
+    host_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")
     csr: str = Field(max_length=4096)
     secret: str | None = Field(default=None, max_length=128)
 
@@ -97,16 +100,23 @@ def make_enrolment(
         if not bucket.take():
             return _refused(429, "too many hosts ask at once: this host asks again in a while")
         try:
-            asked = Asked.model_validate_json(await request.read())
+            async with asyncio.timeout(READ_S):
+                asked = Asked.model_validate_json(await request.read())
+        except TimeoutError:
+            return _refused(408, f"the request did not come whole within {READ_S:g} s: this host asks again in a while")
         except ValidationError:
             return _refused(400, "this is no request for a certificate")
         try:
             certificate = await asyncio.to_thread(_certify, authority, asked, peer_subject(request), now())
-            if asked.secret is not None:
-                await changed()
         except HardwareError as fault:
             log.warning("enrolment_refused", host_id=asked.host_id, remote=request.remote, reason=str(fault))
             return _refused(403 if isinstance(fault, EnrolmentRefused) else 503, str(fault))
+        if asked.secret is not None:
+            try:
+                await changed()
+            except HardwareError as fault:
+                # The token is used: the host gets what it came for, and connects once the server knows it.
+                log.error("nats_server_not_told", host_id=asked.host_id, reason=str(fault))
         log.info("certificate_issued", host_id=asked.host_id, renewed=asked.secret is None)
         granted = Granted(
             certificate=certificate.decode(),

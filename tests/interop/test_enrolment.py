@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import stat
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,14 +13,19 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography import x509
 
 from gateway.app import listening
+from gateway.config import AgentsSettings, load_config
 from gateway.http.enrol import CERTIFICATE, make_enrolment
 from gateway.http.enrol_client import enrol, keep_valid, renew
+from gateway.joining import enrol_this_host, reload_server
 from gateway.tls import client_context, server_context, unverified_context
 from hardware.enrolment import MOST_ATTEMPTS, Enrolment
-from hardware.errors import EnrolmentRefused
+from hardware.errors import EnrolmentRefused, HardwareError
+from hardware.fleet_ca import new_key, signing_request
 from hardware.passport import Membership, Passport, Token
+from tests.lab import ROOT
 from tests.nats_server import SITE, NatsServer
 
 
@@ -29,6 +37,7 @@ class Gate:
         self.now = datetime.now(UTC)
         self.monotonic_s = 0.0
         self.changes = 0
+        self.cannot_reload = False
         self.enrolment = Enrolment(folder, site_id=SITE, now=self.now)
         self.enrolment.keep_certificates(server_names=["127.0.0.1"], now=self.now)
         self.url = ""
@@ -38,6 +47,8 @@ class Gate:
 
     async def changed(self) -> None:
         self.changes += 1
+        if self.cannot_reload:
+            raise HardwareError("the reload command ended with 1", cure="see reload in [[hardware]]")
 
 
 @pytest.fixture
@@ -184,7 +195,7 @@ async def post(gate: Gate, body: bytes) -> tuple[int, str]:
         (b"x" * 20_000, 413),
         (json.dumps({"host_id": "h00", "csr": "nonsense"}).encode(), 403),
         (json.dumps({"host_id": "h00", "csr": "nonsense", "secret": "guess"}).encode(), 403),
-        (json.dumps({"host_id": "../h00", "csr": "nonsense", "secret": "guess"}).encode(), 403),
+        (json.dumps({"host_id": "../h00", "csr": "nonsense", "secret": "guess"}).encode(), 400),
     ],
 )
 async def test_hostile_request_is_refused(gate, body, status):
@@ -235,3 +246,145 @@ async def test_two_processes_change_the_registry_without_loss(gate_folder):
     await asyncio.gather(asyncio.to_thread(add, both[0], 0), asyncio.to_thread(add, both[1], 100))
     kept = json.loads((gate_folder / "registry.json").read_text())
     assert len(kept["tokens"]) == 40
+
+
+async def test_host_is_let_in_though_the_server_cannot_be_told_yet(gate, passport):
+    gate.cannot_reload = True
+    await enrol(passport, gate.token(), host_id="h00")
+    assert passport.membership() is not None, "the token is used up: what it was for is not lost"
+    assert gate.enrolment.reload_owed() is not None
+
+
+def agents(*reload: str) -> AgentsSettings:
+    return AgentsSettings(kind="agents", servers=("tls://127.0.0.1:4222",), reload=reload)
+
+
+async def test_change_stays_owed_until_the_reload_command_works(gate, tmp_path):
+    flag = tmp_path / "works"
+    command = agents("test", "-e", str(flag))
+    with pytest.raises(HardwareError, match=r"ended with 1.*each minute"):
+        await reload_server(command, gate.enrolment)
+    again = Enrolment(gate.folder, site_id=SITE, now=gate.now)
+    assert again.keep_certificates(server_names=["127.0.0.1"], now=gate.now), "another process owes it, too"
+    flag.touch()
+    await reload_server(command, gate.enrolment)
+    assert again.reload_owed() is None
+    assert not again.keep_certificates(server_names=["127.0.0.1"], now=gate.now)
+
+
+async def test_change_during_a_reload_stays_owed(gate):
+    owed = gate.enrolment.reload_owed()
+    assert owed is not None
+    token = gate.token()
+    gate.enrolment.enrol(host_id="h00", secret=token.secret, csr_pem=signing_request(new_key(), "h00"), now=gate.now)
+    gate.enrolment.reloaded(owed)
+    assert gate.enrolment.reload_owed() is not None
+
+
+async def test_two_that_use_one_token_at_once(gate):
+    token = gate.token()
+
+    def redeem() -> bool:
+        csr = signing_request(new_key(), "h00")
+        try:
+            gate.enrolment.enrol(host_id="h00", secret=token.secret, csr_pem=csr, now=gate.now)
+        except EnrolmentRefused:
+            return False
+        return True
+
+    done = await asyncio.gather(*(asyncio.to_thread(redeem) for _ in range(8)))
+    assert done.count(True) == 1
+
+
+async def test_guess_at_a_host_without_a_token_writes_nothing(gate):
+    gate.token("h01")
+    before = (gate.folder / "registry.json").stat().st_ino
+    with pytest.raises(EnrolmentRefused, match="no token"):
+        gate.enrolment.enrol(host_id="h00", secret="x", csr_pem=b"", now=gate.now)
+    assert (gate.folder / "registry.json").stat().st_ino == before
+
+
+async def test_registry_that_cannot_be_read_keeps_the_hosts_that_are_known(gate, passport):
+    await enrol(passport, gate.token(), host_id="h00")
+    assert set(gate.enrolment.hosts()) == {"h00"}
+    (gate.folder / "registry.json").write_text("{")
+    assert set(gate.enrolment.hosts()) == {"h00"}
+    with pytest.raises(HardwareError, match="from a backup"):
+        gate.token("h01")
+
+
+async def test_authority_whose_files_do_not_fit_is_refused_with_the_cure(gate, tmp_path):
+    other = NatsServer(tmp_path / "other")
+    (gate.folder / "ca.key").write_bytes((other.folder / "ca.key").read_bytes())
+    with pytest.raises(HardwareError, match=r"do not belong together.*from one backup"):
+        Enrolment(gate.folder, site_id=SITE, now=gate.now)
+    (gate.folder / "ca.key").unlink()
+    with pytest.raises(HardwareError, match=r"cannot be read.*from one backup"):
+        Enrolment(gate.folder, site_id=SITE, now=gate.now)
+
+
+async def test_certificates_of_an_earlier_authority_or_site_are_made_anew(gate):
+    for name in ("ca.key", "ca.pem"):
+        (gate.folder / name).unlink()
+    made = Enrolment(gate.folder, site_id="lab-2", now=gate.now)
+    made.keep_certificates(server_names=["127.0.0.1"], now=gate.now)
+    authority = x509.load_pem_x509_certificate(made.ca_pem)
+    for name in ("gateway.pem", "server.pem"):
+        x509.load_pem_x509_certificate((gate.folder / name).read_bytes()).verify_directly_issued_by(authority)
+    kept = (gate.folder / "gateway.pem").read_bytes()
+    made.keep_certificates(server_names=["127.0.0.1"], now=gate.now)
+    assert (gate.folder / "gateway.pem").read_bytes() == kept
+    (gate.folder / "gateway.pem").write_text("nonsense")
+    made.keep_certificates(server_names=["127.0.0.1"], now=gate.now)
+    client_context(ca=gate.folder / "ca.pem", certificate=gate.folder / "gateway.pem", key=gate.folder / "gateway.key")
+
+
+async def test_request_that_comes_a_byte_at_a_time_is_ended(gate, monkeypatch):
+    monkeypatch.setattr("gateway.http.enrol.READ_S", 0.2)
+
+    async def drip() -> AsyncIterator[bytes]:
+        for _ in range(200):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(gate.url + CERTIFICATE, data=drip(), ssl=unverified_context()) as answer,
+    ):
+        assert answer.status == 408
+
+
+WORKER = """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import aiohttp.connector, encodings.idna
+from gateway.http.enrol_client import keep_valid
+from hardware.passport import Passport
+from hardware.privileges import drop
+# Last: the interpreter may lie where nobody else reads.
+drop(user="nobody")
+passport = Passport(Path(sys.argv[1]))
+print(asyncio.run(keep_valid(passport, passport.membership(), datetime.now(UTC) + timedelta(days=65))))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a worker another user")
+async def test_worker_of_another_user_renews_its_certificate(gate):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)  # noqa: PTH101 - as short as that
+        config = Path(folder) / "host.toml"
+        config.write_text(
+            f'[gateway]\nstate_dir = "{folder}"\n[site]\nid = "{SITE}"\n'
+            '[agent]\nhost_id = "h00"\nworker_user = "nobody"\n[[hardware]]\nkind = "simulated"\n'
+        )
+        await enrol_this_host(load_config(config), gate.token().text)
+        path = Path(folder) / "agent" / "agent.pem"
+        before = path.read_bytes()
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WORKER, str(path.parent), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await worker.communicate()
+        assert b"True" in said, said
+        assert path.read_bytes() != before
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
