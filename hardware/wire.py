@@ -13,9 +13,10 @@ of meaning raises the version. All requests may be repeated: commands carry epoc
 Every number is finite.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -226,19 +227,20 @@ def _caps_line(request: Apply) -> bytes | None:
     lease = commands[0].lease
     if any(command.lease is not lease and command.lease != lease for command in commands):
         return None
-    try:
-        device_ids = json.dumps([command.device_id for command in commands])
-        caps_w = _finite.encode([float(command.cap_w) for command in commands])
-    except ValueError:
-        return None  # JSON has no number that is none.
-    lease_json = _LEASE.dump_json(lease).decode()
+    device_ids = ",".join([encode_basestring_ascii(command.device_id) for command in commands])
+    caps_w = ",".join([repr(float(command.cap_w)) for command in commands])
+    if "n" in caps_w:
+        return None  # nan and inf are no numbers of JSON.
     return (
-        f'{{"message":{{"kind":"caps","lease":{lease_json},"device_ids":{device_ids},"caps_w":{caps_w}}},'
+        f'{{"message":{{"kind":"caps","lease":{_lease_json(lease)},"device_ids":[{device_ids}],"caps_w":[{caps_w}]}},'
         f'"version":{VERSION}}}\n'
     ).encode()
 
 
-_finite = json.JSONEncoder(allow_nan=False)
+@lru_cache(maxsize=4)
+def _lease_json(lease: Lease) -> str:
+    """A step's lease, which is the same for every host."""
+    return _LEASE.dump_json(lease).decode()
 
 
 def _held_line(caps: int) -> bytes:
@@ -259,13 +261,15 @@ def _all_held(commands: tuple[CapCommand, ...], results: tuple[CapResult, ...]) 
 def _held(commands: tuple[CapCommand, ...]) -> Applied:
     return Applied(
         results=tuple(
-            CapResult(
-                device_id=command.device_id,
-                requested_w=command.cap_w,
-                applied_w=command.cap_w,
-                outcome=Outcome.APPLIED,
-            )
-            for command in commands
+            [
+                CapResult(
+                    device_id=command.device_id,
+                    requested_w=command.cap_w,
+                    applied_w=command.cap_w,
+                    outcome=Outcome.APPLIED,
+                )
+                for command in commands
+            ]
         )
     )
 
