@@ -171,9 +171,10 @@ class NatsClient(asyncio.Protocol):
                 self._take_line(buffer[place:end])
                 place = end + 2
                 continue
-            words = buffer[place:end].split()
+            # The server's own spaces only: what else splits a line may stand in a subject of somebody's choice.
+            words = buffer[place:end].split(b" ")
             begin = end + 2
-            after = begin + int(words[-1])
+            after = begin + _size(words[-1])
             if len(buffer) < after + 2:
                 return place
             place = after + 2
@@ -181,13 +182,13 @@ class NatsClient(asyncio.Protocol):
             if handler is None:
                 raise ValueError("a message for nobody")
             if words[0] == b"MSG":
-                reply = words[3].decode() if len(words) == 5 else ""
-                handler(Message(words[1].decode(), reply, buffer[begin:after]))
+                reply = _text(words[3]) if len(words) == 5 else ""
+                handler(Message(_text(words[1]), reply, buffer[begin:after]))
             else:
-                reply = words[3].decode() if len(words) == 6 else ""
-                body = begin + int(words[-2])
-                status = buffer[begin:body].partition(b"\r\n")[0].split()[1:2]
-                handler(Message(words[1].decode(), reply, buffer[body:after], int(status[0]) if status else 0))
+                reply = _text(words[3]) if len(words) == 6 else ""
+                body = begin + _size(words[-2])
+                status = _status(buffer[begin:body])
+                handler(Message(_text(words[1]), reply, buffer[body:after], status))
         if len(buffer) - place > MOST_LINE_BYTES:
             raise ValueError("a line without an end")
         return place
@@ -276,6 +277,24 @@ def in_words(fault: Exception) -> str:
     if isinstance(fault, TimeoutError):
         return "no answer in time"
     return str(fault) or type(fault).__name__
+
+
+def _text(word: bytes) -> str:
+    """A subject: whoever may choose the end of one may choose bytes that are no text."""
+    return word.decode(errors="replace")
+
+
+def _size(word: bytes) -> int:
+    """A length in the server's own words. Raises ``ValueError``."""
+    if not word.isdigit():
+        raise ValueError("no length")
+    return int(word)
+
+
+def _status(header: bytes) -> int:
+    """The status in a header, 0 where there is none: a client may write there what it likes."""
+    words = header.partition(b"\r\n")[0].split(b" ")
+    return int(words[1]) if len(words) > 1 and len(words[1]) == 3 and words[1].isdigit() else 0
 
 
 def _most_payload_bytes(text: bytes) -> int:

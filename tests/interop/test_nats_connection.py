@@ -163,3 +163,41 @@ async def test_host_that_the_server_has_not_read_of_is_told_so(server, connectin
     await asyncio.to_thread(server.reload)
     connection = connecting(server.url, tls=server.host_tls("h00"))
     await until("it says why", lambda: "removed from the fleet" in (connection.fault or ""))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"PUB gridgate.lab-1.reply.x.h00.\xff 2\r\n{}\r\n",
+        b"PUB gridgate.lab-1.reply.x.h00.1\x0b2\x0c 2\r\n{}\r\n",
+        b"PUB gridgate.lab-1.reply.x.h00.1 \xff\xfe 2\r\n{}\r\n",
+        b"HPUB gridgate.lab-1.reply.x.h00.1 16 18\r\nNATS/1.0 abc\r\n\r\n{}\r\n",
+        b"HPUB gridgate.lab-1.reply.x.h00.1 16 18\r\nNATS/1.0 -50\r\n\r\n{}\r\n",
+        b"HPUB gridgate.lab-1.reply.x.h00.1 12 12\r\nNATS/1.0\r\n\r\n\r\n",
+        b"PUB gridgate.lab-1.host.h00.hello \xff 0\r\n\r\n",
+    ],
+)
+async def test_no_agent_puts_the_gateway_out(server, message):
+    """Bytes in the parts of a message that its permissions leave to a hostile agent, from a plain socket."""
+    heard: list[str] = []
+    gateway = NatsConnection(
+        servers=[server.url],
+        name="gateway",
+        handlers={
+            "gridgate.lab-1.reply.x.>": lambda message: heard.append(message.subject),
+            "gridgate.lab-1.host.*.hello": lambda message: heard.append(message.subject),
+        },
+        tls=server.gateway_tls,
+    )
+    gateway.start()
+    await until("it is connected", lambda: gateway.fault is None)
+    client = gateway._client
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=server.host_tls("h00")())
+    try:
+        good = b"PUB gridgate.lab-1.reply.x.h00.7 2\r\n{}\r\n"
+        writer.write(b'CONNECT {"verbose":false,"headers":true,"protocol":1}\r\n' + message + good)
+        await until("the next message is heard", lambda: "gridgate.lab-1.reply.x.h00.7" in heard)
+        assert gateway._client is client, "the connection stood"
+    finally:
+        writer.transport.abort()
+        await gateway.close()
