@@ -7,6 +7,7 @@ Nothing of the caller's environment is passed on: ``SQUEUE_FORMAT`` and its kin 
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
@@ -20,10 +21,15 @@ from pathlib import Path
 from hardware.errors import CallHangs, HardwareError, SchedulerLost
 from hardware.slurm.policy import NOT_RUNNING, TEXT_LIMIT, fault
 
+MAX_OUTPUT_BYTES = 256 * 2**20
+"""The most that a command may write. A job takes about 5 kB of a listing."""
+
+_CHUNK_BYTES = 2**16
 _KILLED_WITHIN_S = 0.5
 _STARTED = re.compile(rb"^BOOT_TIME\s*=\s*(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s*$", re.MULTILINE)
 _NOT_INSTALLED = "install Slurm's commands (Debian: slurm-client), or name their folder in the settings"
 _NO_CONF = "name the cluster's slurm.conf in the settings, or mend the file system that it lies on"
+_TOO_MUCH = "see what this command writes on this host; a wrapper in its place, or debug messages?"
 _NO_START = "this Slurm is of a release whose settings are not known here (known: 22.05): report it"
 _NO_JSON = "install Slurm 21.08 or later with its JSON serializer (Debian: slurm-wlm-basic-plugins)"
 
@@ -40,7 +46,8 @@ class Done:
 def run(words: Sequence[str], environment: Mapping[str, str], deadline_s: float) -> Done:
     """Run a program and come back by ``deadline_s`` (of ``time.monotonic``), whatever it does.
 
-    At the deadline its whole process group is killed. Raises ``CallHangs``, and ``OSError`` where it cannot be started.
+    At the deadline its whole process group is killed, and so it is where it writes over ``MAX_OUTPUT_BYTES``. Raises
+    ``CallHangs``, ``HardwareError`` for too much output, and ``OSError`` where it cannot be started.
     """
     process = subprocess.Popen(  # noqa: S603 -- no shell; ids and names are those that Slurm listed
         words,
@@ -50,15 +57,53 @@ def run(words: Sequence[str], environment: Mapping[str, str], deadline_s: float)
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    name = Path(words[0]).name
     try:
-        printed, complained = process.communicate(timeout=max(deadline_s - time.monotonic(), 0.0))
-    except subprocess.TimeoutExpired as cause:
+        printed, complained = _read(process, deadline_s)
+        process.wait(max(deadline_s - time.monotonic(), 0.0))
+    except (subprocess.TimeoutExpired, _TooMuch) as cause:
         # One that is stuck in the kernel (a dead file server) ends when the kernel lets it go: nobody waits for it.
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=_KILLED_WITHIN_S)
-        raise CallHangs(f"{Path(words[0]).name} did not come back in its time", cure=NOT_RUNNING) from cause
+            process.wait(_KILLED_WITHIN_S)
+        if isinstance(cause, _TooMuch):
+            raise HardwareError(f"{name} wrote more than {MAX_OUTPUT_BYTES} bytes", cure=_TOO_MUCH) from cause
+        raise CallHangs(f"{name} did not come back in its time", cure=NOT_RUNNING) from cause
+    finally:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
     return Done(code=process.returncode, printed=printed, complained=complained.decode(errors="replace"))
+
+
+class _TooMuch(Exception):
+    """More was written than is kept."""
+
+
+def _read(process: subprocess.Popen[bytes], deadline_s: float) -> tuple[bytes, bytes]:
+    """All that it writes to its output and for its errors, until it closes both.
+
+    Raises ``subprocess.TimeoutExpired`` at the deadline, and ``_TooMuch``.
+    """
+    written: dict[int, bytearray] = {}
+    with selectors.DefaultSelector() as open_pipes:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                open_pipes.register(pipe, selectors.EVENT_READ)
+                written[pipe.fileno()] = bytearray()
+        while open_pipes.get_map():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0:
+                raise subprocess.TimeoutExpired(process.args, 0.0)
+            for key, _ in open_pipes.select(left_s):
+                chunk = os.read(key.fd, _CHUNK_BYTES)
+                written[key.fd] += chunk
+                if not chunk:
+                    open_pipes.unregister(key.fileobj)
+                if sum(map(len, written.values())) > MAX_OUTPUT_BYTES:
+                    raise _TooMuch
+    printed, complained = written.values()
+    return bytes(printed), bytes(complained)
 
 
 class SlurmCommands:

@@ -26,6 +26,7 @@ from hardware.slurm.listing import ListedJob, ListedNode, read_jobs, read_nodes
 from hardware.slurm.memory import Memory
 from hardware.slurm.outputs import Outputs, Seen
 from hardware.slurm.patience import Patience
+from hardware.slurm.policy import node_fault
 from hardware.slurm.way import SlurmWay
 
 log = structlog.get_logger()
@@ -117,9 +118,16 @@ class SlurmJobs:
         return tuple(self._view(job, seen) for job in listed.values())
 
     def nodes(self) -> tuple[NodeView, ...]:
-        """Every node."""
+        """Every node, and what is wrong with it."""
         listed = self._list_nodes(self._deadline())
-        return tuple(NodeView(node_id=node.node_id, drained=node.drained) for node in listed.values())
+        return tuple(
+            NodeView(
+                node_id=node.node_id,
+                drained=node.drained,
+                fault=node_fault(node.node_id, node.words, node.reason),
+            )
+            for node in listed.values()
+        )
 
     def pause(self, job_id: str) -> None:
         """Pause a running job by its method. One that is paused already is left as it is."""

@@ -59,11 +59,12 @@ class ListedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedNode:
-    """One node; ``reason`` says why it is drained."""
+    """One node; ``reason`` says why it is drained or down. ``words`` are its state and flags, in capitals."""
 
     node_id: str
     drained: bool
     reason: str
+    words: frozenset[str] = frozenset()
 
 
 def read_jobs(page: object, now_s: float) -> dict[str, ListedJob]:
@@ -83,8 +84,10 @@ def read_nodes(page: object) -> dict[str, ListedNode]:
     nodes = {}
     for entry in _entries(page, "nodes"):
         node_id = _text(entry, "name")
-        drained = "DRAIN" in {*_words(entry.get("state")), *_words(entry.get("state_flags"))}
-        nodes[node_id] = ListedNode(node_id=node_id, drained=drained, reason=_text(entry, "reason"))
+        words = frozenset([*_words(entry.get("state")), *_words(entry.get("state_flags"))])
+        nodes[node_id] = ListedNode(
+            node_id=node_id, drained="DRAIN" in words, reason=_text(entry, "reason"), words=words
+        )
     return nodes
 
 

@@ -18,6 +18,7 @@ time for an answer is over, and by REST of a user who may not: it tells nothing,
 
 from typing import NamedTuple
 
+from hardware.device import Fault
 from hardware.errors import Condition, HardwareError, SchedulerLost, Unsupported, WriteRefused
 
 TEXT_LIMIT = 300
@@ -42,6 +43,24 @@ _MAY_NOT = (
     "(sacctmgr modify user NAME set adminlevel=operator)"
 )
 _ENDED = "it has ended meanwhile: nothing is left to do"
+
+_NODE_MEANINGS = (
+    (
+        Condition.LOST,
+        frozenset({"DOWN", "ERROR"}),
+        "start slurmd there and read its log; scontrol update NodeName={node} State=RESUME has it back",
+    ),
+    (
+        Condition.SILENT,
+        frozenset({"NOT_RESPONDING"}),
+        "start slurmd on {node}, or mend the network to it: till then its jobs can be neither paused nor resumed",
+    ),
+    (
+        Condition.FAILED,
+        frozenset({"FAIL", "FAILING"}),
+        "repair {node}; scontrol update NodeName={node} State=RESUME has it back",
+    ),
+)
 
 _MEANINGS = (
     _Meaning("unable to contact slurm controller", SchedulerLost, Condition.NO_DRIVER, NOT_RUNNING),
@@ -83,6 +102,17 @@ def fault(text: str, *, doing: str) -> HardwareError:
         _words(doing, said),
         cure="see the log of slurmctld, and whether the user of this agent has Slurm's role of operator",
     )
+
+
+def node_fault(node_id: str, words: frozenset[str], reason: str) -> Fault | None:
+    """What is wrong with a node of this state, ``None`` where nothing is."""
+    for condition, meant, cure in _NODE_MEANINGS:
+        found = words & meant
+        if found:
+            state = ", ".join(sorted(found)).lower().replace("_", " ")
+            detail = f"Slurm has it as {state}" + (f": {reason[:TEXT_LIMIT]}" if reason else "")
+            return Fault(condition=condition, detail=detail, cure=cure.format(node=node_id))
+    return None
 
 
 def _words(doing: str, said: str) -> str:

@@ -304,6 +304,18 @@ class TestQueue:
         assert not any(node.drained for node in driver.nodes())
         assert raised(lambda: driver.drain("gpu9", "no such node")).condition is Condition.LOST
 
+    def test_node_that_is_down_says_so_and_how_to_have_it_back(self, cluster: SlurmCluster, driver: SlurmJobs) -> None:
+        cluster.say("scontrol", "update", "NodeName=gpu2", "State=DOWN", "Reason=no power")
+        try:
+            whole, down = driver.nodes()
+            assert whole.fault is None
+            assert down.fault is not None
+            assert down.fault.condition is Condition.LOST
+            assert "no power" in down.fault.detail
+            assert "NodeName=gpu2 State=RESUME" in down.fault.cure
+        finally:
+            cluster.say("scontrol", "update", "NodeName=gpu2", "State=RESUME")
+
     def test_node_that_somebody_else_drained_stays_drained(self, cluster: SlurmCluster, driver: SlurmJobs) -> None:
         cluster.say("scontrol", "update", "NodeName=gpu2", "State=DRAIN", "Reason=bad fan")
         driver.drain("gpu2", "a feed is out")

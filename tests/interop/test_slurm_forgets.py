@@ -91,7 +91,9 @@ class Desk:
         self.cluster.wait_for(self.job_id, state)
 
 
-@pytest.mark.parametrize("ranks", [False, True], ids=["script", "ranks"])
+@pytest.mark.parametrize(
+    "ranks", [pytest.param(False, id="script", marks=pytest.mark.soak), pytest.param(True, id="ranks")]
+)
 def test_forgotten_pause_stays_in_force_and_ends(cluster: SlurmCluster, tmp_path: Path, ranks: bool) -> None:
     desk = Desk(cluster, tmp_path, ranks=ranks)
     saved = desk.paused()
@@ -104,6 +106,7 @@ def test_forgotten_pause_stays_in_force_and_ends(cluster: SlurmCluster, tmp_path
     desk.is_listed("RUNNING")
 
 
+@pytest.mark.soak
 def test_forgotten_pause_ends_with_its_lease(cluster: SlurmCluster, tmp_path: Path) -> None:
     desk = Desk(cluster, tmp_path)
     cluster.restart_controller(desk.paused())
@@ -113,6 +116,7 @@ def test_forgotten_pause_ends_with_its_lease(cluster: SlurmCluster, tmp_path: Pa
     desk.goes_on()
 
 
+@pytest.mark.soak
 def test_forgotten_stop_by_signal_is_continued(cluster: SlurmCluster, tmp_path: Path) -> None:
     desk = Desk(cluster, tmp_path, method="signal")
     cluster.restart_controller(desk.paused())
@@ -168,6 +172,7 @@ def test_job_that_somebody_else_resumed_is_not_touched(cluster: SlurmCluster, tm
     assert suspends(cluster) == before
 
 
+@pytest.mark.soak
 def test_job_that_somebody_else_suspended_after_our_resume_stays(cluster: SlurmCluster, tmp_path: Path) -> None:
     desk = Desk(cluster, tmp_path)
     desk.paused()
@@ -211,7 +216,12 @@ max_pause_s = 300
 
 @pytest.mark.parametrize(
     "whom",
-    ["nobody", "worker", pytest.param("keeper", marks=pytest.mark.soak), pytest.param("both", marks=pytest.mark.soak)],
+    [
+        pytest.param("nobody", marks=pytest.mark.soak),
+        "worker",
+        pytest.param("keeper", marks=pytest.mark.soak),
+        pytest.param("both", marks=pytest.mark.soak),
+    ],
 )
 def test_agent_lets_a_job_go_on_whose_controller_was_killed(cluster: SlurmCluster, tmp_path: Path, whom: str) -> None:
     desk = Desk(cluster, tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hardware.errors import CallHangs, Condition, HardwareError, SchedulerLost, WriteRefused
-from hardware.slurm.command import SlurmCommands, run
+from hardware.slurm.command import Done, SlurmCommands, run
 from hardware.slurm.outputs import Outputs
 
 ENVIRONMENT = {"PATH": os.defpath}
@@ -83,3 +83,14 @@ def test_file_server_that_hangs_is_left_alone_for_a_while(tmp_path: Path) -> Non
     assert outputs.look([str(file)]) == {}
     now_s = 60.0
     assert list(outputs.look([str(file)])) == [str(file)]
+
+
+def test_program_that_writes_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.slurm.command.MAX_OUTPUT_BYTES", 100_000)
+    began_s = time.monotonic()
+    with pytest.raises(HardwareError, match="more than 100000 bytes"):
+        run(["sh", "-c", "while true; do echo noise; echo noise >&2; done"], ENVIRONMENT, soon_s(60.0))
+    assert time.monotonic() - began_s < 30.0
+    assert run(["sh", "-c", "echo out; echo err >&2; exit 4"], ENVIRONMENT, soon_s()) == Done(
+        code=4, printed=b"out\n", complained="err\n"
+    )

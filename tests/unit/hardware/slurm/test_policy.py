@@ -3,7 +3,7 @@
 import pytest
 
 from hardware.errors import Condition, HardwareError, SchedulerLost, Unsupported, WriteRefused
-from hardware.slurm.policy import TEXT_LIMIT, fault
+from hardware.slurm.policy import TEXT_LIMIT, fault, node_fault
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,20 @@ def test_what_slurm_says_has_a_name_and_a_cure(text: str, kind: type[HardwareErr
 
 def test_long_text_is_cut() -> None:
     assert len(str(fault("x" * 10_000, doing="do it"))) < TEXT_LIMIT + 300
+
+
+@pytest.mark.parametrize(
+    ("words", "condition"),
+    [
+        (["IDLE"], None),
+        (["MIXED", "DRAIN"], None),
+        (["DOWN"], Condition.LOST),
+        (["DOWN", "NOT_RESPONDING"], Condition.LOST),
+        (["IDLE", "NOT_RESPONDING"], Condition.SILENT),
+        (["MIXED", "FAIL"], Condition.FAILED),
+    ],
+)
+def test_node_in_trouble_is_named(words: list[str], condition: Condition | None) -> None:
+    found = node_fault("gpu1", frozenset(words), "a reason")
+    assert (None if found is None else found.condition) is condition
+    assert found is None or ("gpu1" in found.cure and "a reason" in found.detail)
