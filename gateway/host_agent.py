@@ -33,8 +33,9 @@ async def run_keeper(settings: Settings, *, config_path: Path, lifeline: bool) -
     With ``lifeline`` it watches standard input for its end. Raises ``HardwareError`` where it cannot begin (no driver,
     another agent) or not put everything back.
     """
+    from hardware.host_taking import ended, take_host
     from hardware.journal import Journal, boot_id
-    from hardware.keeper import Keeper, ended, take_host
+    from hardware.keeper import Keeper
 
     stop = stop_on_signals()
     paths = agent_paths(settings)

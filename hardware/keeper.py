@@ -6,23 +6,19 @@ When the keeper dies, the worker puts everything back; when both die, the next k
 """
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from hardware.agent import Agent, Drivers
-from hardware.errors import HardwareError, JournalTaken, JournalUnreadable, WriteRefused
+from hardware.errors import HardwareError, JournalUnreadable, WriteRefused
 from hardware.journal import Journal, JournalState, PriorLimit, written
 from hardware.keeper_link import (
-    MAX_LINE_BYTES,
     decoded,
-    encoded,
     fault_to_json,
     leases_from_json,
     leases_to_json,
@@ -32,26 +28,17 @@ from hardware.keeper_link import (
 from hardware.lease import Kept, KeptLease
 from hardware.limit_access import same
 from hardware.limit_terms import Ceilings, RestoreRamp
-from hardware.socket_door import BoundSocket, is_served
 from hardware.worker import Worker
+from hardware.worker_process import HUNG_S, LINGERS_CURE, WorkerProcess, started
 
 log = structlog.get_logger()
 
 TICK_S = 0.25
 
-HUNG_S = 15.0
-"""A worker whose devices' thread (or whose event loop) stands still for so long is killed."""
-
-JOBS_HUNG_S = 60.0
-"""So is one whose jobs' thread does. Calls to a scheduler are bounded, but there may be several in a row."""
-
 LANE_HUNG_S = 30.0
 """A call on one device that hangs for so long has the worker started anew, once in ``LANE_AGAIN_S``."""
 
 LANE_AGAIN_S = 600.0
-
-START_S = 60.0
-"""A worker that has not asked for the journal by then hangs, too."""
 
 WELL_S = 60.0
 """A worker that lived so long did not die of how it was started."""
@@ -70,25 +57,12 @@ LEAVE_S = 3.0
 RESTORE_S = 7.0
 """At a stop the drivers have so long; what they did not put back by then the journal puts back at the next start."""
 
-TAKEN_S = 20.0
-"""An agent that died may have left a worker that still puts back: its journal is waited for."""
-
-SERVED_S = 1.5
-"""A socket that is served for so long is another agent's."""
-
 MOST_ASKED = 1024
 
-LINGERS_CURE = (
-    "look for messages of the driver in the kernel log: its entry stays until the process has ended, and where that "
-    "never happens the host needs a restart"
-)
 DIFFERS_CURE = "it may have been set at this very moment: the next command reads it anew"
 
 NO_STATE = (ValueError, TypeError, AttributeError)
 """What Python says of a commit that is none."""
-
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""NumPy's libraries would start threads as they are loaded, before the worker can give up its privileges."""
 
 
 class _Turn:
@@ -127,38 +101,6 @@ class _Turn:
 
     def close(self) -> None:
         return
-
-
-class _WorkerProcess:
-    """One life of the worker, and the keeper's end of the link to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-        self.process = process
-        self.reader = reader
-        self.writer = writer
-        self.started_s = self.devices_s = self.jobs_s = time.monotonic()
-        self.handed_over = False
-        self.ended = False
-        """The keeper has nothing more to do with it, whether or not the system let it end."""
-        self.clients = 0
-        self.hung: Mapping[str, float] = {}
-        """For how many seconds which of its calls hang, by lane."""
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        if not self.writer.is_closing():
-            self.writer.write(encoded(message))
-
-    def why_hung(self, now_s: float) -> str | None:
-        """What stands still, ``None`` where nothing does."""
-        if not self.handed_over and self.devices_s == self.started_s:
-            return "it does not begin" if now_s - self.started_s > START_S else None
-        if now_s - self.devices_s > HUNG_S:
-            return "its devices stand still"
-        return "its jobs stand still" if now_s - self.jobs_s > JOBS_HUNG_S else None
-
-    def may_write(self, device_id: str) -> bool:
-        """Whether a call that it is in, although it was killed, may concern the device."""
-        return device_id in self.hung or not self.hung
 
 
 class Keeper:
@@ -200,8 +142,8 @@ class Keeper:
         self._kept = Kept()
         self._turn: _Turn | None = None
         self._acting: Agent | None = None
-        self._worker: _WorkerProcess | None = None
-        self._lingering: list[_WorkerProcess] = []
+        self._worker: WorkerProcess | None = None
+        self._lingering: list[WorkerProcess] = []
         """Workers that were killed, and that the system keeps in a call to a driver."""
         self._in_order = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -295,30 +237,11 @@ class Keeper:
         now_s = self._boot_s()
         return any(lease.expires_s > now_s for part in self._kept for lease in part.values())
 
-    async def _start_worker(self) -> _WorkerProcess | None:
-        ours, theirs = socket.socketpair()
-        try:
-            passed = (theirs.fileno(), self._listener.fileno())
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                "--worker",
-                ":".join(map(str, passed)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=passed,
-                env=os.environ | ONE_THREAD,
-            )
-        except OSError as fault:
-            ours.close()
-            log.error("worker_not_started", reason=str(fault))
-            return None
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
-        log.info("worker_started", process_id=process.pid)
-        self._worker = _WorkerProcess(process, reader, writer)
+    async def _start_worker(self) -> WorkerProcess | None:
+        self._worker = await started(self._command, self._listener) or self._worker
         return self._worker
 
-    async def _attend_for_ever(self, worker: _WorkerProcess | None) -> None:
+    async def _attend_for_ever(self, worker: WorkerProcess | None) -> None:
         """Serve one worker after the other; one that keeps dying is started anew ever more slowly."""
         delay_s = 0.0
         while True:
@@ -342,7 +265,7 @@ class Keeper:
         except TimeoutError:
             log.error("disk_hangs", waited_s=DISK_S)
 
-    async def _attend(self, worker: _WorkerProcess) -> None:
+    async def _attend(self, worker: WorkerProcess) -> None:
         """Answer a worker until it ends, or hangs and is killed."""
         listening = asyncio.ensure_future(self._listen(worker))
         watching = asyncio.ensure_future(self._watch(worker))
@@ -357,14 +280,14 @@ class Keeper:
         # Not where this is cancelled: at a stop the worker is let go in peace.
         await self._kill(worker)
 
-    async def _listen(self, worker: _WorkerProcess) -> None:
+    async def _listen(self, worker: WorkerProcess) -> None:
         try:
             while line := await worker.reader.readline():
                 self._hear(worker, decoded(line))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
             log.error("worker_not_understood", reason=f"{type(fault).__name__}: {fault}")
 
-    async def _watch(self, worker: _WorkerProcess) -> None:
+    async def _watch(self, worker: WorkerProcess) -> None:
         """Come back when the worker hangs."""
         looked_s = time.monotonic()
         while True:
@@ -383,24 +306,13 @@ class Keeper:
                 log.error("worker_hangs", process_id=worker.process.pid, reason=why)
                 return
 
-    async def _kill(self, worker: _WorkerProcess) -> None:
-        """End what is left of a worker. One that the kernel does not let go of is not waited for."""
-        worker.ended, worker.handed_over = True, False
-        worker.writer.close()
-        if worker.process.returncode is None:
-            try:
-                worker.process.kill()
-                async with asyncio.timeout(2.0):
-                    await worker.process.wait()
-            except ProcessLookupError:
-                pass
-            except TimeoutError:
-                log.error("worker_not_ended", process_id=worker.process.pid, cure=LINGERS_CURE)
-                self._lingering.append(worker)
+    async def _kill(self, worker: WorkerProcess) -> None:
+        if not await worker.kill():
+            self._lingering.append(worker)
         if self._worker is worker:
             self._worker = None
 
-    def _hear(self, worker: _WorkerProcess, message: Mapping[str, Any]) -> None:
+    def _hear(self, worker: WorkerProcess, message: Mapping[str, Any]) -> None:
         if message.get("tell") == "beat":
             self._hear_beat(worker, message)
             return
@@ -417,7 +329,7 @@ class Keeper:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _hear_beat(self, worker: _WorkerProcess, beat: Mapping[str, Any]) -> None:
+    def _hear_beat(self, worker: WorkerProcess, beat: Mapping[str, Any]) -> None:
         leases = leases_from_json(beat["leases"]) if "leases" in beat else None
         if beat["part"] == "limits":
             worker.devices_s = time.monotonic()
@@ -429,14 +341,14 @@ class Keeper:
             self._kept = self._kept._replace(**{beat["part"]: leases})
         worker.send({"tell": "heard"})
 
-    async def _answer(self, worker: _WorkerProcess, number: int, work: Coroutine[Any, Any, object]) -> None:
+    async def _answer(self, worker: WorkerProcess, number: int, work: Coroutine[Any, Any, object]) -> None:
         answer = await work
         if isinstance(answer, HardwareError):
             worker.send({"id": number, "fault": fault_to_json(answer)})
         else:
             worker.send({"id": number, "answer": answer})
 
-    async def _hand_over(self, worker: _WorkerProcess) -> object:
+    async def _hand_over(self, worker: WorkerProcess) -> object:
         """End the keeper's own turn: the journal, and the leases that run."""
         acting, turn = self._acting, self._turn
         if not worker.handed_over:
@@ -470,7 +382,7 @@ class Keeper:
         except TimeoutError:
             return self._kept.jobs
 
-    async def _check_and_commit(self, worker: _WorkerProcess, asked: Mapping[str, Any]) -> object:
+    async def _check_and_commit(self, worker: WorkerProcess, asked: Mapping[str, Any]) -> object:
         """Commit what the worker asks, in the order that it asks.
 
         The limit found of a device that the journal did not name is read here, too: what a restore will write is not
@@ -516,7 +428,7 @@ class Keeper:
                         cure=LINGERS_CURE,
                     )
 
-    def _commit(self, worker: _WorkerProcess, asked: Mapping[str, Any]) -> object:
+    def _commit(self, worker: WorkerProcess, asked: Mapping[str, Any]) -> object:
         """Make durable what the worker asks. The limit found of a device does not change while it stands there."""
         if not worker.handed_over:
             return JournalUnreadable("it has not been handed over")
@@ -540,7 +452,7 @@ class Keeper:
             return JournalUnreadable(f"no state of a journal: {fault}")
         return None
 
-    async def _put_back(self, worker: _WorkerProcess, device_id: str, limit_w: float) -> object:
+    async def _put_back(self, worker: WorkerProcess, device_id: str, limit_w: float) -> object:
         """Have a limit raised. Those asked for at once are written side by side."""
         if not worker.handed_over:
             return WriteRefused("the journal has not been handed over", device_id=device_id)
@@ -647,51 +559,3 @@ def _restored_limits(agent: Agent) -> dict[str, str]:
 def _restored_jobs(agent: Agent) -> None:
     agent.expire_jobs()
     agent.restore_jobs()
-
-
-async def take_host(journal: Journal, socket_path: Path) -> BoundSocket:
-    """The host for this keeper: its journal, and the socket bound. The journal may turn out unreadable.
-
-    Waits for a worker that an agent which died left behind, as long as that still puts back. Raises ``HardwareError``
-    where another agent serves this host.
-    """
-    served_since_s: float | None = None
-    began_s = time.monotonic()
-    while True:
-        now_s = time.monotonic()
-        served_since_s = (served_since_s or now_s) if is_served(socket_path) else None
-        try:
-            journal.open()
-            return BoundSocket(socket_path)
-        except JournalTaken:
-            if now_s - began_s > TAKEN_S or (served_since_s is not None and now_s - served_since_s > SERVED_S):
-                raise
-        except JournalUnreadable as fault:
-            log.error("journal_unreadable", detail=str(fault))
-            return BoundSocket(socket_path)
-        except HardwareError:
-            if served_since_s is None or now_s - served_since_s > SERVED_S:
-                journal.close()
-                raise
-        await asyncio.sleep(TICK_S)
-
-
-def ended(lifeline: int) -> asyncio.Event:
-    """An event that is set when the other end of a pipe, which a starting gateway holds open, was closed."""
-    gone = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
-        try:
-            if os.read(lifeline, 4096):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            log.warning("lifeline_broken")
-        loop.remove_reader(lifeline)
-        gone.set()
-
-    os.set_blocking(lifeline, False)
-    loop.add_reader(lifeline, look)
-    return gone

@@ -18,8 +18,9 @@ import structlog
 from hardware.agent import Agent, Drivers, boot_s
 from hardware.agent_process import worker_life
 from hardware.errors import HardwareError
+from hardware.host_taking import ended, take_host
 from hardware.journal import Journal, boot_id
-from hardware.keeper import Keeper, ended, take_host
+from hardware.keeper import Keeper
 from hardware.lanes import Serial
 from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.privileges import drop

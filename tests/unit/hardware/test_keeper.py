@@ -11,11 +11,13 @@ import pytest
 
 from hardware.agent import Drivers
 from hardware.errors import CallHangs, HardwareError, JournalTaken, JournalUnreadable, WriteRefused
+from hardware.host_taking import take_host
 from hardware.journal import Journal, PriorLimit
-from hardware.keeper import START_S, Keeper, _WorkerProcess, take_host
+from hardware.keeper import Keeper
 from hardware.lanes import Serial
 from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.socket_door import BoundSocket, is_served
+from hardware.worker_process import START_S, WorkerProcess
 
 HANDED_OVER = SimpleNamespace(handed_over=True)
 
@@ -28,7 +30,7 @@ class Unmoved:
 
 
 def worker(process=None):
-    made = _WorkerProcess(process, None, SimpleNamespace(is_closing=lambda: True, close=lambda: None))
+    made = WorkerProcess(process, None, SimpleNamespace(is_closing=lambda: True, close=lambda: None))
     made.process = process
     return made
 
@@ -134,7 +136,7 @@ async def test_the_journal_of_an_agent_that_dies_is_waited_for(tmp_path):
 
 
 async def test_an_agent_that_serves_is_not_waited_for_long(tmp_path, monkeypatch):
-    monkeypatch.setattr("hardware.keeper.SERVED_S", 0.1)
+    monkeypatch.setattr("hardware.host_taking.SERVED_S", 0.1)
     other = Journal(tmp_path / "journal")
     other.open()
     served = BoundSocket(tmp_path / "agent.sock")
