@@ -1,4 +1,4 @@
-"""The epoch of a running gateway goes above that of a host that comes late; it never outbids a gateway that is alive."""
+"""A running gateway begins anew above the epoch of a host that comes late, and never outbids one that is alive."""
 
 import pytest
 
