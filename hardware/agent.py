@@ -143,7 +143,7 @@ class Agent:
             if unready is not None:
                 return _all_refused(request, unready)
             if isinstance(request, Restore):
-                return Applied(results=self._limits.restore(request.device_ids, request.epoch))
+                return Applied(results=self._limits.restore(request.device_ids, request.epoch, request.sequence))
             now_s = self._boot_s()
             since_s = now_s if received_s is None else received_s
             results = self._limits.apply(request.commands, received_s=since_s, now_s=now_s)

@@ -154,8 +154,13 @@ class PowerCap(Protocol):
     async def apply(self, commands: Sequence[CapCommand]) -> tuple[CapResult, ...]:
         """Write, read back, and say what holds: one result a command, in the same order. Renewing is applying again."""
 
-    async def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
-        """Put back the limits found before our first write, where they are still ours. May be repeated."""
+    async def restore(
+        self, device_ids: Collection[str], epoch: int, sequence: int | None = None
+    ) -> tuple[CapResult, ...]:
+        """Put back the limits found before our first write, where they are still ours. May be repeated.
+
+        With a ``sequence`` it is refused after a cap of a higher one, and refuses caps of a lower one after it.
+        """
 
 
 class DeviceDriver(Protocol):

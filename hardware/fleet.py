@@ -312,14 +312,16 @@ class AgentFleet:
         self._note_limits(results)
         return results
 
-    async def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
+    async def restore(
+        self, device_ids: Collection[str], epoch: int, sequence: int | None = None
+    ) -> tuple[CapResult, ...]:
         def failed(device_id: str, outcome: Outcome, detail: str) -> CapResult:
             return _cap_result(device_id, 0.0, outcome, detail)
 
         results = await self._spread(
             tuple(device_ids),
             [self._roll.owner_of_device(device_id) for device_id in device_ids],
-            lambda part: Restore(device_ids=part, epoch=epoch),
+            lambda part: Restore(device_ids=part, epoch=epoch, sequence=sequence),
             Applied,
             failed,
         )

@@ -87,6 +87,14 @@ class LeaseTable:
         """Remember the command as heard, whatever becomes of it."""
         self._heard[key] = (lease.epoch, lease.sequence)
 
+    def is_late(self, key: str, epoch: int, sequence: int) -> bool:
+        """Whether a later command was heard already."""
+        return self._heard.get(key, (0, 0)) > (epoch, sequence)
+
+    def hear_end(self, key: str, epoch: int, sequence: int) -> None:
+        """Remember that it was to be put back: what was sent before does not act any more."""
+        self._heard[key] = (epoch, sequence)
+
     def grant(self, key: str, lease: Lease, expires_s: float) -> None:
         """Begin the lease, or renew it."""
         self._expires_s[key] = expires_s

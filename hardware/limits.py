@@ -109,12 +109,29 @@ class LimitKeeper:
         self._alarm(told)
         return told
 
-    def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
-        """Put back what is ours of these, at once; what is not is left alone. One result each, in order."""
+    def restore(self, device_ids: Collection[str], epoch: int, sequence: int | None = None) -> tuple[CapResult, ...]:
+        """Put back what is ours of these, at once; what is not is left alone. One result each, in order.
+
+        With a ``sequence`` none that a later cap was heard for is put back.
+        """
         known = self._journal.state.epoch
-        if known <= epoch <= HIGHEST_NUMBER:
+        if not known <= epoch <= HIGHEST_NUMBER:
+            return self._not_put_back(device_ids, f"epoch {epoch} is over: a gateway of epoch {known} has spoken")
+        if sequence is None:
             return self._put_back_all(device_ids, epoch)
-        detail = f"epoch {epoch} is over: a gateway of epoch {known} has spoken"
+        if not 0 <= sequence <= HIGHEST_NUMBER:
+            return self._not_put_back(device_ids, "a sequence is from 0 to 2^63 - 1")
+        late = dict.fromkeys(key for key in device_ids if self._leases.is_late(key, epoch, sequence))
+        timely = [key for key in device_ids if key not in late]
+        results = dict(zip(timely, self._put_back_all(timely, epoch), strict=True))
+        for key in timely:
+            self._leases.hear_end(key, epoch, sequence)
+        results |= zip(
+            late, self._not_put_back(late, f"stale: sequence {sequence} comes after a later one"), strict=True
+        )
+        return tuple(results[key] for key in device_ids)
+
+    def _not_put_back(self, device_ids: Collection[str], detail: str) -> tuple[CapResult, ...]:
         ours = self._journal.state.limits
         seen = self._access.look([key for key in device_ids if key in ours])
         return tuple(

@@ -70,10 +70,11 @@ class Apply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore:
-    """Put back the limits found."""
+    """Put back the limits found. ``sequence`` is its place among the caps of its epoch, so that it never acts late."""
 
     device_ids: tuple[str, ...]
     epoch: int
+    sequence: int | None = None
     kind: Literal["restore"] = "restore"
 
 

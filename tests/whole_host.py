@@ -22,6 +22,7 @@ from hardware.lanes import Serial
 from hardware.limit_terms import Ceilings, RestoreRamp
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Reply, Request, decode_reply, encode_request
+from hardware.worker_process import WorkerProcess
 
 
 class Killed(BaseException):
@@ -119,7 +120,7 @@ class Link:
                 if what == "open":
                     drive(keeper._answer(worker, 1, keeper._hand_over(worker)))
                 elif what == "commit":
-                    drive(keeper._answer(worker, 1, _as_coroutine(keeper._commit(worker, message))))
+                    drive(keeper._answer(worker, 1, keeper._check_and_commit(worker, message)))
                 else:
                     put_back = keeper._put_back(worker, message["device_id"], message["limit_w"])
                     drive(keeper._answer(worker, 1, put_back))
@@ -142,10 +143,6 @@ class Link:
 
     def break_off(self) -> None:
         raise AssertionError("the keeper was heard just now")
-
-
-async def _as_coroutine(answer: object) -> object:
-    return answer
 
 
 def drive(work: Coroutine[Any, Any, Any]) -> Any:
@@ -231,9 +228,7 @@ class WholeHost:
         """The keeper starts a worker anew, and hands over."""
         if self.keeper is None or self.desk is not None:
             return
-        from hardware.keeper import _WorkerProcess
-
-        self._part = _WorkerProcess(_NoProcess(), None, _Writer())  # type: ignore[arg-type]
+        self._part = WorkerProcess(_NoProcess(), None, _Writer())  # type: ignore[arg-type]
         self.keeper._worker = self._part
         self._link = Link(self, self._part)
         file = Journal(self.journal_path, boot_id=self.boot_id)

@@ -238,7 +238,7 @@ class Actuator:
         """Put limits back; says what was not confirmed."""
         if not device_ids:
             return []
-        results = await self._fleet.restore(device_ids, self._epoch)
+        results = await self._fleet.restore(device_ids, self._epoch, self._sequence)
         self._note(results, restored=True)
         self._guard.put_back(results)
         undone = {result.device_id for result in results if result.outcome in _ASK_AGAIN}

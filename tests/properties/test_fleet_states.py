@@ -111,9 +111,9 @@ class Way:
             raise AgentUnreachable("cut")
         if isinstance(message, Apply | Restore | Act):
             if how == "late":
-                world.keep(world.late, host, message)
+                world.late.append((host, message))
                 raise AgentUnreachable("on its way for too long")
-            world.keep(world.sent, host, message)
+            world.sent.append((host, message))
         reply = await world.deliver(host, message)
         if how == "twice":
             with suppress(AgentUnreachable):
@@ -298,24 +298,31 @@ class FleetStates(RuleBasedStateMachine):
         finally:
             self.asked = None
         after = ({key: self.limit_w(key) for key in host.device_ids}, self.is_paused(host))
-        if isinstance(request, Apply) and isinstance(reply, Applied):
+        if isinstance(reply, Applied | Acted):
+            self.look_at_answer(host, request, reply, before)
+            if max(self.epochs(request), default=0) < self.epoch_of[host]:
+                assert before == after, "an epoch that is over changes nothing"
+            self.epoch_of[host] = max(self.epoch_of[host], *self.epochs(request))
+        return reply
+
+    def look_at_answer(self, host: WholeHost, request: Request, reply: Applied | Acted, before: Any) -> None:
+        """What is said of each device and job is true of it at this moment."""
+        if isinstance(request, Apply):
             for command, result in zip(request.commands, reply.results, strict=True):
                 self.look_at_cap(host, command, result, before[0])
-        elif isinstance(request, Restore) and isinstance(reply, Applied):
-            if request.epoch < self.epoch_of[host]:
-                assert before == after, "an epoch that is over changes nothing"
+        elif isinstance(request, Restore):
             for result in reply.results:
-                self.look_at_restore(host, result)
-        elif isinstance(request, Act) and isinstance(reply, Acted):
-            if request.actions[0].lease.epoch < self.epoch_of[host]:
-                assert before == after, "an epoch that is over changes nothing"
+                said, key = (request.epoch, request.sequence or 0), result.device_id
+                if said < self.heard.get(key, (0, 0)):
+                    assert self.limit_w(key) == before[0][key], "what is stale changes nothing"
+                elif result.outcome is Outcome.APPLIED:
+                    self.heard[key] = said
+                    self.look_at_restore(host, result)
+        else:
             for done in reply.results:
                 if done.outcome in {Outcome.APPLIED, Outcome.CLAMPED}:
                     assert self.is_paused(host) is (done.verb is Verb.PAUSE)
                     assert done.state is (JobState.PAUSED if done.verb is Verb.PAUSE else JobState.RUNNING)
-        if isinstance(reply, Applied | Acted):
-            self.epoch_of[host] = max(self.epoch_of[host], *self.epochs(request))
-        return reply
 
     @staticmethod
     def epochs(request: Request) -> list[int]:
@@ -354,14 +361,13 @@ class FleetStates(RuleBasedStateMachine):
             self.lease_until_s[key] = self.now_s + lease.duration_s
 
     def look_at_restore(self, host: WholeHost, result: CapResult) -> None:
-        if result.outcome is Outcome.APPLIED:
-            key = result.device_id
-            assert self.limit_w(key) in {self.outside_w[key], self.goal_w(key)}, "put back"
-            assert result.applied_w == self.limit_w(key)
-            # Where the keeper died at it the entry is due until it has been looked at again.
-            assert host.keeper is None or result.fault or key not in self.on_disk(host)["limits"]
-            self.on_expiry.pop(key, None)
-            self.lease_until_s.pop(key, None)
+        key = result.device_id
+        assert self.limit_w(key) in {self.outside_w[key], self.goal_w(key)}, "put back"
+        assert result.applied_w == self.limit_w(key)
+        # Where the keeper died at it the entry is due until it has been looked at again.
+        assert host.keeper is None or result.fault or key not in self.on_disk(host)["limits"]
+        self.on_expiry.pop(key, None)
+        self.lease_until_s.pop(key, None)
 
     # What happens.
 
@@ -436,12 +442,6 @@ class FleetStates(RuleBasedStateMachine):
     @rule(back=st.integers(0, 7))
     def message_comes_again(self, back):
         self.bring(*self.sent[-1 - back % len(self.sent)])
-
-    @staticmethod
-    def keep(messages: list[tuple[WholeHost, Request]], host: WholeHost, message: Request) -> None:
-        """Keep a message that may come late. A put-back has no sequence: it comes in its turn, or not at all."""
-        if not isinstance(message, Restore):
-            messages.append((host, message))
 
     def bring(self, host: WholeHost, message: Request) -> None:
         with suppress(AgentUnreachable):
@@ -615,7 +615,7 @@ class FleetStates(RuleBasedStateMachine):
 
 
 SOME = settings(
-    max_examples=150,
+    max_examples=120,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -656,6 +656,20 @@ def test_the_keeper_dies_at_the_write_that_puts_back():
     run.doom(0, keeper=True, calls=1)
     run.release(WELL, old=False)
     run.pass_time()
+    run.teardown()
+
+
+def test_a_put_back_that_comes_late_does_not_undo_a_cap_nor_a_cap_a_put_back():
+    run = machine("none")
+    run.hold({0: 105.0}, set(), WELL, old=False)
+    run.release(["late", "", ""], old=False)
+    run.hold({0: 155.0}, set(), WELL, old=False)
+    run.late_message_comes(0, again=False)
+    assert run.limit_w("h00-d0") == 155.0
+    run.hold({0: 105.0}, set(), ["late", "", ""], old=False)
+    run.release(WELL, old=False)
+    run.late_message_comes(0, again=False)
+    assert run.limit_w("h00-d0") == 400.0
     run.teardown()
 
 

@@ -288,11 +288,13 @@ class BreaksOnce(AgentFleet):
 
     broken = False
 
-    async def restore(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
+    async def restore(
+        self, device_ids: Collection[str], epoch: int, sequence: int | None = None
+    ) -> tuple[CapResult, ...]:
         if not self.broken:
             self.broken = True
             raise AgentUnreachable("gone")
-        return await super().restore(device_ids, epoch)
+        return await super().restore(device_ids, epoch, sequence)
 
 
 async def test_a_release_that_fails_as_a_whole_is_begun_anew(rig: Rig) -> None:
