@@ -3,8 +3,9 @@
     python -m tests.benchmarks.fleet_fanout [HOSTS ...] [--budget SECONDS]        (1000 and 10000 by default)
 
 Each host is its own TCP connection in other processes, with 8 devices in memory: lease checks, codec and read-back are
-the product's. The bare transport (the same messages, echoed, nothing decoded) stands beside it. Gateway, NATS server
-and all agents share this machine's cores, which a fleet does not: see the share of each.
+the product's. The bare transport (messages of the same size, echoed, nothing decoded) stands beside it. Gateway, NATS
+server and all agents share this machine's cores, which a fleet does not: see the share of each. A second run has agents
+that make the same checks in the fewest steps: nearer to what gateway, server and transport take by themselves.
 """
 
 import argparse
@@ -18,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -39,10 +41,10 @@ from tests.nats_server import NatsServer
 BOUND_MS = 500.0
 ROUNDS = 5
 PROCESSES = 2
-BUDGET_S = 175
+BUDGET_S = 235
 """All of it takes no longer; a machine that is too busy for that gets no figure."""
 
-ECHO = b"echo" + b" " * 1100
+ECHO = b"echo" + b" " * 400
 
 
 def room_for(hosts: int) -> bool:
@@ -169,9 +171,9 @@ async def echo(server: NatsServer, hosts: int) -> float:
     return p99_ms
 
 
-async def caps(server: NatsServer, hosts: int, agents: list[int]) -> float:
-    """The product's own way. Returns the median round's p99 in milliseconds."""
-    taken = Taken()
+@contextlib.asynccontextmanager
+async def gateway(server: NatsServer, hosts: int, taken: Taken) -> AsyncIterator[AgentFleet]:
+    """The product's gateway side, with all hosts described."""
     names = {f"h{number}": None for number in range(hosts)}
     links = NatsHosts(
         site_id=SITE,
@@ -182,32 +184,58 @@ async def caps(server: NatsServer, hosts: int, agents: list[int]) -> float:
         answered=taken.note,
     )
     fleet = AgentFleet([], links)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), time.process_time()
     await fleet.refresh()
-    print(f"{hosts:>6} hosts: all described in {time.perf_counter() - began:.1f} s")
-    assert len(fleet.devices()) == hosts * DEVICES
+    took = f"{time.perf_counter() - began:.1f} s, {time.process_time() - before:.2f} s of it the gateway's CPU"
+    print(f"{hosts:>6} hosts: all described in {took}")
+    if len(fleet.devices()) != hosts * DEVICES:
+        raise RuntimeError(f"{len(fleet.devices())} devices are described")
     gc.collect()
     gc.freeze()
-    assert server.process is not None
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+class Capping(NamedTuple):
+    """What rounds of caps came to: the p99, and the gateway's own CPU, of the median round, both in milliseconds."""
+
+    p99_ms: float
+    gateway_ms: float
+
+
+async def caps(fleet: AgentFleet, taken: Taken, *, what: str, first: int, nats: int, agents: list[int]) -> Capping:
+    """Rounds of caps, each other ones, with sequences from ``first``."""
     rounds = []
-    for number in range(ROUNDS):
-        lease = Lease(epoch=1, sequence=number + 1, duration_s=60.0)
+    for number in range(first, first + ROUNDS):
+        lease = Lease(epoch=1, sequence=number, duration_s=60.0)
         commands = [CapCommand(device_id=key, cap_w=400.0 + number, lease=lease) for key in fleet.devices()]
-        before = [time.process_time(), cpu_s([server.process.pid]), cpu_s(agents)]
+        before = [time.process_time(), cpu_s([nats]), cpu_s(agents)]
         taken.begin()
         results = await fleet.apply(commands)
         whole_s = time.perf_counter() - taken.began_s
-        after = [time.process_time(), cpu_s([server.process.pid]), cpu_s(agents)]
+        after = [time.process_time(), cpu_s([nats]), cpu_s(agents)]
         held = sum(one.outcome is Outcome.APPLIED and one.applied_w == 400.0 + number for one in results)
-        if held != len(commands) or len(taken.each_ms) != hosts:
-            raise RuntimeError(f"{held} of {len(commands)} caps hold, {len(taken.each_ms)} hosts of {hosts} answered")
+        if held != len(commands) or len(taken.each_ms) * DEVICES != held:
+            raise RuntimeError(f"{held} of {len(commands)} caps hold, {len(taken.each_ms)} hosts answered")
         shares = [b - a for a, b in zip(before, after, strict=True)]
         cpu = "gateway {:.2f} s, NATS {:.2f} s, agents {:.2f} s".format(*shares)
-        rounds.append((taken.p_ms(0.99), f"{taken.in_words()}; all results {whole_s * 1000:.0f} ms; CPU: {cpu}"))
-    await fleet.close()
-    p99_ms, words = sorted(rounds)[ROUNDS // 2]
-    print(f"{hosts:>6} hosts: caps on {hosts * DEVICES} devices, median round of {ROUNDS}: {words}")
-    return p99_ms
+        words = f"{taken.in_words()}; all results {whole_s * 1000:.0f} ms; CPU: {cpu}"
+        rounds.append((taken.p_ms(0.99), shares[0] * 1000.0, words))
+    p99_ms, gateway_ms, words = sorted(rounds)[ROUNDS // 2]
+    print(
+        f"{len(results) // DEVICES:>6} hosts: caps on {len(results)} devices, {what}, median round of {ROUNDS}: {words}"
+    )
+    return Capping(p99_ms, gateway_ms)
+
+
+def kept(hosts: int, what: str, took_ms: float, bare_ms: float) -> bool:
+    """Print a figure against the bound; whether it is kept."""
+    verdict = "kept" if took_ms < BOUND_MS else "BROKEN"
+    times = f"{took_ms / bare_ms:.2f} times the bare transport's p99"
+    print(f"{hosts:>6} hosts: {what} {took_ms:.0f} ms, {times}; bound {BOUND_MS:.0f} ms: {verdict}")
+    return took_ms < BOUND_MS
 
 
 async def measure(hosts: int) -> bool:
@@ -220,21 +248,28 @@ async def measure(hosts: int) -> bool:
             client_context(ca=server.folder / "ca.pem", certificate=server.folder / "swarm.pem")
             with swarm(server, hosts) as agents:
                 bare_ms = await echo(server, hosts)
-                cap_ms = await caps(server, hosts, agents)
+                taken = Taken()
+                assert server.process is not None
+                nats = server.process.pid
+                async with gateway(server, hosts, taken) as fleet:
+                    real = await caps(fleet, taken, what="product agents", first=1, nats=nats, agents=agents)
+                    for pid in agents:
+                        os.kill(pid, signal.SIGUSR1)
+                    quick = await caps(fleet, taken, what="quick agents", first=100, nats=nats, agents=agents)
         finally:
             server.end()
-    verdict = "kept" if cap_ms < BOUND_MS else "BROKEN"
-    print(
-        f"{hosts:>6} hosts: p99 {cap_ms:.0f} ms, {cap_ms / bare_ms:.2f} times the bare transport's;"
-        f" bound {BOUND_MS:.0f} ms: {verdict}"
+    return all(
+        [
+            kept(hosts, "p99 with the product's agents on this machine, too,", real.p99_ms, bare_ms),
+            kept(hosts, "p99 with quick agents on this machine, too,", quick.p99_ms, bare_ms),
+            kept(hosts, "CPU of the gateway in a round", quick.gateway_ms, bare_ms),
+        ]
     )
-    return cap_ms < BOUND_MS
 
 
 async def main(sizes: list[int]) -> bool:
     print(f"{os.cpu_count()} cores for gateway, NATS server and {PROCESSES} processes of agents together")
-    kept = [await measure(hosts) for hosts in sizes if room_for(hosts)]
-    return all(kept)
+    return all([await measure(hosts) for hosts in sizes if room_for(hosts)])
 
 
 def out_of_time(*_: object) -> None:
@@ -251,7 +286,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(asked.budget)
     try:
-        kept = asyncio.run(main(asked.hosts))
+        all_kept = asyncio.run(main(asked.hosts))
     except TimeoutError as late:
         sys.exit(str(late))
-    sys.exit(0 if kept else 1)
+    sys.exit(0 if all_kept else 1)
