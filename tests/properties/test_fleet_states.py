@@ -615,7 +615,7 @@ class FleetStates(RuleBasedStateMachine):
 
 
 SOME = settings(
-    max_examples=120,
+    max_examples=80,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
