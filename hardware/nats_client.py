@@ -28,6 +28,9 @@ MOST_PINGS = 2
 MOST_LINE_BYTES = 65_536
 """Of the protocol's own lines; the server's greeting names a whole cluster."""
 
+MOST_MESSAGE_BYTES = 8 * 1024 * 1024
+"""Twice what gateway and agents ever send."""
+
 OUTBOUND_BYTES = 64 * 1024 * 1024
 """What may wait to be sent: a server that takes no more of it is as good as gone."""
 
@@ -156,42 +159,27 @@ class NatsClient(asyncio.Protocol):
         if self.end is not None:
             return
         buffer = self._rest + data if self._rest else data
-        try:
-            place = self._take_all(buffer)
-        except (ValueError, IndexError):
-            self._fail("what answers there is no NATS server")
-            return
-        self._rest = buffer[place:]
-
-    def _take_all(self, buffer: bytes) -> int:
-        """Take every whole message, and return where the first begins that is not. Raises ``ValueError``."""
         place = 0
         while (end := buffer.find(b"\r\n", place)) >= 0:
-            if not buffer.startswith((b"MSG ", b"HMSG "), place):
-                self._take_line(buffer[place:end])
-                place = end + 2
-                continue
-            # The server's own spaces only: what else splits a line may stand in a subject of somebody's choice.
-            words = buffer[place:end].split(b" ")
-            begin = end + 2
-            after = begin + _size(words[-1])
-            if len(buffer) < after + 2:
-                return place
-            place = after + 2
-            handler = self._handlers.get(words[2])
+            try:
+                if not buffer.startswith((b"MSG ", b"HMSG "), place):
+                    self._take_line(buffer[place:end])
+                    place = end + 2
+                    continue
+                message, sid, after = _message(buffer, buffer[place:end].split(), end + 2)
+                handler = self._handlers.get(sid)
+            except (ValueError, IndexError):
+                handler = message = None
             if handler is None:
-                raise ValueError("a message for nobody")
-            if words[0] == b"MSG":
-                reply = _text(words[3]) if len(words) == 5 else ""
-                handler(Message(_text(words[1]), reply, buffer[begin:after]))
-            else:
-                reply = _text(words[3]) if len(words) == 6 else ""
-                body = begin + _size(words[-2])
-                status = _status(buffer[begin:body])
-                handler(Message(_text(words[1]), reply, buffer[body:after], status))
-        if len(buffer) - place > MOST_LINE_BYTES:
-            raise ValueError("a line without an end")
-        return place
+                self._fail("what answers there is no NATS server")
+                return
+            if message is None:
+                break
+            handler(message)
+            place = after
+        self._rest = buffer[place:]
+        if end < 0 and len(self._rest) > MOST_LINE_BYTES:
+            self._fail("what answers there is no NATS server")
 
     def _take_line(self, line: bytes) -> None:
         if line == b"PING":
@@ -255,6 +243,27 @@ class NatsClient(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         self.end = self._complaint or reason
         self._transport.abort()
+
+
+def _message(buffer: bytes, words: list[bytes], begin: int) -> tuple[Message | None, bytes, int]:
+    """The message of a line, whose subscription it is, and where it ends; ``None`` until all of it is there.
+
+    Raises ``ValueError`` or ``IndexError`` where the line is malformed.
+    """
+    end, sid = begin + int(words[-1]), words[2]
+    if not begin <= end <= begin + MOST_MESSAGE_BYTES:
+        raise ValueError("a length that is none of ours")
+    if len(buffer) < end + 2:
+        return None, sid, begin
+    if words[0] == b"MSG":
+        reply = words[3].decode() if len(words) == 5 else ""
+        return Message(words[1].decode(), reply, buffer[begin:end]), sid, end + 2
+    reply = words[3].decode() if len(words) == 6 else ""
+    body = begin + int(words[-2])
+    if not begin <= body <= end:
+        raise ValueError("a header that is longer than its message")
+    status = buffer[begin:body].partition(b"\r\n")[0].split()[1:2]
+    return Message(words[1].decode(), reply, buffer[body:end], int(status[0]) if status else 0), sid, end + 2
 
 
 def in_words(fault: Exception) -> str:
