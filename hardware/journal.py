@@ -28,6 +28,11 @@ CURE = (
     "until it can be, nothing is written to a device: look at the disk's space, and at the owner and mode of the file"
 )
 
+DAMAGED_CURE = (
+    "until it can be, nothing is written to a device: move the file away, put back by hand the limits that "
+    "gridgate agent --check shows as too low, and jobs that stand still; it begins anew by itself"
+)
+
 
 def boot_id() -> str:
     """The name that the kernel gives to this life of the machine; empty where it gives none."""
@@ -128,7 +133,8 @@ class Journal:
                 self._state = parsed(raw)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             self.close()
-            raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}", cure=CURE) from cause
+            cure = CURE if isinstance(cause, OSError) else DAMAGED_CURE
+            raise JournalUnreadable(f"the journal {self._path} cannot be read: {cause}", cure=cure) from cause
         self._open = True
 
     def commit(

@@ -165,3 +165,13 @@ def test_this_life_of_the_machine_has_a_name_or_none(tmp_path, monkeypatch):
     assert Journal(None, boot_id="now").boot_id == "now"
     monkeypatch.setattr("hardware.journal.BOOT_ID_PATH", tmp_path / "none")
     assert boot_id() == ""
+
+
+def test_cure_of_a_damaged_file_is_not_that_of_a_disk(tmp_path):
+    (tmp_path / "journal").write_bytes(b"{")
+    with pytest.raises(JournalUnreadable, match="move the file away"):
+        Journal(tmp_path / "journal").open()
+    (tmp_path / "journal").unlink()
+    (tmp_path / "journal").mkdir()
+    with pytest.raises(JournalUnreadable, match="look at the disk"):
+        Journal(tmp_path / "journal").open()
