@@ -38,7 +38,7 @@ FLUSH_BYTES = 65_536
 
 
 class Message(NamedTuple):
-    """What came, and where an answer is expected. ``status`` is the server's own word, 0 where a client speaks."""
+    """What came, and where an answer is expected. ``status`` is ``NO_RESPONDERS`` or 0."""
 
     subject: str
     reply: str
@@ -48,6 +48,8 @@ class Message(NamedTuple):
 
 NO_RESPONDERS = 503
 """The status that says that nobody listens."""
+
+_NO_RESPONDERS_HEAD = b"NATS/1.0 503"
 
 Handler = Callable[[Message], None]
 
@@ -166,7 +168,7 @@ class NatsClient(asyncio.Protocol):
                     self._take_line(buffer[place:end])
                     place = end + 2
                     continue
-                message, sid, after = _message(buffer, buffer[place:end].split(), end + 2)
+                message, sid, after = _message(buffer, buffer[place:end].split(b" "), end + 2)
                 handler = self._handlers.get(sid)
             except (ValueError, IndexError):
                 handler = message = None
@@ -255,15 +257,17 @@ def _message(buffer: bytes, words: list[bytes], begin: int) -> tuple[Message | N
         raise ValueError("a length that is none of ours")
     if len(buffer) < end + 2:
         return None, sid, begin
+    # What a client wrote is no fault of the server: it must not end the connection.
+    subject = words[1].decode(errors="replace")
     if words[0] == b"MSG":
-        reply = words[3].decode() if len(words) == 5 else ""
-        return Message(words[1].decode(), reply, buffer[begin:end]), sid, end + 2
-    reply = words[3].decode() if len(words) == 6 else ""
+        reply = words[3].decode(errors="replace") if len(words) == 5 else ""
+        return Message(subject, reply, buffer[begin:end]), sid, end + 2
+    reply = words[3].decode(errors="replace") if len(words) == 6 else ""
     body = begin + int(words[-2])
     if not begin <= body <= end:
         raise ValueError("a header that is longer than its message")
-    status = buffer[begin:body].partition(b"\r\n")[0].split()[1:2]
-    return Message(words[1].decode(), reply, buffer[body:end], int(status[0]) if status else 0), sid, end + 2
+    status = int(buffer[begin:body].startswith(_NO_RESPONDERS_HEAD)) * NO_RESPONDERS
+    return Message(subject, reply, buffer[body:end], status), sid, end + 2
 
 
 def in_words(fault: Exception) -> str:

@@ -112,7 +112,6 @@ def test_nobody_listens():
         b"MSG 5",
         b"HMSG a.b 1 -1 5",
         b"HMSG a.b 1 9 5",
-        b"HMSG a.b 1 16 16",
         b"NEWS",
         b"PONG",
         b"INFO []",
@@ -122,10 +121,19 @@ def test_nobody_listens():
 )
 def test_words_that_are_none_of_nats_end_the_connection(line):
     greeting = b"" if line == b"PONG" else GREETING
-    heard, client, sink = hear([greeting + line + b"\r\n" + b"NATS/1.0 5x3\r\n\r\n\r\n"])
+    heard, client, sink = hear([greeting + line + b"\r\n12345\r\n"])
     assert heard == []
     assert client.end == "what answers there is no NATS server"
     assert sink.aborted
+
+
+def test_what_another_client_wrote_ends_nothing():
+    heads = [b"NATS/1.0 5x3\r\n\r\n", b"\xff\xfe", b"", b"NATS/1.0\r\n"]
+    headed = b"".join(b"HMSG a.b 1 %d %d\r\n%s\r\n" % (len(head), len(head), head) for head in heads)
+    heard, client, _ = hear([GREETING + b"PONG\r\nMSG a.\xff\x0b\x0c 1 r.\xff\x0b 2\r\nhi\r\n" + headed])
+    assert [one.data for one in heard] == [b"hi", b"", b"", b"", b""]
+    assert {one.status for one in heard} == {0}
+    assert client.end is None
 
 
 def test_line_without_an_end():
