@@ -83,11 +83,14 @@ class Verdict:
 
 def fits(wiring: Wiring, top_w: Floats) -> bool:
     """Whether every node has room for all its devices at the top of their ranges: then nothing need be guarded."""
-    return bool(np.all(wiring.sums(top_w) <= wiring.budget_w + TOLERANCE_W))
+    return not wiring.awaits.any() and bool(np.all(wiring.sums(top_w) <= wiring.budget_w + TOLERANCE_W))
 
 
 def guard(wiring: Wiring, standing: Standing, wanted_w: Floats) -> Verdict:
-    """Decide for every device at once. ``wanted_w`` is the cap wanted, not a number where the limit goes back."""
+    """Decide for every device at once. ``wanted_w`` is the cap wanted, not a number where the limit goes back.
+
+    Under a node that awaits devices nothing rises or goes back: nobody knows what they draw.
+    """
     free_w = np.maximum(standing.free_w, standing.floor_w)
     target_w = np.clip(np.where(np.isnan(wanted_w), free_w, wanted_w), standing.floor_w, free_w)
     moves = standing.writable & standing.obeys
@@ -104,13 +107,13 @@ def guard(wiring: Wiring, standing: Standing, wanted_w: Floats) -> Verdict:
         )
         goal_w = np.where(asked, among_all_w, goal_w)
     over_node = wiring.sums(standing.most_w) > wiring.budget_w + TOLERANCE_W
-    over = wiring.any_above(over_node)
+    over = wiring.any_above(over_node | wiring.awaits)
     free_sums_w = wiring.sums(np.where(moves, free_w, standing.most_w))
     return Verdict(
         cap_w=_allowed_now(wiring, standing, goal_w, over),
         goal_w=goal_w,
-        held=wiring.any_above(free_sums_w > wiring.budget_w + TOLERANCE_W),
-        watched=wiring.any_above(wiring.sums(standing.top_w) > wiring.budget_w + TOLERANCE_W),
+        held=wiring.any_above((free_sums_w > wiring.budget_w + TOLERANCE_W) | wiring.awaits),
+        watched=wiring.any_above((wiring.sums(standing.top_w) > wiring.budget_w + TOLERANCE_W) | wiring.awaits),
         over=over,
         nodes=_node_states(wiring, standing, free_sums_w, low_w=low_w, high_w=high_w),
     )

@@ -1,6 +1,6 @@
 """The electrical tree: site, feeds, racks and hosts, what each may draw, and which device hangs where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -80,7 +80,8 @@ class Wiring:
 
     Only nodes with a limit are in it: node ``i`` leaves ``budget_w[i]`` for the sum of its devices' caps, and a watt
     of cap draws up to ``draw[i]`` watts there. Column ``j`` of ``paths`` has the nodes above device ``j``; rows are
-    filled up with a last node that has room for everything.
+    filled up with a last node that has room for everything. ``awaits[i]`` is true where devices may hang on node ``i``
+    that nobody has told of yet.
     """
 
     nodes: tuple[Node, ...]
@@ -89,6 +90,7 @@ class Wiring:
     budget_w: Floats
     draw: Floats
     fixed_w: Floats
+    awaits: Flags
 
     def sums(self, device_w: Floats) -> Floats:
         """For each node the sum over its devices."""
@@ -103,8 +105,8 @@ class Wiring:
         return above
 
 
-def wire(tree: ElectricalTree, host_of_device: Mapping[str, str]) -> Wiring:
-    """Hang devices, given with their hosts, onto the tree."""
+def wire(tree: ElectricalTree, host_of_device: Mapping[str, str], awaited: Collection[str] = ()) -> Wiring:
+    """Hang devices, given with their hosts, onto the tree. ``awaited`` are hosts and devices still to be heard of."""
     overhead_w = tree.overhead_w()
     limited = tuple(node for node in tree.nodes if node.limit_w is not None)
     index_of = {node.node_id: index for index, node in enumerate(limited)}
@@ -116,6 +118,9 @@ def wire(tree: ElectricalTree, host_of_device: Mapping[str, str]) -> Wiring:
     by_host = {name: path_of[node.node_id] for node in tree.nodes for name in node.host_ids}
     at_site = path_of[tree.nodes[0].node_id]
     found = [by_device.get(device_id, by_host.get(host, at_site)) for device_id, host in host_of_device.items()]
+    awaits = np.zeros(len(limited) + 1, dtype=np.bool_)
+    for name in awaited:
+        awaits[list(by_device.get(name, by_host.get(name, at_site)))] = True
     fixed_w = np.array([*(overhead_w[node.node_id] for node in limited), 0.0])
     limit_w = np.array([*(node.limit_w for node in limited), np.inf], dtype=np.float64)
     draw = np.array([*((1.0 + tree.overshoot_fraction) * (1.0 + node.overhead_fraction) for node in limited), 1.0])
@@ -126,6 +131,7 @@ def wire(tree: ElectricalTree, host_of_device: Mapping[str, str]) -> Wiring:
         budget_w=(limit_w - fixed_w) / draw,
         draw=draw,
         fixed_w=fixed_w,
+        awaits=awaits,
     )
 
 

@@ -196,7 +196,7 @@ class Actuator:
             return caps_w
         if self._renewed_at is not None and self._is_past(self._clock.now(), self._lease_s):
             self._guard.forget()
-        self._allowed = self._guard.allowed(self._fleet.devices(), caps_w, self._not_ours)
+        self._allowed = self._guard.allowed(self._fleet.devices(), caps_w, self._not_ours, self._clock.now())
         return caps_w if self._allowed is None else self._allowed.caps_w
 
     async def _keep(self, caps_w: Mapping[str, float], lease: Lease, *, renew: bool) -> list[str]:

@@ -16,7 +16,8 @@ log = structlog.get_logger()
 PERIOD_S = 1.0
 START_LOOK_S = 0.1
 START_DEADLINE_S = 10.0
-STOP_DEADLINE_S = 10.0
+STOP_DEADLINE_S = 13.0
+"""A keeper whose driver hangs needs up to 12 s, and then says what the journal will put back."""
 
 
 class LocalAgent:

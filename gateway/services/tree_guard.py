@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,10 @@ from hardware.device import CapResult, DeviceView, Outcome
 
 NEAR_W = 1.0
 """A cap within a watt of where it is to come to is there."""
+
+PATIENCE_S = 60.0
+"""A gateway that begins waits so long to hear of what the tree names before anything rises beside it. What is not heard
+of by then counts as off: a host that was taken out must not keep the others down for ever."""
 
 _CONFIRMED = frozenset({Outcome.APPLIED, Outcome.CLAMPED})
 
@@ -51,6 +56,8 @@ class TreeGuard:
         self._tree = tree
         self._known: dict[str, _Known] = {}
         self._wiring: Wiring | None = None
+        self._began_at: datetime | None = None
+        self._patient = True
         self._heard: Mapping[str, DeviceView] | None = None
         self._binding = False
 
@@ -60,9 +67,13 @@ class TreeGuard:
         return self._tree is not None and any(node.limit_w is not None for node in self._tree.nodes)
 
     def allowed(
-        self, devices: Mapping[str, DeviceView], caps_w: Mapping[str, float], not_ours: Collection[str]
+        self, devices: Mapping[str, DeviceView], caps_w: Mapping[str, float], not_ours: Collection[str], now: datetime
     ) -> Allowed | None:
         """What may be written where these caps are wanted; ``None`` where no limit can bind."""
+        self._began_at = self._began_at or now
+        patient = now - self._began_at < timedelta(seconds=PATIENCE_S)
+        if patient is not self._patient:
+            self._patient, self._wiring = patient, None
         wiring = self._wired(devices)
         if wiring is None:
             return None
@@ -105,7 +116,8 @@ class TreeGuard:
         if self._tree is None:
             return None
         if self._wiring is None or self._heard is not devices or self._wiring.device_ids != tuple(devices):
-            self._wiring = wire(self._tree, {device_id: view.host_id for device_id, view in devices.items()})
+            hosts = {device_id: view.host_id for device_id, view in devices.items()}
+            self._wiring = wire(self._tree, hosts, self._tree.unknown_names(hosts) if self._patient else ())
             self._heard = devices
             self._binding = not fits(self._wiring, last_heard(devices.values()).top_w)
         return self._wiring if self._binding else None

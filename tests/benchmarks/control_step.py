@@ -108,7 +108,7 @@ class Loop:
         everything = self.write_all or self.sequence % RENEW_STEPS == 0
         caps_w: Mapping[str, float] = self.caps_w
         if self.guard.watches:
-            allowed = self.guard.allowed(self.fleet.devices(), caps_w, ())
+            allowed = self.guard.allowed(self.fleet.devices(), caps_w, (), self.now)
             caps_w = caps_w if allowed is None else allowed.caps_w
         commands = [
             CapCommand(device_id=device_id, cap_w=cap_w, lease=lease)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.domain.tree import ElectricalTree, Node, NodeKind
 from gateway.services.actuator import Actuator
+from gateway.services.tree_guard import PATIENCE_S
 from hardware.agent import Agent
 from hardware.device import OnExpiry
 from hardware.faults import Faults
@@ -97,6 +98,23 @@ async def test_a_release_raises_only_into_room_that_is_confirmed(rig: Rig) -> No
     await actuator.release()
     assert limits_w(rig) == pytest.approx([250.0] * 4)
     assert await actuator.release() is None
+
+
+async def test_nothing_rises_beside_a_host_that_was_not_heard_of_yet(rig: Rig) -> None:
+    with_rack(rig, 1000.0)
+    await rig.fleet.refresh()
+    await steps(rig.actuator(), rig, 3)
+    assert limits_w(rig) == pytest.approx([250.0] * 4)
+    site, rack = rig.site.tree.nodes
+    roomy = replace(rack, limit_w=2000.0, host_ids=frozenset({"h00", "h77"}))
+    rig.site = replace(rig.site, tree=ElectricalTree(nodes=(site, roomy), overshoot_fraction=0.0))
+    successor = rig.actuator()
+    await steps(successor, rig, int(PATIENCE_S) - 2)
+    assert limits_w(rig) == pytest.approx([250.0] * 4), "the other host may draw all that the rack has left"
+    assert {command.lease.on_expiry for command in rig.link.commands} == {OnExpiry.HOLD}
+    assert limits_w(rig, OTHERS) == [400.0] * 4
+    await steps(successor, rig, 6)
+    assert limits_w(rig) == [400.0] * 4, "a host that was taken out does not keep the others down for ever"
 
 
 async def test_the_others_go_down_for_a_device_that_does_not_confirm(rig: Rig) -> None:
@@ -258,7 +276,9 @@ async def test_what_was_held_goes_back_when_its_rack_has_room_also_during_an_eve
     rig.fleet = AgentFleet(rack.links[:1])
     await rig.fleet.refresh()
     actuator._fleet = rig.fleet
-    await actuator.hold({"h00-d0": 200.0}, ())
+    for _ in range(int(PATIENCE_S) + 2):
+        await actuator.hold({"h00-d0": 200.0}, ())
+        await rig.clock.wait(rig.clock.now() + timedelta(seconds=1))
     assert rack.limits_w()[:2] == [200.0, 400.0]
 
 
