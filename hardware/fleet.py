@@ -176,6 +176,8 @@ class AgentFleet:
         # Hosts in the order in which they are described: those that came first of all, then in turn.
         self._came: dict[str, None] = {}
         self._turn: deque[str] = deque()
+        # Hosts that left after they were last asked: what they said before it is over.
+        self._gone: set[str] = set()
         self._waked = asyncio.Event()
         self._usher: asyncio.Task[None] | None = None
 
@@ -235,6 +237,7 @@ class AgentFleet:
     def left(self, host_id: str, fault: Fault) -> None:
         """A host's agent is not there: its devices are absent."""
         self.devices()
+        self._gone.add(host_id)
         self._roll.leave(host_id, fault)
 
     async def _refresh_hosts(self, hosts: Hosts) -> None:
@@ -266,13 +269,14 @@ class AgentFleet:
     async def _describe(self, wave: Sequence[str]) -> None:
         if self._hosts is not None:
             enrolled = self._hosts.host_ids
+            self._gone.difference_update(wave)
             self._hear(await self._ask_all(dict.fromkeys((one for one in wave if one in enrolled), DESCRIBE)))
 
     def _hear(self, replies: Mapping[Key, Reply | HardwareError]) -> None:
         enrolled = () if self._hosts is None else self._hosts.host_ids
         for key, reply in replies.items():
             # A host may have been removed while it answered.
-            if not isinstance(reply, Described) or not (isinstance(key, int) or key in enrolled):
+            if not isinstance(reply, Described) or not (isinstance(key, int) or key in enrolled) or key in self._gone:
                 continue
             for view in reply.devices:
                 # What was read back before this was said is older.
