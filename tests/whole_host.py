@@ -201,6 +201,11 @@ class WholeHost:
         """Whether anything runs that enforces leases."""
         return self.keeper is not None or self.desk is not None
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the keeper has just died at something: at its next turn the worker puts everything back."""
+        return self.keeper is None and self.desk is not None
+
     async def start(self) -> None:
         """The service manager starts the keeper, and the keeper a worker."""
         if self.keeper is None and self.desk is None:

@@ -574,7 +574,7 @@ class FleetStates(RuleBasedStateMachine):
             faults = host.faults
             wrong = device_id in faults.lost | faults.hanging | faults.write_refused | faults.limit_stuck
             over = self.now_s >= max(self.lease_until_s[device_id], self.unguarded_s[host])
-            if host.guarded and over and not wrong and on_expiry == {OnExpiry.RESTORE}:
+            if host.guarded and not host.orphaned and over and not wrong and on_expiry == {OnExpiry.RESTORE}:
                 limit_w = self.limit_w(device_id)
                 assert limit_w in {self.outside_w[device_id], self.goal_w(device_id)}, "no cap outlives its lease"
         for host in self.hosts:
