@@ -41,6 +41,8 @@ _ASK_AGAIN_S = 0.05
 _WELL_FOR_S = 1.0
 _WRITES_WITHIN_S = 2.0
 """A job that is seen to write within it works."""
+_REQUEUE_WAIT_S = 130.0
+"""Slurm lets a job that was requeued wait for 121 s."""
 _CLOCKS_DIFFER_S = 10.0
 """How far the controller's clock may be from ours: little beside the 121 s."""
 _LONGEST_REASON = 200
@@ -100,6 +102,8 @@ class SlurmJobs:
         self._settle_s = settle_s
         self._patience = Patience(rest_s)
         self._memory = Memory()
+        # Jobs that are to begin early, by when Slurm's own wait would be over.
+        self._to_begin: dict[str, float] = {}
         self._outputs = Outputs(within_s=1.0, rest_s=60.0)
         self._sees_output = sees_output
         self._checkpoint = checkpoint or Checkpoint()
@@ -112,6 +116,8 @@ class SlurmJobs:
         for job in listed.values():
             if self._memory.forgotten(job) is JobState.RUNNING:
                 self._resume_again(job, deadline_s)
+            elif self._begins_late(job):
+                self._ask(self._way.start_soon, job.job_id, deadline_s)
         begun = [job for job in listed.values() if job.state in (JobState.RUNNING, JobState.PAUSED)]
         paths = [job.output for job in begun if job.output is not None] if self._sees_output else []
         seen = self._outputs.look(paths)
@@ -184,7 +190,7 @@ class SlurmJobs:
         after = self._bring(job_id, act, lambda now: not self._is_held_back(now), deadline_s)
         self._memory.note(job, after)
         if job.requeued:
-            self._start_at_once(job_id, deadline_s)
+            self._start_early(job_id, deadline_s)
 
     def hold(self, job_id: str) -> None:
         """Keep a waiting job from starting. One that is held already is left as it is."""
@@ -217,13 +223,13 @@ class SlurmJobs:
             deadline_s,
         )
         if job.restarts:
-            self._start_at_once(job_id, deadline_s)
+            self._start_early(job_id, deadline_s)
 
     def requeue(self, job_id: str) -> None:
         """End a job and queue it anew: it begins from nothing, or from its last checkpoint. One that waits is left.
 
-        Slurm would keep it waiting for 121 s; it is told to start at once, except where its processes take longer to
-        end (``KillWait``) than this call may last.
+        Slurm would keep it waiting for 121 s; it is told to start within seconds, except where its processes take
+        longer to end (``KillWait``) than this call may last.
         """
         deadline_s = self._deadline()
         job = self._job(job_id, deadline_s)
@@ -237,7 +243,7 @@ class SlurmJobs:
             lambda now: now.restarts > job.restarts,
             deadline_s,
         )
-        self._start_at_once(job_id, deadline_s)
+        self._start_early(job_id, deadline_s)
 
     def prioritize(self, job_id: str, priority: int) -> None:
         """Give a job that waits or runs this priority, from 1 (0 would hold it)."""
@@ -324,11 +330,13 @@ class SlurmJobs:
         except (WriteRefused, Unsupported):
             return  # It ended meanwhile, or is tried again with the next listing.
 
-    def _start_at_once(self, job_id: str, deadline_s: float) -> None:
+    def _start_early(self, job_id: str, deadline_s: float) -> None:
         """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for.
 
-        A start time that it is given while its processes still end is overwritten: it is looked at for a while.
+        A start time that it is given while its processes still end is overwritten: it is looked at for a while here,
+        and after that at every listing.
         """
+        self._to_begin[job_id] = time.monotonic() + _REQUEUE_WAIT_S
         until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
         well_since_s: float | None = None
         while (now_s := time.monotonic()) < until_s:
@@ -336,13 +344,23 @@ class SlurmJobs:
             begun = job.state is not JobState.PENDING and not job.ending
             if begun or (well_since_s is not None and now_s - well_since_s > _WELL_FOR_S):
                 return
-            if job.ending or job.begins_at_s > time.time() + _CLOCKS_DIFFER_S:
+            if job.ending or self._begins_late(job):
                 well_since_s = None
                 if not job.ending:
-                    self._ask(self._way.start_now, job_id, deadline_s)
+                    self._ask(self._way.start_soon, job_id, deadline_s)
             elif well_since_s is None:
                 well_since_s = now_s
             time.sleep(_ASK_AGAIN_S)
+
+    def _begins_late(self, job: ListedJob) -> bool:
+        """Whether a job that we have let begin early waits for a later time all the same."""
+        if job.job_id not in self._to_begin:
+            return False
+        if self._to_begin[job.job_id] < time.monotonic() or job.state in (JobState.RUNNING, JobState.FINISHED):
+            del self._to_begin[job.job_id]
+            return False
+        waits = job.state is JobState.PENDING and not job.ending
+        return waits and job.begins_at_s > time.time() + _CLOCKS_DIFFER_S
 
     def _await_checkpoint(self, job: ListedJob, deadline_s: float) -> None:
         """Ask for a checkpoint and wait until it is written, or the time for it is over."""

@@ -112,9 +112,9 @@ class SlurmRest:
         """By the command line."""
         self._commands.requeue_held(job_id, deadline_s)
 
-    def start_now(self, job_id: str, deadline_s: float) -> None:
+    def start_soon(self, job_id: str, deadline_s: float) -> None:
         """By the command line."""
-        self._commands.start_now(job_id, deadline_s)
+        self._commands.start_soon(job_id, deadline_s)
 
     def drain(self, node_id: str, reason: str, deadline_s: float) -> None:
         """By the command line."""

@@ -418,7 +418,7 @@ def test_a_second_gateway_on_one_folder_leaves_the_first_its_fleet(short_folder:
         assert first.get("/health/live")
         rival = run("agent", "--config", "second.toml", cwd=short_folder)
         assert (rival.code, rival.out) == (1, "")
-        assert "cannot serve at" in rival.err.splitlines()[-1]
+        assert "is in use: another agent has it open" in rival.err.splitlines()[-1]
         assert first.stop() == 0
     finally:
         first.end()
