@@ -34,7 +34,7 @@ from hardware.nats_client import Message
 from hardware.nats_connection import NatsConnection
 from hardware.nats_link import NatsHosts
 from hardware.nats_names import ask_subject
-from tests.benchmarks.fleet_agents import DEVICES, SITE
+from tests.fleet_agents import DEVICES, SITE
 from tests.lab import ROOT
 from tests.nats_server import NatsServer
 
@@ -79,7 +79,7 @@ def swarm(server: NatsServer, hosts: int) -> Iterator[list[int]]:
         subprocess.Popen(
             [
                 sys.executable,
-                str(ROOT / "tests/benchmarks/fleet_agents.py"),
+                str(ROOT / "tests/fleet_agents.py"),
                 str(server.port),
                 str(server.folder),
                 str(first),

@@ -79,7 +79,7 @@ class Host(asyncio.Protocol):
         self.transport.write(hello + b"SUB %s 1\r\nPING\r\n" % self.subject.encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        print(f"lost {self.subject}: {exc}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"lost {self.subject}: {exc}\n")
 
     def data_received(self, data: bytes) -> None:
         self.rest += data
@@ -95,7 +95,7 @@ class Host(asyncio.Protocol):
                 elif line == b"PONG":
                     self.up.set()
                 elif line.startswith(b"-ERR"):
-                    print(line.decode(), file=sys.stderr, flush=True)
+                    sys.stderr.write(f"{line.decode()}\n")
                 continue
             words = line.split(b" ")
             size = int(words[-1])
@@ -165,7 +165,8 @@ async def main(port: int, folder: Path, first: int, count: int) -> None:
     gc.collect()
     gc.freeze()
     loop.add_signal_handler(signal.SIGUSR1, lambda: setattr(Host, "quick", True))
-    print("READY", flush=True)
+    sys.stdout.write("READY\n")
+    sys.stdout.flush()
     # Until the benchmark closes our standard input, or dies.
     await asyncio.to_thread(sys.stdin.read)
 
