@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+# The locks name everything with its hash, so nothing is left to resolve: pip would look for the newest release of a
+# requirement with an extra (coverage[toml]) and stop at its missing hash.
+INSTALL := $(PIP) install --no-deps --require-hashes
 WORKERS ?= 2
 
 .PHONY: demo test check unit soak gpu bench lock clean
@@ -39,11 +42,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/core.stamp: requirements.lock | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements.lock
+	$(INSTALL) -r requirements.lock
 	touch $@
 
 $(VENV)/dev.stamp: requirements-dev.lock | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
 	touch $@ $(VENV)/core.stamp
 
 $(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python

@@ -74,7 +74,7 @@ def build_and_install(folder: Path) -> None:
     (wheel,) = dist.iterdir()
     must(sys.executable, "-m", "venv", folder / "bare")
     python = folder / "bare" / "bin" / "python"
-    must(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements.lock")
+    must(python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", ROOT / "requirements.lock")
     must(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
 
 
