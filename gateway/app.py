@@ -247,7 +247,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             last["local agent"] = agent
         if settings.agents is not None:
             last["certificates"] = await open_enrolment_listener(edges, settings, settings.agents, clock)
-        fleet = open_fleet(settings)
+        fleet = open_fleet(settings, remembers=True)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
         if settings.agents is not None:

@@ -179,17 +179,21 @@ def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
     return AgentFleet([LocalLink(agent)])
 
 
-def open_fleet(settings: Settings) -> ClosableFleet:
+def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:
     """The gateway's side of its agents: that of this host, and those of the hosts that were enrolled.
 
+    The one that ``remembers`` begins with the devices that were known before, and keeps what it hears for the next: the
+    gateway's, which alone may have the file.
     Raises ``HardwareError`` and ``OSError`` where the fleet's folder cannot be used.
     """
     from hardware.fleet import AgentFleet, SocketLink
+    from hardware.known_devices import KnownDevices
 
     links = [SocketLink(agent_paths(settings)["socket"])] if settings.of_this_host else []
-    if settings.agents is None:
-        return AgentFleet(links)
-    return AgentFleet(links, nats_hosts(settings, settings.agents, open_enrolment(settings, settings.agents)))
+    known = KnownDevices(settings.gateway.state_dir / "known-devices.jsonl") if remembers else None
+    agents = settings.agents
+    hosts = None if agents is None else nats_hosts(settings, agents, open_enrolment(settings, agents))
+    return AgentFleet(links, hosts, known)
 
 
 async def ask_fleet(

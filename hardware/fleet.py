@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar, cast
 from hardware.device import CapCommand, CapResult, DeviceView, Fault, Outcome, PowerReading
 from hardware.errors import AgentUnreachable, Condition, HardwareError, MeterSilent, WireError
 from hardware.job import JobAction, JobResult, JobView
+from hardware.known_devices import KnownDevices
 from hardware.roll import Roll, believable
 from hardware.wire import (
     MAX_LINE_BYTES,
@@ -166,12 +167,19 @@ WAVE = 256
 
 
 class AgentFleet:
-    """All devices and jobs of all agents. Which agent has which is learnt by ``refresh``, and as hosts come."""
+    """All devices and jobs of all agents. Which agent has which is learnt by ``refresh``, and as hosts come.
 
-    def __init__(self, links: Sequence[Link], hosts: Hosts | None = None) -> None:
+    With ``known`` the devices of agents that were heard of before are there from the beginning, absent, and count with
+    all they can draw. Raises ``OSError`` where that cannot be read.
+    """
+
+    def __init__(self, links: Sequence[Link], hosts: Hosts | None = None, known: KnownDevices | None = None) -> None:
         self._links = tuple(links)
         self._hosts = hosts
         self._roll: Roll[Key] = Roll()
+        self._known = known
+        if known is not None:
+            self._recall(known)
         self._news: dict[str, CapResult] = {}
         # Hosts in the order in which they are described: those that came first of all, then in turn.
         self._came: dict[str, None] = {}
@@ -240,14 +248,27 @@ class AgentFleet:
         self._gone.add(host_id)
         self._roll.leave(host_id, fault)
 
+    def _recall(self, known: KnownDevices) -> None:
+        """Begin with what the gateway before us knew. Links that there are no more are left out."""
+        for key, views in known.open().items():
+            if key in range(len(self._links)) if isinstance(key, int) else self._hosts is not None:
+                self._roll.recall(key, views)
+            else:
+                known.forget(key)
+        known.flush()
+
     async def _refresh_hosts(self, hosts: Hosts) -> None:
         first = self._usher is None
         if self._usher is None:
             self._usher = asyncio.create_task(self._see_in(), name="hosts that come")
             await hosts.open(self)
         enrolled = hosts.host_ids
-        for key in [key for key in self._roll.heard if isinstance(key, str) and key not in enrolled]:
+        for key in [key for key in self._roll.known if isinstance(key, str) and key not in enrolled]:
             self._roll.forget(key)
+            if self._known is not None:
+                self._known.forget(key)
+        if self._known is not None:
+            self._known.flush()
         known = set(self._turn)
         self._turn.extend(host_id for host_id in enrolled if host_id not in known)
         for _ in range(-(-len(enrolled) // WAVE) if first else 1):
@@ -281,7 +302,12 @@ class AgentFleet:
             for view in reply.devices:
                 # What was read back before this was said is older.
                 self._news.pop(view.device_id, None)
-            self._roll.hear(key, believable(key, reply) if isinstance(key, str) else reply)
+            said = believable(key, reply) if isinstance(key, str) else reply
+            self._roll.hear(key, said)
+            if self._known is not None:
+                self._known.note(key, said.devices)
+        if self._known is not None:
+            self._known.flush()
 
     async def read(self) -> tuple[PowerReading, ...]:
         """What the agents that answer have measured; raises only where there is nothing."""

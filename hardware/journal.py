@@ -174,7 +174,7 @@ class Journal:
             return
         if self._path is not None:
             try:
-                _replace_file(self._path, written(new))
+                replace_file(self._path, written(new))
             except OSError as cause:
                 raise JournalUnreadable(f"the journal {self._path} cannot be written: {cause}", cure=CURE) from cause
         self._state = new
@@ -236,7 +236,8 @@ def _names(found: Iterable[Any]) -> frozenset[str]:
     return frozenset(str(name) for name in found)
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Have a file hold this, and nothing in between: it is on disk on return. Raises ``OSError``."""
     beside = path.with_name(path.name + ".new")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)

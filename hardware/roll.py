@@ -88,6 +88,8 @@ class Roll(Generic[Key]):
         self._owner_of_job: dict[str, Key] = {}
         self._heard: dict[Key, Described] = {}
         self._absent: set[Key] = set()
+        # Agents that only an earlier gateway has heard of.
+        self._recalled: set[Key] = set()
         self._disputed: set[str] = set()
         self._own_epoch: int | None = None
         # Agents of a higher epoch than ours, and whether somebody took them after we had heard of them.
@@ -115,8 +117,8 @@ class Roll(Generic[Key]):
         self._above = {key: found for key, found in self._above.items() if found[0] > epoch}
 
     @property
-    def heard(self) -> Iterable[Key]:
-        """The agents that were ever heard of."""
+    def known(self) -> Iterable[Key]:
+        """The agents that were ever heard of, by us or by a gateway before us."""
         return self._heard.keys()
 
     def is_present(self, key: Key) -> bool:
@@ -136,10 +138,20 @@ class Roll(Generic[Key]):
         """The agent that has the job."""
         return self._owner_of_job.get(job_id)
 
+    def recall(self, key: Key, views: Sequence[DeviceView]) -> None:
+        """Begin with an agent's devices as an earlier gateway knew them, all absent, until it is heard."""
+        self._recalled.add(key)
+        self._absent.add(key)
+        self._heard[key] = Described(host_id=str(key), highest_epoch=0, devices=tuple(views))
+        for view in views:
+            if self._takes(self._owner_of_device, view.device_id, key):
+                self.devices[view.device_id] = view
+
     def hear(self, key: Key, said: Described) -> None:
         """Take what an agent said in place of what it said before."""
         self._forget_parts(key, but=said)
         self._note_epoch(key, said.highest_epoch)
+        self._recalled.discard(key)
         self._heard[key] = said
         self._absent.discard(key)
         for view in said.devices:
@@ -151,7 +163,7 @@ class Roll(Generic[Key]):
 
     def _note_epoch(self, key: Key, epoch: int) -> None:
         if epoch > HIGHEST_BELIEVED:
-            if key not in self._heard:
+            if key not in self._heard or key in self._recalled:
                 log.error(
                     "epoch_not_believed",
                     agent=str(key),
@@ -163,7 +175,7 @@ class Roll(Generic[Key]):
         if self._own_epoch is None or epoch <= self._own_epoch:
             self._above.pop(key, None)
             return
-        before = self._heard.get(key)
+        before = None if key in self._recalled else self._heard.get(key)
         was_taken = self._above.get(key, (0, False))[1]
         # One that we know and whose epoch rose got it from somebody who is alive.
         is_taken = before is not None and (was_taken or epoch > before.highest_epoch)
@@ -186,6 +198,7 @@ class Roll(Generic[Key]):
         """The agent is no part of the fleet any more."""
         self._forget_parts(key)
         self._heard.pop(key, None)
+        self._recalled.discard(key)
         self._above.pop(key, None)
         self._absent.discard(key)
 

@@ -1,6 +1,7 @@
 """Whose devices are whose, and who is there."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -130,3 +131,25 @@ def test_agent_speaks_for_its_own_host_only():
     found = believable("other", told)
     assert [(view.device_id, view.host_id, view.present) for view in found.devices] == [("good", "other", True)]
     assert len(believable("h", said(*(f"d{number}" for number in range(MOST_DEVICES + 5)))).devices) == MOST_DEVICES
+
+
+def test_an_agent_of_an_earlier_gateway_is_absent_until_it_is_heard():
+    roll: Roll[str] = Roll()
+    roll.recall("a", [replace(device("a0"), present=False, fault=AWAY)])
+    assert (roll.is_present("a"), roll.any_present, list(roll.known)) == (False, False, ["a"])
+    assert roll.devices["a0"].fault == AWAY
+    roll.hear("b", said("a0"))
+    assert roll.owner_of_device("a0") == "a", "none takes it meanwhile"
+    roll.hear("a", said("a0", "a1"))
+    assert roll.is_present("a")
+    assert roll.devices["a0"].present
+    roll.forget("a")
+    assert roll.devices == {}
+
+
+def test_the_epoch_of_a_recalled_agent_is_no_sign_of_a_gateway_that_is_alive():
+    roll: Roll[str] = Roll()
+    roll.recall("a", [device("a0")])
+    roll.begin(4)
+    roll.hear("a", said("a0", epoch=9))
+    assert (roll.epoch_to_pass, roll.taken) == (9, {})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from hardware.agent import Agent
 from hardware.device import OnExpiry
 from hardware.faults import Faults
 from hardware.fleet import AgentFleet
+from hardware.known_devices import KnownDevices
 from hardware.simulated import SimulatedFleet
 from protocols.grid import SignalKind
 from tests.unit.gateway.services.rig import LEASE_S, SITE, Rig, WatchedLink
@@ -235,6 +237,25 @@ async def test_when_an_agent_dies_its_rack_makes_room_for_the_worst_it_can_draw(
         await steps(actuator, rig, 1)
         over.append(sum(rack.limits_w()) > 1200.01)
     assert not any(over)
+    assert rack.limits_w() == pytest.approx([300.0] * 4)
+
+
+async def test_a_gateway_that_begins_counts_with_a_host_that_it_cannot_reach(rig: Rig, tmp_path: Path) -> None:
+    rack = TwoHosts(rig, 1200.0)
+    rig.fleet = AgentFleet(rack.links, None, KnownDevices(tmp_path / "known"))
+    await rig.fleet.refresh()
+    await steps(rig.actuator(), rig, 2)
+    assert rack.limits_w() == pytest.approx([300.0] * 4)
+    rack.links[1].cut = True
+    rig.fleet = AgentFleet(rack.links, None, KnownDevices(tmp_path / "known"))
+    await rig.fleet.refresh()
+    successor = rig.actuator()
+    await steps(successor, rig, int(PATIENCE_S) + 10)
+    # What it cannot reach may draw 800 W, however long it lasts.
+    assert rack.limits_w()[:2] == pytest.approx([200.0, 200.0])
+    rack.links[1].cut = False
+    await rig.fleet.refresh()
+    await steps(successor, rig, int(LEASE_S))
     assert rack.limits_w() == pytest.approx([300.0] * 4)
 
 
