@@ -388,6 +388,10 @@ async def test_two_hundred_agents_come_back_after_a_restart(side, server):
     await until("the gateway notices", lambda: fleet._hosts.fault is not None)
     server.start()
     await until("the gateway is back", lambda: fleet._hosts.fault is None)
-    await until_present(fleet, 400, within_s=60.0)
-    results = await fleet.apply(side.commands(fleet, 250.0))
-    assert [one.outcome for one in results] == [Outcome.APPLIED] * 400
+    # An agent comes back when it does, and one that was slow is left alone for a while: a gateway asks again.
+    deadline = time.monotonic() + 60.0
+    missed = 400
+    while missed:
+        assert time.monotonic() < deadline, f"{missed} of 400 devices are still not to be had"
+        results = await fleet.apply(side.commands(fleet, 250.0))
+        missed = sum(one.outcome is not Outcome.APPLIED for one in results)
