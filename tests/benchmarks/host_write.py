@@ -2,7 +2,7 @@
 
 Eight devices behind our own libnvidia-ml.so.1 and the real binding, 4 ms for each call of the library, the journal on a
 real disk. Side by side (a lane for each device), which the bound is for, and one device after the other, for the ratio.
-Beside them the least that any program takes here and now for the same calls and the same write to disk: what that has in
+Beside them the least that any program takes here and now for the same calls and the same write to disk: what is in its
 p95, a busy machine has put there.
 """
 
