@@ -10,7 +10,8 @@ from aiohttp import web
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, dispatch_ends_at
 from gateway.domain.fleet import Site
-from gateway.domain.plan import PowerPlan, governing_target
+from gateway.domain.overlap import governing_target
+from gateway.domain.plan import PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger, LedgerUnavailable, Quarantined, Topic
 from hardware.device import DeviceView
