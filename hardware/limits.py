@@ -187,11 +187,16 @@ class LimitKeeper:
     def adopt(self, kept: Mapping[str, KeptLease]) -> None:
         """Go on with the leases of a process that died; before ``recover``, with the journal open.
 
-        Of devices that the journal does not name nothing of ours is left, and their leases only count as heard.
+        Of devices that the journal does not name nothing of ours is left, and their leases only count as heard. Whether
+        a cap is to be held stands in the journal, which was written before the cap: who died may not have told it yet.
         """
         self._leases.adopt(kept)
-        for key in kept.keys() - self._journal.state.limits.keys():
-            self._leases.end(key)
+        limits = self._journal.state.limits
+        for key in kept:
+            if key in limits:
+                self._leases.settle_hold(key, hold=limits[key].hold)
+            else:
+                self._leases.end(key)
 
     def recover(self) -> tuple[CapResult, ...]:
         """Put back what an agent that died left in the (opened) journal, but for the leases that were adopted.
@@ -340,7 +345,7 @@ class LimitKeeper:
         self._confirmed.difference_update(writing)
         back.update(self._raised(writing))
         results: dict[str, CapResult] = {}
-        done = []
+        done, undone = [], []
         for key in keys:
             results[key], settled = self._ended(key, goals_w.get(key), back[key])
             if settled:
@@ -348,12 +353,26 @@ class LimitKeeper:
             else:
                 # Ours still: tried again at every expiry from now on.
                 self._leases.lapse(key)
+                undone.append(key)
+        self._hold_no_more(undone)
         for key, fault in self._drop(done, epoch).items():
             if key in goals_w:
                 # It is as it was found, and the entry stays: no other hand is in this.
                 self._late_w.setdefault(key, set()).add(goals_w[key])
             results[key] = replace(results[key], detail=str(fault), fault=results[key].fault or Fault.of(fault))
         return tuple(results[key] for key in device_ids)
+
+    def _hold_no_more(self, keys: Iterable[str]) -> None:
+        """Note that these go back as soon as they can, whoever is there by then."""
+        limits = self._present_limits()
+        held = [key for key in keys if key in limits and limits[key].hold]
+        if not held:
+            return
+        limits.update({key: limits[key]._replace(hold=False) for key in held})
+        try:
+            self._commit(self._journal.state.epoch, limits)
+        except JournalUnreadable as fault:
+            log.warning("hold_stays_in_journal", device_ids=held, reason=str(fault))
 
     def _raised(self, levels_w: Mapping[str, float]) -> dict[str, Back]:
         """Have limits raised, and remember what was asked for: it may come after an answer that says it failed."""

@@ -629,6 +629,7 @@ TestFleetStates = FleetStates.TestCase
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_many_more_states():
     run_state_machine_as_test(FleetStates, settings=settings(SOME, max_examples=3000, stateful_step_count=50))
 
@@ -733,6 +734,26 @@ def test_somebody_elses_limit_is_left_in_the_tree_and_when_a_keeper_dies():
     run.all_goes_on(2)
     run.what_is_down_starts(0)
     run.all_goes_on(5)
+    run.calm()
+    run.teardown()
+
+
+def test_a_worker_that_dies_before_it_told_of_a_cap_that_is_to_be_held_leaves_it_held():
+    run = machine()
+    run.all_goes_on(2)
+    run.alone = False
+    run.somebody_else_writes(0, 380.0)
+    run.all_goes_on(1)
+    run.new_gateway()
+    run.old_gateway_dies()
+    # It dies right after its first write.
+    run.doom(0, keeper=False, calls=1)
+    run.go_on(WELL, old=False)
+    assert run.hosts[0].desk is None
+    held_w = run.limit_w("h00-d0")
+    assert held_w < 380.0
+    run.gateways_stand_still(3)
+    assert run.limit_w("h00-d0") == held_w
     run.calm()
     run.teardown()
 
