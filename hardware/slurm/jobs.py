@@ -39,6 +39,9 @@ OUR_MARK = "gridgate: "
 
 _ASK_AGAIN_S = 0.05
 _WELL_FOR_S = 1.0
+_REACHES_NODES_S = 3.0
+"""A controller that has just begun sends what it was told up to 2.4 s later (seen), each message by a thread of its
+own: a resume that is told sooner may arrive before the suspend, and the job would stand still for ever."""
 _WRITES_WITHIN_S = 2.0
 """A job that is seen to write within it works."""
 _REQUEUE_WAIT_S = 130.0
@@ -301,6 +304,7 @@ class SlurmJobs:
             return
         log.warning("slurm_forgot_a_pause", job_id=job_id)
         self._ask(self._way.suspend, job_id, deadline_s)
+        time.sleep(min(_REACHES_NODES_S, max(0.0, 0.5 * (deadline_s - time.monotonic()))))
         self._ask(self._way.resume, job_id, deadline_s)
         self._memory.note(job, self._await(job_id, lambda now: now.state is JobState.RUNNING, deadline_s))
 
