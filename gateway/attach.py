@@ -139,8 +139,9 @@ def _process_job(job: ProcessJobSettings) -> Any:
 def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
     """A cluster's driver. Raises ``HardwareError`` for an address that cannot be."""
     from hardware.job_terms import TermsRule
+    from hardware.slurm.checkpoint import Checkpoint
     from hardware.slurm.command import SlurmCommands
-    from hardware.slurm.jobs import Checkpoint, SlurmJobs
+    from hardware.slurm.jobs import SlurmJobs
     from hardware.slurm.rest import SlurmRest
     from hardware.slurm.way import SlurmWay
 
