@@ -429,7 +429,7 @@ def _about_start(journal: CheckedJournal) -> list[Check]:
 
 async def _running(path: Path) -> Check:
     """Whether an agent serves here now."""
-    from gateway.attach import ask_agent
+    from gateway.asking import ask_agent
 
     try:
         described = await ask_agent(path)

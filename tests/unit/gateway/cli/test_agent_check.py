@@ -237,7 +237,7 @@ async def test_a_socket_that_nobody_serves_and_one_whose_agent_hangs(
         left.bind("agent.sock")
     assert part(await check_agent(settings(tmp_path)), "agent").well
     path.unlink()
-    monkeypatch.setattr("gateway.attach.AGENT_ANSWER_S", 0.2)
+    monkeypatch.setattr("gateway.asking.AGENT_ANSWER_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind("agent.sock")
         silent.listen()
