@@ -11,7 +11,9 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from gateway.cli.agent_check import SYS_ADMIN, AgentCheck, Check, check_agent, effective_capabilities, in_words
+from gateway.cli.agent_check import SYS_ADMIN, check_agent, effective_capabilities
+from gateway.cli.agent_found import AgentCheck, Check
+from gateway.cli.agent_text import in_words
 from gateway.cli.asset_text import WIDTH
 from gateway.cli.main import app as commands
 from gateway.config import Settings, settings_from
