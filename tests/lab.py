@@ -252,6 +252,14 @@ class Gateway:
                     end_worker(int(line["process_id"]))
 
 
+def event_under_way(vtn: OpenleadrVtn, gateway: Gateway, *, lasts_s: float) -> None:
+    """Register, call an event that starts soon, and wait until caps are down."""
+    vtn.wait_for("registered", within_s=30)
+    vtn.tell(do="event", event_id="peak-1", ven_id=vtn.ven_id, in_s=4, interval_s=lasts_s, levels=[2])
+    vtn.wait_for("answer", within_s=15, event_id="peak-1", opt_type="optIn")
+    eventually("caps are down", lambda: capped(gateway.folder), within_s=20)
+
+
 def end_worker(process_id: int) -> None:
     """End what a killed gateway or keeper left behind; a process id that means something else by now stays."""
     try:

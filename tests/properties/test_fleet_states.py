@@ -40,7 +40,7 @@ from hardware.fleet import AgentFleet
 from hardware.job import JobState, Verb
 from hardware.known_devices import KnownDevices
 from hardware.limit_terms import Ceilings
-from hardware.pauses import LONGEST_AGAIN_S
+from hardware.restraint_end import LONGEST_AGAIN_S
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Act, Acted, Applied, Apply, Reply, Request, Restore
 from hardware.workloads import CAP_RANGE, SimulatedJob
