@@ -655,6 +655,27 @@ def test_a_lost_device_that_is_back_is_not_raised_where_there_is_no_room():
     run.teardown()
 
 
+def test_nothing_rises_under_a_node_that_is_over_where_an_answer_was_lost_and_leases_may_have_ended():
+    run = FleetStates()
+    run.begin([120.0, 390.0, 290.0, 390.0, 120.0, 310.0], None, "rack and site", alone=True)
+    # The first host goes down and nobody hears of it; the third is not reached, and the site stays over its limit.
+    run.release(["answer lost", "", "late"], old=False)
+    run.gateways_stand_still(25)
+    run.hold({1: 50.0}, set(), WELL, old=False)
+    assert run.limit_w("h00-d0") < 120.0
+    run.calm()
+    run.teardown()
+
+
+def test_a_pause_that_is_asked_for_again_after_its_lease_is_not_said_to_hold():
+    run = machine("none")
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.gateways_stand_still(8)
+    run.message_comes_again(0)
+    assert not run.is_paused(run.hosts[0])
+    run.teardown()
+
+
 def test_a_gateway_that_begins_counts_with_a_host_that_it_cannot_reach():
     run = machine()
     run.all_goes_on(2)
