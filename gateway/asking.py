@@ -68,7 +68,7 @@ async def act_on_jobs(
 @asynccontextmanager
 async def _agent_of_this_host(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     """A link to the agent, and what it says of itself. Raises ``HardwareError`` where it does not answer."""
-    from hardware.fleet import SocketLink
+    from hardware.agent_links import SocketLink
     from hardware.wire import Describe, Described
 
     link = SocketLink(agent_paths(settings)["socket"], timeout_s=JOB_ANSWER_S)
@@ -83,7 +83,7 @@ async def _agent_of_this_host(settings: Settings) -> AsyncIterator[tuple[Any, An
 
 async def ask_agent(path: Path) -> Any:
     """What the agent at a local socket says of itself, as ``Described``. Raises ``HardwareError``."""
-    from hardware.fleet import SocketLink
+    from hardware.agent_links import SocketLink
     from hardware.wire import Describe
 
     link = SocketLink(path, timeout_s=AGENT_ANSWER_S)

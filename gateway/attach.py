@@ -151,7 +151,8 @@ def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
 
 def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
     """A simulated fleet behind its agent, in this process and on this clock."""
-    from hardware.fleet import AgentFleet, LocalLink
+    from hardware.agent_links import LocalLink
+    from hardware.fleet import AgentFleet
 
     if not isinstance(hardware, SimulatedSettings):
         raise TypeError("only a simulated fleet runs in virtual time")
@@ -171,7 +172,8 @@ def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:
     gateway's, which alone may have the file.
     Raises ``HardwareError`` and ``OSError`` where the fleet's folder cannot be used.
     """
-    from hardware.fleet import AgentFleet, SocketLink
+    from hardware.agent_links import SocketLink
+    from hardware.fleet import AgentFleet
     from hardware.known_devices import KnownDevices
 
     links = [SocketLink(agent_paths(settings)["socket"])] if settings.of_this_host else []

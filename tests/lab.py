@@ -18,9 +18,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hardware.agent_links import SocketLink
 from hardware.device import DeviceView
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.fleet import AgentFleet
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")

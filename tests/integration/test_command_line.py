@@ -21,7 +21,8 @@ import pytest
 from gateway.__main__ import main
 from gateway.demo.once import Shown, run_once
 from gateway.demo.utility import Schedule
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.agent_links import SocketLink
+from hardware.fleet import AgentFleet
 from tests.lab import Gateway, eventually, free_port
 
 ROOT = Path(__file__).parents[2]

@@ -26,9 +26,10 @@ from gateway.storage.database import Database
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger
 from hardware.agent import Agent
+from hardware.agent_links import LocalLink
 from hardware.device import CapCommand
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, LocalLink
+from hardware.fleet import AgentFleet
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Apply, Reply, Request, Restore
 from protocols.grid import (
