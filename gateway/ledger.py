@@ -135,10 +135,12 @@ class Ledger(Protocol):
     async def open_commands(self) -> tuple[OperatorCommand, ...]:
         """Commands that nobody has acted on yet, oldest first."""
 
-    async def record_acted(self, outcome: CommandOutcome, decision: OptDecision | None) -> bool:
-        """Keep what became of a command and, in the same transaction, our new answer to its event.
+    async def record_acted(
+        self, outcome: CommandOutcome, decision: OptDecision | None = None, line: LogEntry | None = None
+    ) -> bool:
+        """Keep what became of a command and, in the same transaction, our new answer to its event and its history.
 
-        The first outcome stays: false, and no answer is kept, where there is one already.
+        The first outcome stays: false, and nothing else is kept, where there is one already.
         """
 
     async def command_outcome(self, command_id: str) -> CommandOutcome | None:

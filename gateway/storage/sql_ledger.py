@@ -166,11 +166,15 @@ class SqlLedger(Ledger):
         async with self.database.read() as connection:
             return await command_rows.open_ones(connection)
 
-    async def record_acted(self, outcome: CommandOutcome, decision: OptDecision | None) -> bool:
+    async def record_acted(
+        self, outcome: CommandOutcome, decision: OptDecision | None = None, line: LogEntry | None = None
+    ) -> bool:
         async with self.database.write() as connection:
             new = await command_rows.add_outcome(connection, outcome)
             if new and decision is not None:
                 await event_rows.add_decision(connection, decision)
+            if new and line is not None:
+                await event_rows.add_log(connection, line)
         if new:
             self._wake(Topic.EVENTS)
         return new

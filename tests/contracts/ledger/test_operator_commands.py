@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.event import is_answer_told
 from gateway.domain.operator import CommandKind, CommandOutcome, OperatorCommand
-from gateway.ledger import Ledger, Topic
+from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.storage.sql_ledger import open_ledger
 from protocols.grid import EventStatus, GridEvent, Opt, OptDecision, Refusal
 
@@ -54,7 +54,7 @@ async def test_commands_are_open_until_they_are_acted_on(ledger: Ledger) -> None
     assert await ledger.open_commands() == (OUT, BACK)
     assert await ledger.command_outcome("c1") is None
 
-    assert await ledger.record_acted(acted("c1"), None) is True
+    assert await ledger.record_acted(acted("c1")) is True
 
     assert await ledger.open_commands() == (BACK,)
     assert await ledger.command_outcome("c1") == acted("c1")
@@ -65,18 +65,21 @@ async def test_acting_and_the_new_answer_are_one_and_happen_once(ledger: Ledger)
     await ledger.record_decision(answer(Opt.IN, NOON))
     await ledger.record_command(OUT)
 
-    assert await ledger.record_acted(acted("c1"), answer(Opt.OUT, NOON + SECOND)) is True
-    assert await ledger.record_acted(acted("c1", NOON + SECOND, done=False), answer(Opt.IN, NOON + 2 * SECOND)) is False
+    line = LogEntry(connection_id="utility", event_id="e1", at=NOON, what="opt-out", detail="opted out by Zoë")
+    assert await ledger.record_acted(acted("c1"), answer(Opt.OUT, NOON + SECOND), line) is True
+    again = (acted("c1", NOON + SECOND, done=False), answer(Opt.IN, NOON + 2 * SECOND), replace(line, what="again"))
+    assert await ledger.record_acted(*again) is False
 
     record = await ledger.event("utility", "e1")
     assert record is not None
     assert record.decision == answer(Opt.OUT, NOON + SECOND)
     assert await ledger.command_outcome("c1") == acted("c1")
+    assert await ledger.log("utility", "e1") == (line,)
 
 
 async def test_an_outcome_of_no_command_is_not_kept(ledger: Ledger) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        await ledger.record_acted(acted("nobody's"), None)
+        await ledger.record_acted(acted("nobody's"))
     assert await ledger.command_outcome("nobody's") is None
 
 
@@ -87,14 +90,14 @@ async def test_the_command_that_stands_is_the_last_that_was_done(ledger: Ledger)
         await ledger.record_command(command)
     assert await ledger.standing_command("utility", "e1") is None
 
-    await ledger.record_acted(acted("c1"), None)
+    await ledger.record_acted(acted("c1"))
     assert await ledger.standing_command("utility", "e1") == OUT
 
-    await ledger.record_acted(acted("c4"), None)
-    await ledger.record_acted(acted("c3", done=False), None)
+    await ledger.record_acted(acted("c4"))
+    await ledger.record_acted(acted("c3", done=False))
     assert await ledger.standing_command("utility", "e1") == OUT
 
-    await ledger.record_acted(acted("c2"), None)
+    await ledger.record_acted(acted("c2"))
     assert await ledger.standing_command("utility", "e1") == BACK
 
 
@@ -105,10 +108,10 @@ async def test_what_was_done_is_untold_until_the_grid_was_told(ledger: Ledger) -
         await ledger.record_command(command)
     assert await ledger.untold_commands("utility") == ()
 
-    await ledger.record_acted(acted("c2"), None)
-    await ledger.record_acted(acted("c1"), None)
-    await ledger.record_acted(acted("c3", done=False), None)
-    await ledger.record_acted(acted("c4"), None)
+    await ledger.record_acted(acted("c2"))
+    await ledger.record_acted(acted("c1"))
+    await ledger.record_acted(acted("c3", done=False))
+    await ledger.record_acted(acted("c4"))
     assert await ledger.untold_commands("utility") == (BACK, OUT)
 
     await ledger.record_told("c2", NOON)
@@ -145,7 +148,7 @@ async def test_an_event_says_whether_the_grid_has_its_present_answer(ledger: Led
 async def test_whoever_waits_for_events_is_woken_by_what_was_done(ledger: Ledger) -> None:
     wake: asyncio.Event = ledger.subscribe(Topic.EVENTS)
     await ledger.record_command(OUT)
-    for verb in (ledger.record_acted(acted("c1"), None), ledger.record_told("c1", NOON)):
+    for verb in (ledger.record_acted(acted("c1")), ledger.record_told("c1", NOON)):
         wake.clear()
         await verb
         assert wake.is_set()
@@ -156,5 +159,5 @@ async def test_a_command_of_another_process_is_seen(url: str, ledger: Ledger) ->
     async with open_ledger(url, migrate=False) as terminal:
         await terminal.record_command(OUT)
         assert await ledger.open_commands() == (OUT,)
-        await ledger.record_acted(acted("c1"), None)
+        await ledger.record_acted(acted("c1"))
         assert await terminal.command_outcome("c1") == acted("c1")
