@@ -80,7 +80,10 @@ def _opt_out(command: OperatorCommand, record: EventRecord, program: Program | N
         return _refused(f"program {program.program_id} is mandatory: its events cannot be opted out of")
     if decision is not None and decision.opt is Opt.OUT:
         return _refused(f"we are out of event {event.event_id} already: {_why(decision)}")
-    return Verdict(decision=_out(event, command, now), detail=f"we are out of event {event.event_id}")
+    return Verdict(
+        decision=_out(event, command, now),
+        detail=f"we are out of event {event.event_id}; what is held for it alone is let go, and it is not settled",
+    )
 
 
 def _opt_in(record: EventRecord, standing: OperatorCommand | None, now: datetime) -> Verdict:

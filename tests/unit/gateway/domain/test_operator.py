@@ -63,7 +63,7 @@ def known(decision: OptDecision | None = None, **changes: Any) -> EventRecord:
 def test_an_event_that_is_not_over_can_be_opted_out_of(event: dict[str, Any], program: Program | None) -> None:
     verdict = judge(OUT, known(event=event), program, None, NOON)
     assert verdict.decision == OPERATORS
-    assert verdict.detail == "we are out of event e1"
+    assert verdict.detail == "we are out of event e1; what is held for it alone is let go, and it is not settled"
 
 
 @pytest.mark.parametrize(
