@@ -36,6 +36,7 @@ from gateway.services.epochs import Epochs
 from gateway.services.intake import Intake
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
+from gateway.services.operating import Operating
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling, gather_inputs
@@ -166,7 +167,13 @@ def build_services(
         for connection in edges.connections
     }
     metering = Metering(meter=edges.meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
-    return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
+    operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
+    return (
+        {"operating": operating, **intakes},
+        {"dispatch": dispatch},
+        {"settling": settling, **reporting},
+        {"metering": metering},
+    )
 
 
 async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> None:
