@@ -217,21 +217,25 @@ class Dispatch:
         if baseline is None or not self._jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
-        fleet_w = self._jobs_power_w(now)
-        if fleet_w is None:
-            fleet_w = self._allocator_with(()).ceiling_w
         made = plan(
             record,
             self._programs[record.event.program_id],
             baseline,
             self._jobs,
-            fixed_w=max(0.0, baseline.power_w - fleet_w),
+            fixed_w=self._fixed_w(baseline, now),
             made_at=now,
             ranges=self._ranges(),
         )
         self._plans[_key(record)] = made
         self._unwritten.append(made)
         self._say(_key(record), "planned", made.reason)
+
+    def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
+        """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""
+        if self._control.other_w is not None:
+            return max(0.0, self._control.other_w)
+        fleet_w = self._jobs_power_w(now)
+        return max(0.0, baseline.power_w - (self._allocator_with(()).ceiling_w if fleet_w is None else fleet_w))
 
     async def _frozen_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
         """The event's live baseline: the first that was found, whatever revision the event is of."""
