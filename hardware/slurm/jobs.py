@@ -336,6 +336,7 @@ class SlurmJobs:
             min_throughput=terms.min_throughput,
             curve=terms.curve,
             max_pause_s=terms.max_pause_s,
+            pause_costs=terms.pause_costs,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=terms.method,
