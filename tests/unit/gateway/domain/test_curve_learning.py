@@ -77,7 +77,7 @@ def test_nothing_seen_is_the_seed_and_says_so() -> None:
         same = next(one for one in found.points if one.cap_w == point.cap_w)
         assert same.power_w == pytest.approx(point.power_w)
         assert same.throughput == pytest.approx(point.throughput)
-        assert same.power_error_w == pytest.approx(point.power_w * 0.05, rel=0.01)
+        assert same.power_error_w == pytest.approx(point.power_w * 0.05, rel=0.03)
         assert same.power_source is same.throughput_source is Source.SEED
     assert [point.cap_w for point in found.points] == [100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0]
     assert (found.age_s, found.shifted_at, found.points[-1].throughput_error) == (None, None, 0.0)
@@ -88,7 +88,7 @@ def test_power_alone_corrects_power_and_leaves_throughput() -> None:
     point = next(one for one in found.points if one.cap_w == 250.0)
     assert point.power_w == pytest.approx(235.0, abs=2.0)
     assert point.power_source is Source.MEASURED
-    assert point.power_error_w < 3.0
+    assert point.power_error_w < 4.0
     assert [one.throughput for one in found.points] == pytest.approx(
         [one.throughput for one in Watched().curve().points]
     )
@@ -271,23 +271,58 @@ def telemetry(shared: Path, workload: str, cap_w: int) -> list[float]:
     return [fmean(found) for _, found in sorted(windows.items()) if len(found) > 500]
 
 
-def heaviest_a40_run(shared: Path) -> tuple[CurvePoint, ...]:
-    """Of the training runs on an A40 (Zeus, Apache-2.0) the one that draws most at 300 W."""
+def training_runs(shared: Path, device: str) -> list[tuple[CurvePoint, ...]]:
+    """The curves of training runs on a device (Zeus, Apache-2.0), the one that draws most first."""
     runs: dict[tuple[str, ...], dict[float, tuple[float, float]]] = defaultdict(dict)
-    with (shared / "data/gpu/zeus/summary_power_a40.csv").open() as file:
+    with (shared / f"data/gpu/zeus/summary_power_{device}.csv").open() as file:
         for row in csv.DictReader(file):
             key = (row["dataset"], row["network"], row["batch_size"], row["optimizer"])
             runs[key][float(row["power_limit"])] = (float(row["average_power"]), float(row["time_per_epoch"]))
-    run = max((run for run in runs.values() if len(run) == 9), key=lambda run: run[300.0][0])
-    return tuple(
-        CurvePoint(cap_w=cap_w, power_w=power_w, throughput=run[300.0][1] / epoch_s)
-        for cap_w, (power_w, epoch_s) in sorted(run.items())
-    )
+    top_w = max(cap_w for run in runs.values() for cap_w in run)
+    most = max(len(run) for run in runs.values())
+    curves = [
+        tuple(
+            CurvePoint(cap_w=cap_w, power_w=power_w, throughput=min(1.0, run[top_w][1] / epoch_s))
+            for cap_w, (power_w, epoch_s) in sorted(run.items())
+        )
+        for run in runs.values()
+        if len(run) == most
+    ]
+    return sorted(curves, key=lambda curve: -curve[-1].power_w)
+
+
+@pytest.mark.parametrize("device", ["v100", "a40"])
+def test_training_runs_of_other_devices_are_learnt_from_the_heaviest(shared: Path, device: str) -> None:
+    heaviest, *others = training_runs(shared, device)
+    dice = random.Random(1)
+    power_ins: list[bool] = []
+    throughput_ins: list[bool] = []
+    off: dict[str, list[float]] = defaultdict(list)
+    # Those that the lowest cap touches; the rest is idle, as far as caps go.
+    busy = [truth for truth in others if truth[0].power_w >= 86.0]
+    for truth in busy:
+        watched = Watched(heaviest)
+        for cap_w in (truth[-1].cap_w, 0.65 * truth[-1].cap_w):
+            real = between(truth, cap_w)
+            watched.see(cap_w, [real.power_w * dice.gauss(1.0, 0.01) for _ in range(12)], real.throughput)
+        found = watched.curve().points
+        for point, real, first in zip(found, truth, heaviest, strict=True):
+            power_ins.append(abs(point.power_w - real.power_w) <= 2.0 * point.power_error_w)
+            throughput_ins.append(abs(point.throughput - real.throughput) <= 2.0 * point.throughput_error)
+            off["power"].append((point.power_w - real.power_w) ** 2)
+            off["power before"].append((first.power_w - real.power_w) ** 2)
+            off["throughput"].append((point.throughput - real.throughput) ** 2)
+            off["throughput before"].append((first.throughput - real.throughput) ** 2)
+    assert len(busy) >= 20
+    assert fmean(power_ins) >= 0.85
+    assert fmean(throughput_ins) >= 0.92
+    assert fmean(off["power"]) < fmean(off["power before"]) / 3.0**2
+    assert fmean(off["throughput"]) < fmean(off["throughput before"]) / 2.0**2
 
 
 def test_real_telemetry_of_a_device_that_does_not_use_its_cap(shared: Path) -> None:
     # The table is another device's; this one is a V100 at a matrix product (GridPilot, CC BY), seen at 300 and 150 W.
-    prior = heaviest_a40_run(shared)
+    prior = training_runs(shared, "a40")[0]
     watched = Watched(prior)
     for _ in range(3):
         for cap_w in (300, 150):
