@@ -12,6 +12,7 @@ from statistics import fmean
 
 import pytest
 
+from gateway.domain.allocate import AllocationJob, allocate, guarded_floor
 from gateway.domain.curve_learning import CurveEvidence, LearntCurve, LearntPoint, Source, learnt, observe, seeded
 from gateway.domain.curve_observation import Observation
 from hardware.job import CurvePoint
@@ -269,6 +270,42 @@ def telemetry(shared: Path, workload: str, cap_w: int) -> list[float]:
             if float(row["util_gpu"]) > 0.5:
                 windows[int(float(row["t_s"]) // 10)].append(float(row["power_w"]))
     return [fmean(found) for _, found in sorted(windows.items()) if len(found) > 500]
+
+
+def cap_for(curve: tuple[CurvePoint, ...], min_throughput: float) -> float:
+    """The cap that allocation goes down to."""
+    job = AllocationJob(
+        job_id="a",
+        weight=1.0,
+        devices=1,
+        min_throughput=guarded_floor(curve, min_throughput),
+        can_pause=False,
+        curve=curve,
+    )
+    return allocate([job], target_w=0.0).jobs[0].cap_w
+
+
+@pytest.mark.parametrize("tier", [0.9, 0.75, 0.5])
+def test_a_job_that_its_table_flatters_keeps_its_tier_once_its_curve_is_learnt(shared: Path, tier: float) -> None:
+    curves = sweep(shared)
+    flattering = mean_curve([curve for name, curve in curves.items() if name.startswith("ft_")])
+    kept = 0
+    for name, truth in curves.items():
+        if not name.startswith("pt_"):
+            continue
+        # By the table its tier is broken by a tenth or more.
+        assert between(truth, cap_for(flattering, tier)).throughput < tier - 0.08
+        watched = Watched(flattering)
+        for cap_w in (400.0, 300.0, 240.0, 190.0):
+            real = between(truth, cap_w)
+            watched.see(cap_w, noisy(real.power_w, 12), real.throughput)
+        learnt_cap_w = cap_for(watched.curve().curve, tier)
+        assert between(truth, learnt_cap_w).throughput >= tier - 0.02
+        cautious_cap_w = cap_for(watched.curve().cautious(1.28), tier)
+        kept += between(truth, cautious_cap_w).throughput >= tier
+        # Caution costs some reduction, not all of it.
+        assert learnt_cap_w <= cautious_cap_w <= learnt_cap_w + 40.0
+    assert kept == 3
 
 
 def training_runs(shared: Path, device: str) -> list[tuple[CurvePoint, ...]]:
