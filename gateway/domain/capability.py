@@ -19,7 +19,7 @@ import numpy as np
 
 from gateway.domain.allocate import AllocationJob, envelope
 from gateway.domain.curve_learning import LearntCurve
-from gateway.domain.load_kind import Floats, JobLoad, LoadKind, job_load
+from gateway.domain.load_kind import Floats, JobLoad, LoadKind, job_loads
 
 NINE_OF_TEN = 1.2816
 """A normal figure is over its mean less so many standard deviations nine times of ten."""
@@ -137,10 +137,7 @@ def _offer(able: CapableJob) -> _Offer:
         error_w = hypot(error_w, _error_w(able.learnt, free_w))
         capped, paused = (_as_the_curve_says(job, power_w) for power_w in (floor_w, idle_w))
     else:
-        capped, paused = (
-            job_load(able.demand_w, capped_w=power_w, lowest_cap_w=job.curve[0].cap_w, free_w=free_w)
-            for power_w in (floor_w, idle_w)
-        )
+        capped, paused = job_loads(able.demand_w, (floor_w, idle_w), lowest_cap_w=job.curve[0].cap_w, free_w=free_w)
     return _Offer(
         caps_w=capped.expected_w,
         # Only who draws more than the floor is held to it.

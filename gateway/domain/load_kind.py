@@ -67,25 +67,34 @@ class DemandHistory:
     """What each device wanted to draw in the last windows. Time is whoever calls: one ``add`` a window."""
 
     def __init__(self, windows: int = REMEMBERED_WINDOWS) -> None:
-        self._rows: dict[str, NDArray[np.float32]] = {}
-        self._windows = windows
+        self._row_of: dict[str, int] = {}
+        self._table = np.empty((0, windows), dtype=np.float32)
         self._next = 0
 
     def add(self, demand_w: Mapping[str, float]) -> None:
-        """Take one window, by device_id. A device that is not in it was not heard of; one never heard of is dropped."""
-        for device_id in demand_w.keys() - self._rows.keys():
-            self._rows[device_id] = np.full(self._windows, np.nan, dtype=np.float32)
-        for device_id, row in list(self._rows.items()):
-            row[self._next] = demand_w.get(device_id, np.nan)
-            if device_id not in demand_w and np.isnan(row).all():
-                del self._rows[device_id]
-        self._next = (self._next + 1) % self._windows
+        """Take one window, by device_id. Who is not in it was not heard of; who was not in any is dropped."""
+        windows = self._table.shape[1]
+        if self._next == 0:
+            heard = ~np.isnan(self._table).all(axis=1)
+            self._row_of = {name: i for i, name in enumerate(np.array([*self._row_of], dtype=object)[heard].tolist())}
+            self._table = self._table[heard]
+        new = demand_w.keys() - self._row_of.keys()
+        for device_id in sorted(new):
+            self._row_of[device_id] = len(self._row_of)
+        fresh = np.full((len(new), windows), np.nan, dtype=np.float32)
+        self._table = np.concatenate((self._table, fresh)) if new else self._table
+        known = map(demand_w.get, self._row_of)
+        self._table[:, self._next] = [np.nan if one_w is None else one_w for one_w in known]
+        self._next = (self._next + 1) % windows
 
     def of(self, device_ids: Sequence[str]) -> Floats:
         """The windows of these devices, a row each, in no order of time."""
-        unheard = np.full(self._windows, np.nan, dtype=np.float32)
-        rows = [self._rows.get(device_id, unheard) for device_id in device_ids]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), self._windows)
+        found = np.full((len(device_ids), self._table.shape[1]), np.nan)
+        rows = [(i, row) for i, name in enumerate(device_ids) if (row := self._row_of.get(name)) is not None]
+        if rows:
+            at, row = np.array(rows, dtype=np.intp).T
+            found[at] = self._table[row]
+        return found
 
 
 def demanded_w(power_w: Floats, cap_w: Floats | float, free_w: Floats | float) -> Floats:
@@ -121,20 +130,29 @@ def load_kinds(demand_w: Floats, *, lowest_cap_w: float, free_w: float) -> tuple
     )
 
 
-def job_load(demand_w: Floats, *, capped_w: float, lowest_cap_w: float, free_w: float) -> JobLoad:
-    """What all devices of a job together would have saved at a draw of ``capped_w`` each."""
+def job_loads(
+    demand_w: Floats, capped_w: Sequence[float], *, lowest_cap_w: float, free_w: float
+) -> tuple[JobLoad, ...]:
+    """What all devices of a job together would have saved at each of some draws a device."""
     kinds = load_kinds(demand_w, lowest_cap_w=lowest_cap_w, free_w=free_w)
-    known = np.array([kind is not LoadKind.UNKNOWN for kind in kinds], dtype=np.bool_)
-    heard = demand_w[:, ~np.isnan(demand_w).all(axis=0)] if known.any() else demand_w[:, :0]
-    saved_w = savings_w(heard[known], capped_w).sum(axis=0)
+    known = [kind is not LoadKind.UNKNOWN for kind in kinds]
+    wanted_w = demand_w[known]
+    wanted_w = wanted_w[:, ~np.isnan(wanted_w).all(axis=0)]
+    return tuple(_job_load(kinds, wanted_w, one_w) for one_w in capped_w)
+
+
+def _job_load(kinds: tuple[LoadKind, ...], wanted_w: Floats, capped_w: float) -> JobLoad:
+    saved_w = savings_w(wanted_w, capped_w)
     if not saved_w.size:
         return JobLoad(kinds=kinds, devices_over=0.0, expected_w=0.0, scatter_w=0.0, countable_w=0.0)
+    together_w = saved_w.sum(axis=0)
+    mean_w = float(together_w.mean())
     return JobLoad(
         kinds=kinds,
-        devices_over=float((heard[known] > capped_w).sum(axis=0).mean()),
-        expected_w=float(saved_w.mean()),
-        scatter_w=float(saved_w.std()),
-        countable_w=float(np.quantile(saved_w, LOW_QUANTILE)),
+        devices_over=float((saved_w > 0.0).sum()) / len(together_w),
+        expected_w=mean_w,
+        scatter_w=float(np.sqrt(np.square(together_w - mean_w).mean())),
+        countable_w=float(np.sort(together_w)[int(LOW_QUANTILE * (len(together_w) - 1))]),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.domain.curve_learning import learnt, observe, seeded
 from gateway.domain.curve_observation import WINDOW_S, CapInForce, observations
-from gateway.domain.load_kind import DemandHistory, LoadKind, demanded_w, job_load
+from gateway.domain.load_kind import DemandHistory, LoadKind, demanded_w, job_loads
 from hardware.device import PowerReading
 from hardware.simulated import SimulatedFleet
 from hardware.workloads import CAP_RANGE, WORKLOADS, SimulatedJob
@@ -103,7 +103,7 @@ def test_idle_devices_of_a_site_are_told_from_busy_ones() -> None:
     busy = [device_id for view in site.fleet.jobs() for device_id in view.device_ids]
     idle = sorted(site.caps.keys() - set(busy))
     assert (len(busy), len(idle)) == (14, 2)
-    found = job_load(site.demand.of([*busy, *idle]), capped_w=200.0, lowest_cap_w=CAP_RANGE.min_w, free_w=380.0)
+    (found,) = job_loads(site.demand.of([*busy, *idle]), [200.0], lowest_cap_w=CAP_RANGE.min_w, free_w=380.0)
     assert found.kinds == (LoadKind.STEADY,) * 14 + (LoadKind.IDLE,) * 2
     assert found.devices_over == 14.0
     assert 14 * 130.0 < found.countable_w <= found.expected_w < 14 * 190.0

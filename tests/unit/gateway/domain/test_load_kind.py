@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from gateway.domain.load_kind import DemandHistory, LoadKind, demanded_w, job_load, load_kinds, savings_w
+from gateway.domain.load_kind import DemandHistory, LoadKind, demanded_w, job_loads, load_kinds, savings_w
 
 WINDOWS = 90
 
@@ -48,7 +48,7 @@ def test_what_is_not_heard_of_saves_nothing() -> None:
 
 
 def load_of(*rows: list[float], capped_w: float = 200.0) -> tuple[float, float]:
-    found = job_load(np.array(rows), capped_w=capped_w, lowest_cap_w=100.0, free_w=380.0)
+    (found,) = job_loads(np.array(rows), [capped_w], lowest_cap_w=100.0, free_w=380.0)
     return found.expected_w, found.countable_w
 
 
@@ -69,7 +69,7 @@ def test_devices_that_are_not_known_yet_are_not_counted_on() -> None:
     unknown = [*[float("nan")] * 80, *[380.0] * 10]
     assert load_of(unknown) == (0.0, 0.0)
     assert load_of(unknown, row(380.0)) == pytest.approx((180.0, 180.0))
-    found = job_load(np.array([row(380.0), row(60.0)]), capped_w=200.0, lowest_cap_w=100.0, free_w=380.0)
+    (found,) = job_loads(np.array([row(380.0), row(60.0)]), [200.0], lowest_cap_w=100.0, free_w=380.0)
     assert (found.devices_over, found.scatter_w) == (1.0, 0.0)
 
 
@@ -105,5 +105,5 @@ def test_kinds_of_real_loads(shared: Path) -> None:
     assert load_kinds(np.array([matrix_product]), lowest_cap_w=100.0, free_w=207.0) == (LoadKind.STEADY,)
     assert load_kinds(np.array([alternating]), lowest_cap_w=100.0, free_w=277.0) == (LoadKind.BURSTY,)
     # Capping at 150 W: what the alternating load draws over that is there on average, and hardly all the time.
-    found = job_load(np.array([alternating]), capped_w=150.0, lowest_cap_w=100.0, free_w=277.0)
+    (found,) = job_loads(np.array([alternating]), [150.0], lowest_cap_w=100.0, free_w=277.0)
     assert 0.0 < found.countable_w < 0.5 * found.expected_w
