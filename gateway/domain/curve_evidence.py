@@ -35,6 +35,10 @@ ALARM = 8.0
 """CUSUM of normalised departures: a lasting shift of 1 is found in 16 observations, of 4 in 3, and without any shift
 there is a false alarm in about 10,000 (Siegmund's approximation), a day of ten-second windows."""
 
+ESTABLISHED = 3.0
+"""A bin shows a shift only after so many observations, or by departures that have to be clipped: the first few find the
+seed to be a little wrong, and that is no change of the work."""
+
 REMEMBERED = 3
 """The size of a shift is the median of so many departures before its alarm."""
 
@@ -134,10 +138,11 @@ def taken(evidence: Evidence, departures: Sequence[Departure], *, weight: float,
     if known >= 1.0:
         seen_sd = min(abs(judged), SPREAD_CLIP) * scatter_sd
         variance += SCATTER_RATE * min(1.0, weight) * (seen_sd**2 / CLIPPED_VARIANCE - variance)
+    after = replace(evidence, bins=tuple(bins), variance=max(variance, evidence.least_variance))
+    if known < ESTABLISHED and abs(judged) < CLIP:
+        return after
     after = replace(
-        evidence,
-        bins=tuple(bins),
-        variance=max(variance, evidence.least_variance),
+        after,
         rise=max(0.0, evidence.rise + judged - SLACK),
         fall=max(0.0, evidence.fall - judged - SLACK),
         recent=(*evidence.recent[1 - REMEMBERED :], off),
