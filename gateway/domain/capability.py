@@ -40,9 +40,9 @@ class CapableJob:
 
     ``learnt`` is its curve with errors (``None``: the curve of ``job`` is taken to be exact). ``demand_w`` is what its
     devices wanted in the last windows, as ``load_kind`` has it (``None``: they are taken to work steadily along the
-    curve). ``ends_at`` is when it will be done at the latest that is sure, by deadline or remaining work, ``None``
-    where nobody knows. ``max_pause_s`` is its longest tested pause; ``in_hand_s`` the throughput in seconds that it has
-    over its tier's mean (``None``: nobody keeps account, and only the tested maximum counts).
+    curve). ``ends_at`` is until when it is sure to run, by deadline or remaining work, ``None`` where nobody knows.
+    ``max_pause_s`` is its longest tested pause; ``in_hand_s`` the throughput in seconds that it has over its tier's
+    mean (``None``: nobody keeps account, and only the tested maximum counts).
     """
 
     job: AllocationJob
@@ -142,7 +142,8 @@ def _offer(able: CapableJob) -> _Offer:
         caps_w=capped.expected_w,
         # Only who draws more than the floor is held to it.
         curve_error_w=capped.devices_over * error_w,
-        load_error_w=capped.scatter_w,
+        # A load that comes and goes is not normal: one job alone is to be as sure as its low quantile.
+        load_error_w=max(capped.scatter_w, (capped.expected_w - capped.countable_w) / NINE_OF_TEN),
         pause_w=paused.expected_w - capped.expected_w,
         pause_s=_pause_s(able),
         ends_at=able.ends_at,
@@ -232,6 +233,9 @@ def _reason(offers: Sequence[_Offer], there: Sequence[_Offer], doubt: str | None
         said.append(f"{_counted(idle, 'device')} idle")
     if unknown := kinds.count(LoadKind.UNKNOWN):
         said.append(f"{_counted(unknown, 'device')} not known long enough")
+    pausable = [offer.pause_s for offer in there if offer.pause_s > 0.0 and offer.pause_w > 0.0]
+    if pausable:
+        said.append(f"{_counted(len(pausable), 'job')} may be paused, the longest for {max(pausable):.0f} s")
     if doubt is not None:
         said.append(f"less is sure because of {doubt}")
     return "; ".join(said)

@@ -84,7 +84,8 @@ def test_devices_not_known_long_enough_are_said() -> None:
 def test_bursts_are_expected_and_less_sure() -> None:
     found = now(CapableJob(job=TRAIN, demand_w=demand(*[[390.0, 390.0, 90.0]] * 10)))
     assert found.expected_w == pytest.approx(2_000.0 * 2 / 3)
-    assert found.lower_w < 0.2 * found.expected_w
+    # A third of the time there is nothing.
+    assert found.lower_w == pytest.approx(0.0, abs=1e-6)
     assert found.reason.endswith("less is sure because of load that swings")
     # Jobs whose bursts have little to do with each other are surer together.
     many = [
@@ -92,7 +93,7 @@ def test_bursts_are_expected_and_less_sure() -> None:
         for i, found_w in enumerate([demand(*[[390.0, 390.0, 90.0]] * 10)] * 30)
     ]
     assert now(*many).lower_w / now(*many).expected_w > 0.4
-    assert now(*many, correlation=1.0).lower_w / now(*many).expected_w < 0.2
+    assert now(*many, correlation=1.0).lower_w == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_curve_that_is_not_learnt_lowers_what_is_sure() -> None:
@@ -110,6 +111,7 @@ class TestPauses:
         short, long = now(able, for_s=900.0), now(able, for_s=3600.0)
         # At the floor it draws 190 W a device, paused 80 W.
         assert (short.with_pauses_w, short.with_pauses_lower_w) == pytest.approx((3_100.0, 3_100.0))
+        assert long.reason == "the floors of 1 job bind; 1 job may be paused, the longest for 900 s"
         assert (long.with_pauses_w, long.with_pauses_lower_w) == pytest.approx((2_000.0 + 1_100.0 / 4, 2_000.0))
 
     def test_a_job_that_must_not_be_paused_is_not(self) -> None:
