@@ -9,6 +9,9 @@ from hardware.journal import JournalPort
 from hardware.lease import LeaseTable
 from hardware.restraints import DRAIN, HOLD, PAUSE, RESTRAINTS, Held, Restraint
 
+SAME_PAUSE_S = 5.0
+"""A job that was let go for less than this has not got going: two pauses with less between them count as one."""
+
 
 class OurRestraints:
     """What of one host's (or scheduler's) jobs and nodes is ours, over its journal and under these leases."""
@@ -20,6 +23,8 @@ class OurRestraints:
         """What was seen to be in force."""
         self.since_s: dict[str, float] = {}
         """When each pause began."""
+        self._paused_before: dict[str, tuple[float, float]] = {}
+        """When the pause before it began and ended."""
         self.again: dict[str, tuple[float, float]] = {}
         """What could not be ended: when it is tried again, and how long was waited for that."""
         self.faults: dict[str, Fault] = {}
@@ -30,7 +35,12 @@ class OurRestraints:
         """The highest epoch that was heard."""
         return self._journal.state.epoch
 
-    def forget(self, keys: Collection[str]) -> None:
+    def begin_pause(self, key: str, now_s: float) -> float:
+        """When the pause began that is to be in force from now on."""
+        began_s, ended_s = self._paused_before.pop(key, (now_s, now_s))
+        return self.since_s.setdefault(key, began_s if now_s - ended_s < SAME_PAUSE_S else now_s)
+
+    def forget(self, keys: Collection[str], now_s: float) -> None:
         """These are not ours any more."""
         gone = [Held.of_key(key) for key in keys]
         try:
@@ -44,7 +54,8 @@ class OurRestraints:
         for key, held in zip(keys, gone, strict=True):
             self._leases.end(key)
             self.confirmed.discard(key)
-            self.since_s.pop(key, None)
+            if key in self.since_s:
+                self._paused_before[key] = (self.since_s.pop(key), now_s)
             self.again.pop(key, None)
             self.faults.pop(held.target_id, None)
 

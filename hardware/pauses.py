@@ -145,7 +145,7 @@ class PauseKeeper:
             return self._answer_again(action, target)
         if refusal is None and action.verb is not Verb.PRIORITIZE:
             # To requeue a job lets it go, too.
-            conflict = self._conflict(action, restraint or PAUSE, target)
+            conflict = self._conflict(action, restraint or PAUSE, target, received_s)
             if conflict is not None:
                 self._leases.hear(key, action.lease)
                 self._answers[key] = answer(action, target, Outcome.CONFLICT, conflict)
@@ -168,7 +168,9 @@ class PauseKeeper:
         outcome = Outcome.APPLIED if holds else Outcome.REFUSED
         return answer(action, target, outcome, detail="heard already, by an agent that died since")
 
-    def _conflict(self, action: JobAction, restraint: Restraint, target: JobView | NodeView) -> Fault | None:
+    def _conflict(
+        self, action: JobAction, restraint: Restraint, target: JobView | NodeView, received_s: float
+    ) -> Fault | None:
         """Whose it is, where it is not this asker's to touch."""
         key, holds = Held.by(action).key(), in_force(restraint, target)
         if action.job_id not in self._ours.of(restraint):
@@ -181,7 +183,7 @@ class PauseKeeper:
             if restraint is PAUSE and not self._roused(action.job_id):
                 self._leases.lapse(key)
             else:
-                self._ours.forget([key])
+                self._ours.forget([key], received_s)
             return UNDONE
         return None
 
@@ -239,7 +241,7 @@ class PauseKeeper:
             return
         expires_s = received_s + action.lease.duration_s
         if restraint is PAUSE:
-            since_s = self._ours.since_s.setdefault(key, now_s)
+            since_s = self._ours.begin_pause(key, now_s)
             expires_s = min(expires_s, since_s + seen.jobs[action.job_id].max_pause_s)
         # Held over by nobody: for jobs the end of a lease is its end.
         self._leases.grant(key, replace(action.lease, on_expiry=OnExpiry.RESTORE), expires_s)
@@ -266,7 +268,7 @@ class PauseKeeper:
             result = once_read_back(action, target, fault)
             if action.verb is Verb.REQUEUE and result.outcome is Outcome.APPLIED:
                 # Its pause went with it, and a later one by somebody else is not to be taken for ours.
-                self._ours.forget([Held(action.asker, PAUSE.begins, action.job_id).key()])
+                self._ours.forget([Held(action.asker, PAUSE.begins, action.job_id).key()], received_s)
             return result
         if action.verb is restraint.begins:
             return self._read_back_begun(action, restraint, target, fault, received_s)
@@ -276,7 +278,7 @@ class PauseKeeper:
             return answer(action, target, Outcome.REFUSED, fault or not_in_force("taken, but it is still held back"))
         if restraint is PAUSE and held.target_id in self._ours.of(PAUSE):
             self._jobs.progress.expect(held.target_id)
-        self._ours.forget([held.key()])
+        self._ours.forget([held.key()], received_s)
         return answer(action, target, Outcome.APPLIED)
 
     def _read_back_begun(
@@ -292,7 +294,7 @@ class PauseKeeper:
             if target is not None and is_half(target):
                 self._leases.lapse(key)
             elif target is not None and fault is not None and not is_away(fault.condition):
-                self._ours.forget([key])
+                self._ours.forget([key], received_s)
             # Else it may yet take hold: the end of the lease looks again.
             return answer(action, target, Outcome.REFUSED, fault or not_in_force("taken, but the job runs on"))
         self._ours.confirmed.add(key)

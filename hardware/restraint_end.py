@@ -63,7 +63,8 @@ class RestraintEnd:
                     faults[key] = fault
             away = self._jobs.try_to_look(now_s, nodes=nodes)
         results = [self._undone(key, one, away or faults.get(key), away, now_s) for key, one in held.items()]
-        self._ours.forget([key for key, result in zip(held, results, strict=True) if result.outcome is Outcome.APPLIED])
+        ended = [key for key, result in zip(held, results, strict=True) if result.outcome is Outcome.APPLIED]
+        self._ours.forget(ended, now_s)
         return tuple(results)
 
     def _undo_one(self, key: str, held: Held, now_s: float) -> Fault | None:

@@ -624,7 +624,8 @@ SOME = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-FleetStates.TestCase.settings = SOME
+# The same each time: what many more find is `make soak`'s to tell, and no change's fault.
+FleetStates.TestCase.settings = settings(SOME, derandomize=True)
 TestFleetStates = FleetStates.TestCase
 
 
@@ -672,6 +673,17 @@ def test_a_pause_that_is_asked_for_again_after_its_lease_is_not_said_to_hold():
     run.hold({0: 105.0}, {0}, WELL, old=False)
     run.gateways_stand_still(8)
     run.message_comes_again(0)
+    assert not run.is_paused(run.hosts[0])
+    run.teardown()
+
+
+def test_two_pauses_with_nothing_between_them_are_one_and_end_at_the_tested_maximum():
+    run = machine("none")
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.all_goes_on(9)
+    run.hold({0: 105.0}, set(), WELL, old=False)
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.all_goes_on(12)
     assert not run.is_paused(run.hosts[0])
     run.teardown()
 
