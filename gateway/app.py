@@ -34,6 +34,7 @@ from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
 from gateway.services.epochs import Epochs
 from gateway.services.intake import Intake
+from gateway.services.learned_curves import LearnedCurves
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
 from gateway.services.operating import Operating
@@ -139,6 +140,7 @@ def build_services(
     clock: Clock,
     readiness: Readiness,
     flush_s: float = FLUSH_S,
+    learn_curves: bool = False,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out."""
     ledger = edges.record.ledger
@@ -156,6 +158,7 @@ def build_services(
         clock=clock,
         actuator=edges.actuator,
         readiness=readiness,
+        curves=LearnedCurves() if learn_curves else None,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
@@ -285,6 +288,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             programs=settings.programs(),
             clock=clock,
             readiness=readiness,
+            learn_curves=settings.control.learn_curves,
         )
         application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
         await edges.enter_async_context(listening(application, settings.gateway.listen))

@@ -95,6 +95,8 @@ class ControlSettings(Section):
 
     lease_s: float = Field(default=15.0, ge=3.0, le=300.0)
     """A cap that is not renewed for so long is restored by its host."""
+    learn_curves: bool = False
+    """Learn the jobs' power curves from what their devices draw, from the declared ones on."""
 
 
 class Settings(BaseSettings):

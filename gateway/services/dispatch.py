@@ -21,6 +21,7 @@ from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import LiveBaseline, PowerPlan, pauses_at, plan
 from gateway.ledger import Ledger, LedgerUnavailable, LogEntry, Topic
 from gateway.services.actuator import Actuator, Fleet
+from gateway.services.learned_curves import LearnedCurves
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from hardware.device import CapRange, PowerReading, Quality
 from hardware.job import JobState, JobView
@@ -66,7 +67,9 @@ class Dispatch:
         clock: Clock,
         actuator: Actuator,
         readiness: Readiness,
+        curves: LearnedCurves | None = None,
     ) -> None:
+        self._curves = curves
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -191,6 +194,7 @@ class Dispatch:
             trouble = await self._release()
         else:
             trouble = await self._hold(governing, now)
+        self._learn(now)
         short = self._actuator.shortfall
         return "; ".join(filter(None, (self._actuator.outbid, short, trouble))) or None
 
@@ -380,11 +384,24 @@ class Dispatch:
             if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
         )
         # What changes from moment to moment would have the allocator rebuilt each time.
-        return tuple(
+        jobs = tuple(
             replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
             for job in kept
             if job.device_ids
         )
+        if self._curves is None:
+            return jobs
+        return self._curves.as_taken(jobs) if self._held else self._curves.taken_up(jobs, self._clock.now())
+
+    def _learn(self, now: datetime) -> None:
+        """Have the curves learnt from what is known now."""
+        if self._curves is not None:
+            self._curves.note(
+                now,
+                self._fleet.jobs().values(),
+                readings=self._ledger.latest_readings(),
+                caps_w=self._actuator.caps_w,
+            )
 
     def _fresh_site_w(self, now: datetime) -> float | None:
         reading = self._ledger.latest_readings().get(self._site.meter_id)
