@@ -18,9 +18,10 @@ from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, 
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
 from gateway.domain.measurement import mean_power
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
-from gateway.domain.plan import LiveBaseline, PowerPlan, pauses_at, plan
+from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
 from gateway.ledger import Ledger, LedgerUnavailable, LogEntry, Topic
 from gateway.services.actuator import Actuator, Fleet
+from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from hardware.device import CapRange, PowerReading, Quality
@@ -67,9 +68,11 @@ class Dispatch:
         clock: Clock,
         actuator: Actuator,
         readiness: Readiness,
+        joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
     ) -> None:
         self._curves = curves
+        self._joint = joint or JointPlan()
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -85,7 +88,7 @@ class Dispatch:
         self._unwritten: deque[LiveBaseline | PowerPlan | LogEntry] = deque()
         self._jobs: tuple[JobView, ...] = ()
         self._allocator: Allocator | None = None
-        self._allocated_paused: tuple[str, ...] = ()
+        self._allocated_for: tuple[tuple[str, ...], dict[str, float]] = ((), {})
         self._control = ControlState()
         self._held: set[EventKey] = set()
         self._short: set[EventKey] = set()
@@ -189,6 +192,7 @@ class Dispatch:
             if _key(record) in self._plans and (record.ended_at is None or now < record.ended_at)
         ]
         governing = governing_target(running, now)
+        await self._plan_together(running, now)
         if governing is None:
             self._control_step(None, (), now)
             trouble = await self._release()
@@ -214,6 +218,23 @@ class Dispatch:
         )
         self._control = stepped.state
         return stepped
+
+    async def _plan_together(self, running: Sequence[PowerPlan], now: datetime) -> None:
+        """Have the pauses planned for all that is asked of the site; what comes of it is told to each event."""
+        asking = [made for made in running if asks_later(made, now)]
+        said = await self._joint.keep(
+            asking,
+            self._jobs,
+            now=now,
+            fixed_w=max(0.0, self._control.other_w or 0.0),
+            ranges=self._ranges,
+            states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
+            tree=self._site.tree,
+            devices=self._fleet.devices,
+        )
+        if said is not None:
+            for made in asking:
+                self._say((made.connection_id, made.event_id), "scheduled", said)
 
     async def _make_plan(self, record: EventRecord, now: datetime) -> None:
         """Freeze the event's live baseline and plan against it."""
@@ -303,7 +324,7 @@ class Dispatch:
                 self._say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
         self._tell_outranked(governing)
         self._released = False
-        paused = pauses_at(self._plans[governing.event_keys[0]], now)
+        paused = self._joint.paused_at(now)
         stepped = self._control_step(target_w, paused, now)
         stale = stepped.changed or not self._caps_w or paused != self._caps_paused
         if stepped.fleet_budget_w is not None and stale:
@@ -358,9 +379,11 @@ class Dispatch:
             log.warning("not_written_down", entries=len(self._unwritten), reason=trouble)
 
     def _allocator_with(self, paused: tuple[str, ...]) -> Allocator:
-        if self._allocator is None or self._allocated_paused != paused:
-            self._allocator = Allocator(allocation_jobs(self._jobs, ranges=self._ranges()), paused=paused)
-            self._allocated_paused = paused
+        wanted = (paused, self._joint.floors)
+        if self._allocator is None or self._allocated_for != wanted:
+            able = allocation_jobs(self._jobs, ranges=self._ranges(), floors=self._joint.floors)
+            self._allocator = Allocator(able, paused=paused)
+            self._allocated_for = wanted
         return self._allocator
 
     def _ranges(self) -> dict[str, CapRange]:
