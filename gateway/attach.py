@@ -35,6 +35,7 @@ from gateway.services.epochs import Commanded
 from hardware.device import DeviceDriver, DeviceView, Lease, PowerMeter, PowerReading
 from hardware.errors import Condition, HardwareError
 from hardware.job import Asker, JobAction, JobDriver, JobResult, JobView, NodeView, Verb
+from hardware.workloads import SimulatedJob
 
 log = structlog.get_logger()
 
@@ -79,7 +80,6 @@ def simulated_agent(
     state: Path | None = None,
 ) -> Any:
     """An agent over a simulated fleet."""
-    from hardware.agent import Agent
     from hardware.simulated import SimulatedFleet
 
     fleet = SimulatedFleet(
@@ -89,7 +89,30 @@ def simulated_agent(
         now=now,
         state_path=state,
     )
+    return agent_over(fleet, journal=journal, boot_s=boot_s)
+
+
+def agent_over(fleet: Any, *, boot_s: Callable[[], float], journal: Path | None = None) -> Any:
+    """An agent over a simulated fleet that is open already."""
+    from hardware.agent import Agent
+
     return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
+
+
+def simulated_fleet(
+    *, hosts: int, devices_per_host: int, seed: int, now: Callable[[], datetime], jobs: Sequence[SimulatedJob]
+) -> Any:
+    """A simulated fleet with these jobs, in this process. Raises ``ValueError`` where they do not fit on it."""
+    from hardware.simulated import SimulatedFleet
+
+    return SimulatedFleet(hosts=hosts, devices_per_host=devices_per_host, seed=seed, now=now, jobs=jobs)
+
+
+def reached_in_process(agent: Any) -> MeteredFleet:
+    """The gateway's side of an agent in this very process."""
+    from hardware.fleet import AgentFleet, LocalLink
+
+    return AgentFleet([LocalLink(agent)])
 
 
 def job_runners(settings: Settings, stopped: Path | None) -> dict[str, JobDriver]:
@@ -166,8 +189,6 @@ def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
 
 def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
     """A simulated fleet behind its agent, in this process and on this clock."""
-    from hardware.fleet import AgentFleet, LocalLink
-
     if not isinstance(hardware, SimulatedSettings):
         raise TypeError("only a simulated fleet runs in virtual time")
     began = clock.now()
@@ -176,7 +197,7 @@ def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
         return (clock.now() - began).total_seconds()
 
     agent = simulated_agent(hardware, now=clock.now, boot_s=boot_s)
-    return AgentFleet([LocalLink(agent)])
+    return reached_in_process(agent)
 
 
 def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:

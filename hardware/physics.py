@@ -148,9 +148,13 @@ class SitePhysics:
         self._throughput_table = np.array([workload.throughput for workload in jobs])
         self._swing = np.array([workload.swing_fraction for workload in jobs])
         self._period_s = np.array([workload.period_s for workload in jobs])
+        self._burst = np.array([workload.burst_fraction for workload in jobs])
+        self._burst_s = np.array([workload.burst_s for workload in jobs])
         self._devices_of_job = np.maximum(1, np.bincount(self._job[self._busy], minlength=len(jobs)))
         dice = np.random.default_rng((seed, 0))
         self._phase = dice.uniform(0.0, 2.0 * math.pi, len(jobs))
+        self._burst_from_s = np.random.default_rng((seed, 3)).uniform(0.0, self._burst_s)
+        self._loads: tuple[float, Floats] = (math.nan, np.ones(len(jobs)))
         self._spread = 1.0 + SPREAD_FRACTION * dice.standard_normal(len(self._job)).clip(-2.5, 2.5)
         self._fixed_w = FIXED_W_PER_DEVICE * len(self._job)
         self._lost = np.zeros(len(self._job), dtype=np.bool_)
@@ -199,6 +203,10 @@ class SitePhysics:
     def metered(self) -> tuple[float, float, float]:
         """The site meter's last reading: instant, mean watts of the second before it, and register in joules."""
         return self._state["metered_at_s"], self._state["metered_w"], self._state["metered_j"]
+
+    def drawn_j(self) -> float:
+        """The energy of all devices with a job, a running register."""
+        return float(self._state.energy_j[self._busy].sum())
 
     def site_w(self) -> float:
         """What the site truly draws now."""
@@ -277,9 +285,7 @@ class SitePhysics:
         state, job, busy = self._state, self._job, self._busy
         np.copyto(self._aimed_at[0], state.limit_w)
         np.copyto(self._aimed_at[1], state.paused)
-        # Since the last change of load, so that it is the same whenever limits change.
-        since_s = math.floor(state["t_s"] / LOAD_STEP_S) * LOAD_STEP_S
-        load = 1.0 - self._swing * 0.5 * (1.0 + np.sin(2.0 * math.pi * since_s / self._period_s + self._phase))
+        load = self._load()
         limits_w = state.obeyed_w
         caps_w = np.asarray(CAPS_W)
         low = np.clip(np.searchsorted(caps_w, limits_w, side="right") - 1, 0, len(caps_w) - 2)
@@ -295,6 +301,23 @@ class SitePhysics:
         sums = np.bincount(job[busy], weights=speed[busy], minlength=len(load))
         self.throughput = sums / self._devices_of_job
         self._stale = False
+
+    def _load(self) -> Floats:
+        """How far the work of each job fills its devices: that of the last change, whenever limits change."""
+        since_s = math.floor(self._state["t_s"] / LOAD_STEP_S) * LOAD_STEP_S
+        if self._loads[0] != since_s:
+            swing = self._swing * 0.5 * (1.0 + np.sin(2.0 * math.pi * since_s / self._period_s + self._phase))
+            self._loads = since_s, (1.0 - swing) * (1.0 - self._burst * self._lulls(since_s))
+        return self._loads[1]
+
+    def _lulls(self, since_s: float) -> Floats:
+        """The depth of each job's lull, 0 to 1: none for half of the stretches, which begin at a time of each job's."""
+        lulls = np.zeros(len(self._burst))
+        for job in np.flatnonzero(self._burst > 0.0).tolist():
+            stretch = math.floor((since_s + self._burst_from_s[job]) / self._burst_s[job])
+            full, depth = np.random.default_rng((self._seed, 4, job, stretch)).uniform(size=2).tolist()
+            lulls[job] = 0.0 if full < 0.5 else depth
+        return lulls
 
     def _obey(self) -> None:
         np.copyto(self._state.obeyed_w, self._state.limit_w, where=~self._power_stuck)
