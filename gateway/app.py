@@ -136,8 +136,12 @@ def build_services(
     clock: Clock,
     readiness: Readiness,
     flush_s: float = FLUSH_S,
+    keep_devices: bool = True,
 ) -> Stages:
-    """The services over open edges, in the order in which they stop: no new work, caps back, reports out."""
+    """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
+
+    Without ``keep_devices`` device readings serve control and are not stored.
+    """
     ledger = edges.record.ledger
     intakes = {
         f"intake {connection.connection_id}": Intake(
@@ -163,7 +167,15 @@ def build_services(
         )
         for connection in edges.connections
     }
-    metering = Metering(meter=edges.meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
+    metering = Metering(
+        meter=edges.meter,
+        site=site,
+        ledger=ledger,
+        clock=clock,
+        readiness=readiness,
+        flush_s=flush_s,
+        keep_devices=keep_devices,
+    )
     return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
 
 

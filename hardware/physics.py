@@ -135,6 +135,20 @@ class _Stretch:
     energy_j: Floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Possible:
+    """What is possible at one instant: a row a job, a column a cap, after one for the job's pause.
+
+    ``power_w`` is a whole job's, ``throughput`` a device's mean. ``rest_w`` is what all other devices draw and
+    ``overhead_w`` what the site draws besides; FOLLOWING_FRACTION and cooling come on top.
+    """
+
+    power_w: Floats
+    throughput: Floats
+    rest_w: float
+    overhead_w: float
+
+
 class SitePhysics:
     """The devices and the site in time."""
 
@@ -207,6 +221,23 @@ class SitePhysics:
     def drawn_j(self) -> float:
         """The energy of all devices with a job, a running register."""
         return float(self._state.energy_j[self._busy].sum())
+
+    def possible(self) -> "Possible":
+        """What each job could draw and do under each cap with the load of now, for a judge who knows the optimum."""
+        load = self._load()[:, np.newaxis]
+        wanted_w = IDLE_W + load * (self._power_table[:, -1:] - IDLE_W)
+        table_w = np.hstack([np.full_like(load, PAUSED_W), np.minimum(self._power_table, wanted_w)])
+        speed = np.hstack([np.zeros_like(load), np.minimum(1.0, self._throughput_table / load)])
+        here = self._busy & ~self._lost
+        jobs, here_of = len(load), self._job[here]
+        share = np.bincount(here_of, minlength=jobs) / self._devices_of_job
+        spread = np.bincount(here_of, weights=self._spread[here], minlength=jobs)
+        return Possible(
+            power_w=table_w * spread[:, np.newaxis],
+            throughput=speed * share[:, np.newaxis],
+            rest_w=IDLE_W * float(self._spread[~here].sum()),
+            overhead_w=self._fixed_w,
+        )
 
     def site_w(self) -> float:
         """What the site truly draws now."""

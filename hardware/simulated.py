@@ -19,7 +19,7 @@ from hardware.errors import CallHangs, Condition, DeviceLost, HardwareError, Met
 from hardware.faults import Faults, FaultsFile
 from hardware.job import JobState, JobView, PauseMethod
 from hardware.job_terms import MIN_THROUGHPUT
-from hardware.physics import Flags, Placement, SitePhysics, SiteState
+from hardware.physics import Flags, Placement, Possible, SitePhysics, SiteState
 from hardware.workloads import CAP_RANGE, DEVICE_MODEL, SIGNAL_PAUSE_S, WORKLOADS, SimulatedJob, job_mix
 
 log = structlog.get_logger()
@@ -193,6 +193,11 @@ class SimulatedFleet:
         """A running register of the energy of all devices that a job was placed on, in joules."""
         self._catch_up()
         return self._physics.drawn_j()
+
+    def possible(self) -> Possible:
+        """What the jobs could draw and do under each cap, as nobody but a judge can know."""
+        self._catch_up()
+        return self._physics.possible()
 
     def site_w(self) -> float:
         """What the site truly draws now, before any meter."""
