@@ -5,12 +5,16 @@ which follows site less fleet slowly, since cooling falls minutes after the caps
 trims what the curves got wrong. A third term gives back energy drawn over the target (the first second of an event),
 so that the mean comes out at the target and not above it; energy saved beyond the target is never drawn later.
 
+A reading is some seconds old, and a mean of the second before it: it is held against the target that was in force then,
+or a target that moves would be taken for an error, and a step down for load that is over it.
+
 A cap cannot hold power up: where the load falls under its caps by itself trim rises slowly and is bounded; once the
 load wakes up and the site is well over its target, what trim had added goes at once. At the start of an event it is
 seeded from what the fleet draws above its curves, never below them: a fleet that draws less may be idling, and would
 fill a larger budget when it wakes up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isfinite
@@ -70,7 +74,8 @@ class ControlState:
 
     ``other_w`` is the estimate of non-fleet power, ``trim_w`` the integral, ``owed_j`` energy over the target not yet
     given back. ``target_w`` and ``budget_w`` are the last step's; ``bound`` is -1 where something kept that budget from
-    falling further, 1 where from rising, else 0. ``silent_s`` is how long the site meter has been silent.
+    falling further, 1 where from rising, else 0. ``silent_s`` is how long the site meter has been silent. ``targets``
+    are those of the last seconds, the latest first: how many seconds ago each began to hold, and its watts.
     """
 
     other_w: float | None = None
@@ -80,6 +85,7 @@ class ControlState:
     budget_w: float | None = None
     bound: int = 0
     silent_s: float = 0.0
+    targets: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,12 @@ class ControlStep:
 
 DEFAULTS = ControlSettings()
 
+AVERAGED_S = 1.0
+"""A site meter shows the mean of so long before its stamp."""
+
+TARGETS_KEPT_S = 10.0
+"""No reading that is older is fed back."""
+
 
 def step(
     state: ControlState,
@@ -108,14 +120,15 @@ def step(
     dt_s: float,
     floor_w: float,
     ceiling_w: float,
+    site_age_s: float = 0.0,
     settings: ControlSettings = DEFAULTS,
 ) -> ControlStep:
     """One step, ``dt_s`` seconds after the last.
 
-    ``site_w`` is the site meter's reading and ``fleet_w`` the sum of the fleet's own sensors, each ``None`` where there
-    is no fresh one. ``floor_w`` and ``ceiling_w`` are the least and the most that the fleet can be set to
-    (``Allocator.floor_w``, ``ceiling_w``). Call it with no target as well: the estimate is then ready when a target
-    comes. Readings that are not finite count as none.
+    ``site_w`` is the site meter's reading, stamped ``site_age_s`` ago, and ``fleet_w`` the sum of the fleet's own
+    sensors, each ``None`` where there is no fresh one. ``floor_w`` and ``ceiling_w`` are the least and the most that
+    the fleet can be set to (``Allocator.floor_w``, ``ceiling_w``). Call it with no target as well: the estimate is then
+    ready when a target comes. Readings that are not finite count as none.
     """
     site_w, fleet_w = _finite(site_w), _finite(fleet_w)
     silent_s = 0.0 if site_w is not None else state.silent_s + dt_s
@@ -123,13 +136,16 @@ def step(
         state,
         other_w=_other_w(state, target_w, site_w, fleet_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings),
         silent_s=silent_s,
+        targets=tuple((age_s + dt_s, held_w) for age_s, held_w in state.targets if age_s < TARGETS_KEPT_S),
     )
     if target_w is None:
         rested = ControlState(other_w=seen.other_w, silent_s=silent_s)
         return ControlStep(state=rested, fleet_budget_w=None, mode=ControlMode.IDLE, changed=state.budget_w is not None)
     mode = _mode(seen, site_w, settings)
     if mode is ControlMode.FOLLOW and site_w is not None:
-        seen = _fed_back(seen, site_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
+        held_w = _held_w(seen.targets, max(0.0, site_age_s))
+        if held_w is not None:
+            seen = _fed_back(seen, site_w, held_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
     if state.target_w is None and seen.other_w is not None and fleet_w is not None and fleet_w > ceiling_w:
         seen = replace(seen, trim_w=(target_w - seen.other_w) * (ceiling_w / fleet_w - 1.0))
     wanted_w = _wanted_w(seen, target_w, mode, floor_w=floor_w, settings=settings)
@@ -141,7 +157,9 @@ def step(
     if last_w is not None and not edge and abs(allowed_w - last_w) < settings.deadband_fraction * abs(target_w):
         allowed_w = last_w
     return ControlStep(
-        state=replace(seen, target_w=target_w, budget_w=allowed_w, bound=bound),
+        state=replace(
+            seen, target_w=target_w, budget_w=allowed_w, bound=bound, targets=((0.0, target_w), *seen.targets)
+        ),
         fleet_budget_w=allowed_w,
         mode=mode,
         changed=allowed_w != last_w,
@@ -188,19 +206,28 @@ def _mode(state: ControlState, site_w: float | None, settings: ControlSettings) 
     return ControlMode.HOLD
 
 
+def _held_w(targets: Sequence[tuple[float, float]], age_s: float) -> float | None:
+    """The mean target over the second that a reading of this age shows; ``None`` where there was none for all of it."""
+    held_ws, until_s = 0.0, 0.0
+    from_s, to_s = age_s, age_s + AVERAGED_S
+    for began_s, held_w in targets:
+        held_ws += held_w * max(0.0, min(began_s, to_s) - max(until_s, from_s))
+        until_s = began_s
+    # Steps are as long as the clock lets them be: a hundredth of a second too little is no gap.
+    return held_ws / AVERAGED_S if until_s >= to_s - 1e-9 else None
+
+
 def _fed_back(
-    state: ControlState, site_w: float, *, dt_s: float, ceiling_w: float, settings: ControlSettings
+    state: ControlState, site_w: float, held_w: float, *, dt_s: float, ceiling_w: float, settings: ControlSettings
 ) -> ControlState:
-    """Trim and debt after one reading, against the target that the last budget was made for.
+    """Trim and debt after one reading, against the target ``held_w`` that it was drawn under.
 
     Anti-windup: no trim is added in a direction in which the budget could not follow.
     """
-    if state.target_w is None:
-        return state
-    size_w = abs(state.target_w)
+    size_w = abs(held_w)
     most_w = settings.error_fraction * size_w
-    error_w = min(max(state.target_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
-    awake = site_w - state.target_w > settings.drop_fraction * size_w
+    error_w = min(max(held_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
+    awake = site_w - held_w > settings.drop_fraction * size_w
     trim_w = min(state.trim_w, 0.0) if awake else state.trim_w
     if error_w * state.bound <= 0.0:
         urgent_w = min(0.0, error_w + settings.urgent_fraction * size_w)
@@ -208,7 +235,7 @@ def _fed_back(
         bound_w = settings.trim_fraction * ceiling_w
         trim_w = min(max(trim_w + rate_w * dt_s, -bound_w), bound_w)
     most_j = settings.repay_fraction * size_w * settings.repay_s
-    owed_j = min(max(state.owed_j + (site_w - state.target_w) * dt_s, 0.0), most_j)
+    owed_j = min(max(state.owed_j + (site_w - held_w) * dt_s, 0.0), most_j)
     return replace(state, trim_w=trim_w, owed_j=owed_j)
 
 
