@@ -22,7 +22,7 @@ STEP_S = 1.0
 JOBS_STEP_S = 10
 """A job is written down every so many steps, with its mean throughput since the last time."""
 
-POSSIBLE_STEP_S = 60
+POSSIBLE_STEP_S = 10
 
 Registers = tuple[tuple[float, float], Floats, Floats]
 """Energy of the jobs' devices and work of each job: of the site and of its twin."""

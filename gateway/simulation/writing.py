@@ -47,7 +47,8 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
     best = "" if throughput["optimum"] is None else f" (optimum {throughput['optimum']:.1%})"
     return (
         f"event {event['event_id']}: asked {live['asked_fraction']:.2%},"
-        f" delivered {live['delivered_fraction']:.2%} of the live baseline, {of_counterfactual:.2%} of the counterfactual;"
+        f" delivered {live['delivered_fraction']:.2%} of the live baseline and"
+        f" {of_counterfactual:.2%} of the counterfactual;"
         f" {tracking['minutes_over']} minutes over target; throughput {throughput['weighted']:.1%}{best};"
         f" {len(throughput['tier_violations'])} tier violations"
     )
