@@ -74,7 +74,7 @@ class FleetPart(Part):
 
     hosts: int = Field(ge=1, le=1024)
     devices_per_host: int = Field(default=8, ge=1, le=64)
-    job: tuple[JobPart, ...] = Field(min_length=1)
+    job: tuple[JobPart, ...]
 
     @property
     def host_ids(self) -> tuple[str, ...]:
@@ -83,6 +83,8 @@ class FleetPart(Part):
 
     @model_validator(mode="after")
     def _jobs_fit(self) -> "FleetPart":
+        if not self.job:
+            raise ValueError("it needs a job")
         there, asked = self.hosts * self.devices_per_host, sum(job.devices for job in self.job)
         if asked > there:
             raise ValueError(f"its jobs ask for {asked} devices, and it has {there}")
