@@ -363,11 +363,12 @@ class BuiltInVtn(GridProgram, Protocol):
     def routes(self) -> Sequence[web.AbstractRouteDef]: ...
 
 
-def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site) -> GridConnection:
-    """A VEN joined to a VTN by a function instead of a socket, for virtual time."""
+def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site, *, reports: bool = True) -> GridConnection:
+    """A VEN joined to a VTN by a function instead of a socket, for virtual time. Without ``reports`` it offers none."""
     from protocols.openadr2b.ven import Ven
 
-    return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=report_offers(site))
+    offers = report_offers(site) if reports else ()
+    return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=offers)
 
 
 def built_in_vtn(

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -98,7 +98,6 @@ class _Parts:
     recorder: Recorder
     gateway: GatewayLife
     utility: Utility
-    lost: set[str] = field(default_factory=set)
 
 
 async def _play_stretch(parts: _Parts, stretch: Stretch, tell: Callable[[float], None]) -> None:
@@ -154,7 +153,7 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
         case "meter_silent":
             parts.site.silence(())
         case "gateway_killed":
-            await parts.gateway.start(group)
+            await parts.gateway.start(group, after_death=True)
 
 
 async def _events(

@@ -74,10 +74,14 @@ class PlayedSite:
             )
 
         began = clock.now()
+
+        def boot_s() -> float:
+            return (clock.now() - began).total_seconds()
+
         self.jobs = tuple(jobs)
         self.real: Truth = opened()
         self.twin: Truth = opened()
-        self.agent = CountingAgent(agent_over(self.real, boot_s=(clock.now() - began).total_seconds))
+        self.agent = CountingAgent(agent_over(self.real, boot_s=boot_s))
         self._faults = Faults()
 
     def reached(self) -> MeteredFleet:
