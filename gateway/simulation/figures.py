@@ -30,9 +30,6 @@ AFTER_S = 3600.0
 REBOUND_FRACTION = 0.01
 TIER_SLACK = 1e-6
 
-CONSTANT_FRACTION = 1e-4
-"""A target that moves by no more of itself is a constant one: the way a linear ramp's corner is rounded."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
@@ -95,12 +92,16 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebound:
-    """After the event's end: minutes over the pre-event mean by over 1 %, beside the twin's over the same mean."""
+    """After the event's end: minutes over the pre-event mean by over 1 %.
+
+    Where the load rises by itself the twin is over it, too: ``minutes_over_twin`` are those of the minutes in which the
+    site is over its twin by as much.
+    """
 
     before_w: float
     minutes: int
     minutes_over: int
-    counterfactual_minutes_over: int
+    minutes_over_twin: int
     highest_fraction: float
 
 
@@ -240,12 +241,12 @@ def _rebound(recording: Recording, event: PlayedEvent, until_s: float) -> Reboun
     after = recording.during(event.ends_s, until_s)
     before_w = float(recording.site_w[before].mean())
     site_w, twin_w = by_minute(recording.site_w[after]), by_minute(recording.counterfactual_w[after])
-    limit_w = (1.0 + REBOUND_FRACTION) * before_w
+    over = site_w > (1.0 + REBOUND_FRACTION) * before_w
     return Rebound(
         before_w=before_w,
         minutes=len(site_w),
-        minutes_over=int((site_w > limit_w).sum()),
-        counterfactual_minutes_over=int((twin_w > limit_w).sum()),
+        minutes_over=int(over.sum()),
+        minutes_over_twin=int((over & (site_w > (1.0 + REBOUND_FRACTION) * twin_w)).sum()),
         highest_fraction=float(site_w.max() / before_w - 1.0) if len(site_w) else 0.0,
     )
 

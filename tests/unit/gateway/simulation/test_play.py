@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gateway.simulation.play import Played
-from tests.unit.gateway.simulation.conftest import played_with
+from tests.unit.gateway.simulation.small_scenario import played_with
 
 
 def test_there_is_one_row_a_second(small_played: Played) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.simulation.scenario import ScenarioError, Stretch, load, parsed, scenario_from, shipped
-from tests.unit.gateway.simulation.conftest import SMALL, small
+from tests.unit.gateway.simulation.small_scenario import SMALL, small
 
 
 def test_what_is_shipped_can_be_loaded() -> None:
