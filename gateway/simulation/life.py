@@ -7,7 +7,6 @@ from pathlib import Path
 from gateway import app
 from gateway.clock import Clock
 from gateway.config import Settings, settings_from
-from gateway.demo.history import seed_history
 from gateway.ledger import Ledger, Topic
 from gateway.services.readiness import Readiness
 from gateway.simulation.scenario import Scenario
@@ -33,7 +32,6 @@ class GatewayLife:
         self._settings = settings_of(scenario)
         # Over time that is skipped there would be a report a minute, of nothing.
         self._reports = scenario.around_events_s is None
-        self._with_history = scenario.program.history
         self._site = site
         self._vtn = vtn
         self._clock = clock
@@ -42,16 +40,11 @@ class GatewayLife:
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    async def start(self, group: asyncio.TaskGroup, *, after_death: bool = False) -> None:
-        """Start it as a task of the group: a bug in a service ends the group. Call it from tended work.
-
-        Where history is wanted, the days since it last ran are made up, but for the seconds it was dead.
-        """
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Start it as a task of the group: a bug in a service ends the group. Call it from tended work."""
         record = await self._record_edge.enter_async_context(app.open_record(self.url, migrate=True))
         site = self._settings.site.site()
         fleet = self._site.reached()
-        if self._with_history and not after_death:
-            await seed_history(record.ledger, fleet, site, self._clock.now())
         actuator = await app.open_actuator(self._actuator_edge, record.ledger, fleet, self._clock, self._settings)
         stages = app.build_services(
             app.Edges(

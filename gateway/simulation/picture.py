@@ -40,6 +40,7 @@ TIER_COLOURS = {"flex0": "#56b4e9", "flex1": "#009e73", "flex2": "#e69f00", "fle
 TIER_STEP_S = 60
 MOST_TICKS = 10
 FACT_CHARACTERS = 136
+ZOOM_S = 300
 
 _SVG_TAG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -93,22 +94,27 @@ def scenario_picture(played: Played, found: Sequence[EventFigures]) -> str:
     """An SVG document of a played scenario, the same for the same input."""
     recording = played.recording
     spans = _spans(recording)
-    power = _power_panel(recording)
+    series = (recording.site_w, recording.target_w, recording.baseline_w, recording.counterfactual_w)
+    values = np.concatenate(series)
+    power = _power_panel(values[np.isfinite(values)], top=96, bottom=424, label="Site power, kW")
     error_fraction = 100.0 * (recording.site_w - recording.target_w) / recording.target_w
     error = _Panel(top=468, bottom=568, low=-2.0, high=2.0, step=1.0, label="Off target, %")
     tiers = _tiers(played)
     lowest = min([float(np.nanmin(values)) for _, values in tiers.values() if len(values)], default=0.0)
     floor = max(0.0, math.floor(10.0 * min(lowest, 0.5) - 1e-9) / 10.0)
     throughput = _Panel(top=612, bottom=752, low=floor, high=1.0, step=0.1, label="Throughput")
+    zoom = _zoom(recording, found)
+    foot = 838 if zoom is None else 1100
     facts = _facts(played, found)
-    height = 846 + 22 * len(facts)
+    height = foot + 8 + 22 * len(facts)
     parts = [
         _SVG_TAG.format(width=WIDTH, height=height),
         f'<title id="title">{xml_text(_title(played))}</title>',
         f'<desc id="desc">{xml_text(" ".join(facts))}</desc>',
         f"<style>{_STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text class="title" x="{LEFT}" y="38">{xml_text(_title(played))}</text>',
+        f'<text class="title" x="{LEFT}" y="38">{xml_text(played.scenario.title or played.scenario.name)}</text>',
+        f'<text class="label" x="{RIGHT}" y="72" text-anchor="end">{xml_text(_which(played))}</text>',
         *_bands(spans, found, (power, error, throughput)),
         *_axes(power, decimals=0),
         *_axes(error, decimals=0),
@@ -118,17 +124,59 @@ def scenario_picture(played: Played, found: Sequence[EventFigures]) -> str:
         *_tier_lines(tiers, spans, throughput),
         *_time_axis(played, spans, throughput.bottom),
         *_legend(tiers),
+        *(() if zoom is None else _zoomed(played, zoom)),
         *(
-            f'<text class="fact" x="{LEFT}" y="{838 + 22 * row}">{xml_text(fact)}</text>'
-            for row, fact in enumerate(facts)
+            f'<text class="fact" x="{LEFT}" y="{foot + 22 * row}">{xml_text(line)}</text>'
+            for row, line in enumerate(facts)
         ),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
+def _zoom(recording: Recording, found: Sequence[EventFigures]) -> _Span | None:
+    """Five minutes in the middle of a regulation signal, which is too fast to be seen in the whole."""
+    for one in found:
+        if one.regulation is not None:
+            from_s = float(int((one.event.hold[0] + one.event.hold[1] - ZOOM_S) / 2))
+            first = int(np.searchsorted(recording.time_s, from_s))
+            return _Span(
+                first=first,
+                last=first + ZOOM_S,
+                from_s=from_s,
+                to_s=from_s + ZOOM_S,
+                left=float(LEFT),
+                right=float(RIGHT),
+            )
+    return None
+
+
+def _zoomed(played: Played, span: _Span) -> Iterator[str]:
+    recording = played.recording
+    part = slice(span.first, span.last)
+    both = np.concatenate([recording.site_w[part], recording.target_w[part]])
+    panel = _power_panel(both[np.isfinite(both)], top=850, bottom=1000, label="Five minutes, kW")
+    yield from _axes(panel, decimals=0)
+    # The target as steps: a value holds until the next one.
+    for values_w, paint in (
+        (recording.target_w, f'stroke="{TARGET_COLOUR}" stroke-width="2.4"'),
+        (recording.site_w, f'stroke="{SITE_COLOUR}" stroke-width="1.4"'),
+    ):
+        points = [
+            f"{span.x(at):.1f},{panel.y(value):.1f}"
+            for begins_s, value in zip(recording.time_s[part].tolist(), (values_w[part] / 1000.0).tolist(), strict=True)
+            for at in (begins_s, begins_s + STEP_S)
+        ]
+        yield f'<path class="line" d="M{"L".join(points)}" {paint}/>'
+    yield from _time_axis(played, [span], panel.bottom)
+
+
 def _title(played: Played) -> str:
-    return f"{played.scenario.title or played.scenario.name} ({played.scenario.name}, seed {played.seed})"
+    return f"{played.scenario.title or played.scenario.name} ({_which(played)})"
+
+
+def _which(played: Played) -> str:
+    return f"{played.scenario.name}, seed {played.seed}"
 
 
 def _facts(played: Played, found: Sequence[EventFigures]) -> list[str]:
@@ -142,6 +190,9 @@ def _facts(played: Played, found: Sequence[EventFigures]) -> list[str]:
             f" {one.tracking.minutes_over} of {one.tracking.minutes} minutes over target;"
             f" throughput {one.throughput.weighted:.1%}{best}."
         )
+        if one.regulation is not None:
+            score = "" if one.regulation.score is None else f", score {one.regulation.score.score:.3f}"
+            facts.append(f"Off the signal by {one.regulation.rmse_fraction:.2%} of its amplitude (RMSE){score}.")
     if len(found) > len(facts):
         facts.append(f"And {len(found) - len(facts)} more events: see summary.json.")
     facts += [f"{name}: nothing came of it." for name in played.unanswered]
@@ -173,19 +224,17 @@ def _spans(recording: Recording) -> list[_Span]:
     return spans
 
 
-def _power_panel(recording: Recording) -> _Panel:
-    columns = (recording.site_w, recording.target_w, recording.baseline_w, recording.counterfactual_w)
-    values = np.concatenate(columns)
-    values = values[np.isfinite(values)] / 1000.0
+def _power_panel(values_w: Floats, *, top: float, bottom: float, label: str) -> _Panel:
+    values = values_w / 1000.0
     low, high = float(values.min()), float(values.max())
-    step = nice_step(max(high - low, 0.05 * high, 0.1) / 6.0)
+    step = nice_step(max(high - low, 0.05 * high, 0.1) / ((bottom - top) / 50.0))
     return _Panel(
-        top=96,
-        bottom=424,
+        top=top,
+        bottom=bottom,
         low=math.floor(low / step - 0.3) * step,
         high=math.ceil(high / step + 0.3) * step,
         step=step,
-        label="Site power, kW",
+        label=label,
     )
 
 
@@ -305,8 +354,9 @@ def _time_axis(played: Played, spans: Sequence[_Span], y: float) -> Iterator[str
         while tick_s <= span.to_s:
             at = first + timedelta(seconds=tick_s - span.from_s)
             x = span.x(tick_s)
+            label = f"{at:%H:%M:%S}" if step_s < 60 else f"{at:%H:%M}"
             yield f'<line class="axis" x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{y + 6}"/>'
-            yield f'<text x="{x:.1f}" y="{y + 20}" text-anchor="middle">{at:%H:%M}</text>'
+            yield f'<text x="{x:.1f}" y="{y + 20}" text-anchor="middle">{label}</text>'
             tick_s += step_s
     zone = scenario.zone.key
     yield (

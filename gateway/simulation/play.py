@@ -153,7 +153,7 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
         case "meter_silent":
             parts.site.silence(())
         case "gateway_killed":
-            await parts.gateway.start(group, after_death=True)
+            await parts.gateway.start(group)
 
 
 async def _events(

@@ -93,12 +93,14 @@ class FleetPart(Part):
 
 
 class ProgramPart(Part):
-    """``[program]``: what settles the events and what is paid. ``history`` gives the meter a past of 16 days."""
+    """``[program]``: what settles the events and what is paid.
+
+    The site has no past before the scenario: of the rules, those that look at days before have nothing to stand on.
+    """
 
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
-    history: bool = False
 
 
 class RegulationPart(Part):
@@ -184,7 +186,6 @@ class Scenario(Part):
     duration_s: float = Field(gt=0)
     around_events_s: tuple[float, float] | None = None
     interval_s: Literal[60, 300, 900] = 300
-    poll_s: float = Field(default=5.0, ge=1)
     committed_kw: float | None = Field(default=None, gt=0)
     """What the contract commits each event to, for the judge to hold against what was delivered."""
     fleet: FleetPart
