@@ -69,13 +69,24 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What began to hold ``age_s`` ago.
+
+    ``bound`` is -1 where something kept the budget from falling further, 1 where from rising, else 0.
+    """
+
+    age_s: float
+    target_w: float
+    bound: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlState:
     """What the loop remembers from step to step. A fresh one knows nothing.
 
     ``other_w`` is the estimate of non-fleet power, ``trim_w`` the integral, ``owed_j`` energy over the target not yet
-    given back. ``target_w`` and ``budget_w`` are the last step's; ``bound`` is -1 where something kept that budget from
-    falling further, 1 where from rising, else 0. ``silent_s`` is how long the site meter has been silent. ``targets``
-    are those of the last seconds, the latest first: how many seconds ago each began to hold, and its watts.
+    given back. ``target_w``, ``budget_w`` and ``bound`` are the last step's, ``past`` those of the last seconds, the
+    latest first. ``silent_s`` is how long the site meter has been silent.
     """
 
     other_w: float | None = None
@@ -85,7 +96,7 @@ class ControlState:
     budget_w: float | None = None
     bound: int = 0
     silent_s: float = 0.0
-    targets: tuple[tuple[float, float], ...] = ()
+    past: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +118,7 @@ DEFAULTS = ControlSettings()
 AVERAGED_S = 1.0
 """A site meter shows the mean of so long before its stamp."""
 
-TARGETS_KEPT_S = 10.0
+PAST_S = 10.0
 """No reading that is older is fed back."""
 
 
@@ -136,16 +147,16 @@ def step(
         state,
         other_w=_other_w(state, target_w, site_w, fleet_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings),
         silent_s=silent_s,
-        targets=tuple((age_s + dt_s, held_w) for age_s, held_w in state.targets if age_s < TARGETS_KEPT_S),
+        past=tuple(replace(one, age_s=one.age_s + dt_s) for one in state.past if one.age_s < PAST_S),
     )
     if target_w is None:
         rested = ControlState(other_w=seen.other_w, silent_s=silent_s)
         return ControlStep(state=rested, fleet_budget_w=None, mode=ControlMode.IDLE, changed=state.budget_w is not None)
     mode = _mode(seen, site_w, settings)
     if mode is ControlMode.FOLLOW and site_w is not None:
-        held_w = _held_w(seen.targets, max(0.0, site_age_s))
-        if held_w is not None:
-            seen = _fed_back(seen, site_w, held_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
+        held = _held(seen.past, max(0.0, site_age_s))
+        if held is not None:
+            seen = _fed_back(seen, site_w, held, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
     if state.target_w is None and seen.other_w is not None and fleet_w is not None and fleet_w > ceiling_w:
         seen = replace(seen, trim_w=(target_w - seen.other_w) * (ceiling_w / fleet_w - 1.0))
     wanted_w = _wanted_w(seen, target_w, mode, floor_w=floor_w, settings=settings)
@@ -158,7 +169,11 @@ def step(
         allowed_w = last_w
     return ControlStep(
         state=replace(
-            seen, target_w=target_w, budget_w=allowed_w, bound=bound, targets=((0.0, target_w), *seen.targets)
+            seen,
+            target_w=target_w,
+            budget_w=allowed_w,
+            bound=bound,
+            past=(Held(age_s=0.0, target_w=target_w, bound=bound), *seen.past),
         ),
         fleet_budget_w=allowed_w,
         mode=mode,
@@ -206,30 +221,43 @@ def _mode(state: ControlState, site_w: float | None, settings: ControlSettings) 
     return ControlMode.HOLD
 
 
-def _held_w(targets: Sequence[tuple[float, float]], age_s: float) -> float | None:
-    """The mean target over the second that a reading of this age shows; ``None`` where there was none for all of it."""
+def _held(past: Sequence[Held], age_s: float) -> tuple[float, frozenset[int]] | None:
+    """The mean target over the second that a reading of this age shows, and what bound the budget then.
+
+    ``None`` where there was no target for all of it.
+    """
     held_ws, until_s = 0.0, 0.0
     from_s, to_s = age_s, age_s + AVERAGED_S
-    for began_s, held_w in targets:
-        held_ws += held_w * max(0.0, min(began_s, to_s) - max(until_s, from_s))
-        until_s = began_s
-    # Steps are as long as the clock lets them be: a hundredth of a second too little is no gap.
-    return held_ws / AVERAGED_S if until_s >= to_s - 1e-9 else None
+    bounds: set[int] = set()
+    for one in past:
+        part_s = min(one.age_s, to_s) - max(until_s, from_s)
+        if part_s > 0.0:
+            held_ws += one.target_w * part_s
+            bounds.add(one.bound)
+        until_s = one.age_s
+    return (held_ws / AVERAGED_S, frozenset(bounds)) if until_s >= to_s - 1e-9 else None
 
 
 def _fed_back(
-    state: ControlState, site_w: float, held_w: float, *, dt_s: float, ceiling_w: float, settings: ControlSettings
+    state: ControlState,
+    site_w: float,
+    held: tuple[float, frozenset[int]],
+    *,
+    dt_s: float,
+    ceiling_w: float,
+    settings: ControlSettings,
 ) -> ControlState:
-    """Trim and debt after one reading, against the target ``held_w`` that it was drawn under.
+    """Trim and debt after one reading, against the target that was ``held`` while it was drawn.
 
-    Anti-windup: no trim is added in a direction in which the budget could not follow.
+    Anti-windup: no trim is added in a direction in which the budget could not follow, then or now.
     """
+    held_w, bounds = held
     size_w = abs(held_w)
     most_w = settings.error_fraction * size_w
     error_w = min(max(held_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
     awake = site_w - held_w > settings.drop_fraction * size_w
     trim_w = min(state.trim_w, 0.0) if awake else state.trim_w
-    if error_w * state.bound <= 0.0:
+    if all(error_w * bound <= 0.0 for bound in (*bounds, state.bound)):
         urgent_w = min(0.0, error_w + settings.urgent_fraction * size_w)
         rate_w = settings.integral_per_s * (error_w - urgent_w) + settings.urgent_per_s * urgent_w
         bound_w = settings.trim_fraction * ceiling_w

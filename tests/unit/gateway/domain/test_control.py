@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from gateway.domain.control import ControlMode, ControlSettings, ControlState, ControlStep, step
+from gateway.domain.control import ControlMode, ControlSettings, ControlState, ControlStep, Held, step
 
 FLOOR_W = 30_000.0
 CEILING_W = 70_000.0
@@ -236,6 +236,17 @@ def test_a_reading_from_before_the_target_is_not_fed_back() -> None:
     assert second.state.owed_j == 0.0
 
 
+def test_what_was_drawn_while_the_budget_was_still_falling_is_no_error_of_the_curves() -> None:
+    past = (Held(age_s=0.0, target_w=60_000.0, bound=0), Held(age_s=1.0, target_w=60_000.0, bound=-1))
+    before = ControlState(other_w=20_000.0, target_w=60_000.0, budget_w=40_000.0, past=past)
+    then = follow(before, target_w=60_000.0, site_w=80_000.0, late=1).state
+    now = follow(before, target_w=60_000.0, site_w=80_000.0, late=0).state
+    assert then.trim_w == 0.0
+    assert now.trim_w < 0.0
+    # Drawn over the target it was all the same: that is given back.
+    assert then.owed_j == now.owed_j > 0.0
+
+
 def test_a_meter_silent_for_a_while_changes_nothing_then_the_budget_holds() -> None:
     plant = Plant(seed=11, noise=0.0)
     target_w = 0.75 * plant.site_w
@@ -287,7 +298,8 @@ def test_no_target_asks_for_no_caps_and_forgets_the_last_event() -> None:
 
 
 def test_energy_over_the_target_is_given_back_and_energy_under_it_is_not_drawn_later() -> None:
-    before = ControlState(other_w=20_000.0, target_w=70_000.0, budget_w=50_000.0, targets=((0.0, 70_000.0),))
+    past = (Held(age_s=0.0, target_w=70_000.0, bound=0),)
+    before = ControlState(other_w=20_000.0, target_w=70_000.0, budget_w=50_000.0, past=past)
     over = follow(before, target_w=70_000.0, site_w=72_000.0, fleet_w=52_000.0).state
     under = follow(before, target_w=70_000.0, site_w=68_000.0, fleet_w=48_000.0).state
     assert over.owed_j == 2_000.0
