@@ -142,12 +142,14 @@ def build_services(
     clock: Clock,
     readiness: Readiness,
     flush_s: float = FLUSH_S,
+    keep_devices: bool = True,
     learn_curves: bool = False,
     joint: JointPlan | None = None,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
-    ``joint`` plans for all events together; without it the heuristic does, in this very process.
+    Without ``keep_devices`` device readings serve control and are not stored. ``joint`` plans for all events together;
+    without it the heuristic does, in this very process.
     """
     ledger = edges.record.ledger
     intakes = {
@@ -176,7 +178,15 @@ def build_services(
         )
         for connection in edges.connections
     }
-    metering = Metering(meter=edges.meter, site=site, ledger=ledger, clock=clock, readiness=readiness, flush_s=flush_s)
+    metering = Metering(
+        meter=edges.meter,
+        site=site,
+        ledger=ledger,
+        clock=clock,
+        readiness=readiness,
+        flush_s=flush_s,
+        keep_devices=keep_devices,
+    )
     operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
     return (
         {"operating": operating, **intakes},
@@ -372,11 +382,12 @@ class BuiltInVtn(GridProgram, Protocol):
     def routes(self) -> Sequence[web.AbstractRouteDef]: ...
 
 
-def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site) -> GridConnection:
-    """A VEN joined to a VTN by a function instead of a socket, for virtual time."""
+def joined_ven(name: str, vtn: BuiltInVtn, store: PartyStore, site: Site, *, reports: bool = True) -> GridConnection:
+    """A VEN joined to a VTN by a function instead of a socket, for virtual time. Without ``reports`` it offers none."""
     from protocols.openadr2b.ven import Ven
 
-    return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=report_offers(site))
+    offers = report_offers(site) if reports else ()
+    return Ven(connection_id=name, ven_name=name, exchange=vtn.answer, store=store, offers=offers)
 
 
 def built_in_vtn(

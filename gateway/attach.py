@@ -4,7 +4,7 @@ Each driver is imported inside the function that opens it, so that only what is 
 """
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from gateway.services.epochs import Commanded
 from hardware.device import DeviceDriver, PowerMeter
 from hardware.errors import HardwareError
 from hardware.job import JobDriver
+from hardware.workloads import SimulatedJob
 
 
 class MeteredFleet(Fleet, PowerMeter, Commanded, Protocol):
@@ -63,7 +64,6 @@ def simulated_agent(
     state: Path | None = None,
 ) -> Any:
     """An agent over a simulated fleet."""
-    from hardware.agent import Agent
     from hardware.simulated import SimulatedFleet
 
     fleet = SimulatedFleet(
@@ -73,7 +73,31 @@ def simulated_agent(
         now=now,
         state_path=state,
     )
+    return agent_over(fleet, journal=journal, boot_s=boot_s)
+
+
+def agent_over(fleet: Any, *, boot_s: Callable[[], float], journal: Path | None = None) -> Any:
+    """An agent over a simulated fleet that is open already."""
+    from hardware.agent import Agent
+
     return Agent(host_id="local", devices=fleet, jobs=fleet, journal=journal, boot_s=boot_s)
+
+
+def simulated_fleet(
+    *, hosts: int, devices_per_host: int, seed: int, now: Callable[[], datetime], jobs: Sequence[SimulatedJob]
+) -> Any:
+    """A simulated fleet with these jobs, in this process. Raises ``ValueError`` where they do not fit on it."""
+    from hardware.simulated import SimulatedFleet
+
+    return SimulatedFleet(hosts=hosts, devices_per_host=devices_per_host, seed=seed, now=now, jobs=jobs)
+
+
+def reached_in_process(agent: Any) -> MeteredFleet:
+    """The gateway's side of an agent in this very process."""
+    from hardware.agent_links import LocalLink
+    from hardware.fleet import AgentFleet
+
+    return AgentFleet([LocalLink(agent)])
 
 
 def job_runners(settings: Settings, stopped: Path | None) -> dict[str, JobDriver]:
@@ -151,9 +175,6 @@ def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
 
 def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
     """A simulated fleet behind its agent, in this process and on this clock."""
-    from hardware.agent_links import LocalLink
-    from hardware.fleet import AgentFleet
-
     if not isinstance(hardware, SimulatedSettings):
         raise TypeError("only a simulated fleet runs in virtual time")
     began = clock.now()
@@ -162,7 +183,7 @@ def in_process_fleet(hardware: FleetSettings, clock: Clock) -> MeteredFleet:
         return (clock.now() - began).total_seconds()
 
     agent = simulated_agent(hardware, now=clock.now, boot_s=boot_s)
-    return AgentFleet([LocalLink(agent)])
+    return reached_in_process(agent)
 
 
 def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:

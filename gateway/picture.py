@@ -143,18 +143,18 @@ def event_picture(
     keys, shapes = _drawing(curves, scale, event)
     parts = [
         _SVG_TAG.format(width=WIDTH, height=height),
-        f'<title id="title">{_text(title)}</title>',
-        f'<desc id="desc">{_text(_description(curves, event, facts))}</desc>',
+        f'<title id="title">{xml_text(title)}</title>',
+        f'<desc id="desc">{xml_text(_description(curves, event, facts))}</desc>',
         f"<style>{_STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text class="title" x="{PLOT_LEFT}" y="40">{_text(title)}</text>',
+        f'<text class="title" x="{PLOT_LEFT}" y="40">{xml_text(title)}</text>',
         _event_band(scale, event),
         *_power_axis(scale, power_step_kw),
         *_time_axis(scale, starts_at, timezone),
         *shapes,
         *_legend(keys),
         *(
-            f'<text class="fact" x="{PLOT_LEFT}" y="{FACTS_TOP + FACT_LEADING * row}">{_text(note)}</text>'
+            f'<text class="fact" x="{PLOT_LEFT}" y="{FACTS_TOP + FACT_LEADING * row}">{xml_text(note)}</text>'
             for row, note in enumerate(notes)
         ),
         "</svg>",
@@ -167,7 +167,8 @@ def _clean(text: str) -> str:
     return " ".join(_NOT_IN_XML.sub("", text).split())
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """The text as it stands in an element: one line, escaped, without what XML cannot carry."""
     return escape(_clean(text))
 
 
@@ -186,7 +187,7 @@ def _thinned(
     site_kw = [_kilowatts(value) for value in site_w]
     target_kw = [_kilowatts(value) for value in target_w]
     baseline_kw = [_kilowatts(value) for value in baseline_w]
-    chosen = _extremes(site_kw) | _changes(target_kw) | _changes(baseline_kw)
+    chosen = extremes(site_kw) | _changes(target_kw) | _changes(baseline_kw)
     if event is not None and time_s:
         chosen |= {min(bisect_left(time_s, edge), len(time_s) - 1) for edge in event}
     order = sorted(chosen)
@@ -198,7 +199,7 @@ def _thinned(
     )
 
 
-def _extremes(values: Sequence[float | None]) -> set[int]:
+def extremes(values: Sequence[float | None]) -> set[int]:
     """First, last, and in each bucket the lowest, the highest and the first gap."""
     if not values:
         return set()
@@ -232,7 +233,7 @@ def _scale(curves: _Curves, event: tuple[float, float] | None) -> tuple[_Scale, 
     if 0 < low_kw <= high_kw / 2:
         low_kw = 0.0
     span_kw = max(high_kw - low_kw, abs(high_kw) * 0.05, 0.1)
-    step_kw = _nice(span_kw / 6)
+    step_kw = nice_step(span_kw / 6)
     floor_kw = math.floor((low_kw - (0.04 * span_kw if low_kw else 0.0)) / step_kw) * step_kw
     return _Scale(
         first_s=first_s,
@@ -242,7 +243,7 @@ def _scale(curves: _Curves, event: tuple[float, float] | None) -> tuple[_Scale, 
     ), step_kw
 
 
-def _nice(step: float) -> float:
+def nice_step(step: float) -> float:
     """The next round number: 1, 2 or 5 times a power of ten."""
     magnitude = 10.0 ** math.floor(math.log10(step))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= step * 0.999)
@@ -295,7 +296,7 @@ def _time_axis(scale: _Scale, starts_at: datetime, timezone: ZoneInfo) -> list[s
     where = timezone.key if first.tzname() == timezone.key else f"{timezone.key}, {first.tzname()}"
     parts.append(
         f'<text class="label" x="{(PLOT_LEFT + PLOT_RIGHT) / 2:.0f}" y="{PLOT_BOTTOM + 58}" text-anchor="middle">'
-        f"Local time ({_text(where)})</text>"
+        f"Local time ({xml_text(where)})</text>"
     )
     return parts
 

@@ -135,6 +135,20 @@ class _Stretch:
     energy_j: Floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Possible:
+    """What is possible at one instant: a row a job, a column a cap, after one for the job's pause.
+
+    ``power_w`` is a whole job's, ``throughput`` a device's mean. ``rest_w`` is what all other devices draw and
+    ``overhead_w`` what the site draws besides; FOLLOWING_FRACTION and cooling come on top.
+    """
+
+    power_w: Floats
+    throughput: Floats
+    rest_w: float
+    overhead_w: float
+
+
 class SitePhysics:
     """The devices and the site in time."""
 
@@ -148,9 +162,13 @@ class SitePhysics:
         self._throughput_table = np.array([workload.throughput for workload in jobs])
         self._swing = np.array([workload.swing_fraction for workload in jobs])
         self._period_s = np.array([workload.period_s for workload in jobs])
+        self._burst = np.array([workload.burst_fraction for workload in jobs])
+        self._burst_s = np.array([workload.burst_s for workload in jobs])
         self._devices_of_job = np.maximum(1, np.bincount(self._job[self._busy], minlength=len(jobs)))
         dice = np.random.default_rng((seed, 0))
         self._phase = dice.uniform(0.0, 2.0 * math.pi, len(jobs))
+        self._burst_from_s = np.random.default_rng((seed, 3)).uniform(0.0, self._burst_s)
+        self._loads: tuple[float, Floats] = (math.nan, np.ones(len(jobs)))
         self._spread = 1.0 + SPREAD_FRACTION * dice.standard_normal(len(self._job)).clip(-2.5, 2.5)
         self._fixed_w = FIXED_W_PER_DEVICE * len(self._job)
         self._lost = np.zeros(len(self._job), dtype=np.bool_)
@@ -199,6 +217,27 @@ class SitePhysics:
     def metered(self) -> tuple[float, float, float]:
         """The site meter's last reading: instant, mean watts of the second before it, and register in joules."""
         return self._state["metered_at_s"], self._state["metered_w"], self._state["metered_j"]
+
+    def drawn_j(self) -> float:
+        """The energy of all devices with a job, a running register."""
+        return float(self._state.energy_j[self._busy].sum())
+
+    def possible(self) -> "Possible":
+        """What each job could draw and do under each cap with the load of now, for a judge who knows the optimum."""
+        load = self._load()[:, np.newaxis]
+        wanted_w = IDLE_W + load * (self._power_table[:, -1:] - IDLE_W)
+        table_w = np.hstack([np.full_like(load, PAUSED_W), np.minimum(self._power_table, wanted_w)])
+        speed = np.hstack([np.zeros_like(load), np.minimum(1.0, self._throughput_table / load)])
+        here = self._busy & ~self._lost
+        jobs, here_of = len(load), self._job[here]
+        share = np.bincount(here_of, minlength=jobs) / self._devices_of_job
+        spread = np.bincount(here_of, weights=self._spread[here], minlength=jobs)
+        return Possible(
+            power_w=table_w * spread[:, np.newaxis],
+            throughput=speed * share[:, np.newaxis],
+            rest_w=IDLE_W * float(self._spread[~here].sum()),
+            overhead_w=self._fixed_w,
+        )
 
     def site_w(self) -> float:
         """What the site truly draws now."""
@@ -277,9 +316,7 @@ class SitePhysics:
         state, job, busy = self._state, self._job, self._busy
         np.copyto(self._aimed_at[0], state.limit_w)
         np.copyto(self._aimed_at[1], state.paused)
-        # Since the last change of load, so that it is the same whenever limits change.
-        since_s = math.floor(state["t_s"] / LOAD_STEP_S) * LOAD_STEP_S
-        load = 1.0 - self._swing * 0.5 * (1.0 + np.sin(2.0 * math.pi * since_s / self._period_s + self._phase))
+        load = self._load()
         limits_w = state.obeyed_w
         caps_w = np.asarray(CAPS_W)
         low = np.clip(np.searchsorted(caps_w, limits_w, side="right") - 1, 0, len(caps_w) - 2)
@@ -295,6 +332,23 @@ class SitePhysics:
         sums = np.bincount(job[busy], weights=speed[busy], minlength=len(load))
         self.throughput = sums / self._devices_of_job
         self._stale = False
+
+    def _load(self) -> Floats:
+        """How far the work of each job fills its devices: that of the last change, whenever limits change."""
+        since_s = math.floor(self._state["t_s"] / LOAD_STEP_S) * LOAD_STEP_S
+        if self._loads[0] != since_s:
+            swing = self._swing * 0.5 * (1.0 + np.sin(2.0 * math.pi * since_s / self._period_s + self._phase))
+            self._loads = since_s, (1.0 - swing) * (1.0 - self._burst * self._lulls(since_s))
+        return self._loads[1]
+
+    def _lulls(self, since_s: float) -> Floats:
+        """The depth of each job's lull, 0 to 1: none for half of the stretches, which begin at a time of each job's."""
+        lulls = np.zeros(len(self._burst))
+        for job in np.flatnonzero(self._burst > 0.0).tolist():
+            stretch = math.floor((since_s + self._burst_from_s[job]) / self._burst_s[job])
+            full, depth = np.random.default_rng((self._seed, 4, job, stretch)).uniform(size=2).tolist()
+            lulls[job] = 0.0 if full < 0.5 else depth
+        return lulls
 
     def _obey(self) -> None:
         np.copyto(self._state.obeyed_w, self._state.limit_w, where=~self._power_stuck)

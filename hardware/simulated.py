@@ -7,6 +7,7 @@ real devices do.
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hardware.errors import CallHangs, Condition, DeviceLost, HardwareError, Met
 from hardware.faults import Faults, FaultsFile
 from hardware.job import JobState, JobView, PauseMethod
 from hardware.job_terms import MIN_THROUGHPUT
-from hardware.physics import Flags, Placement, SitePhysics, SiteState
+from hardware.physics import Flags, Placement, Possible, SitePhysics, SiteState
 from hardware.workloads import CAP_RANGE, DEVICE_MODEL, SIGNAL_PAUSE_S, WORKLOADS, SimulatedJob, job_mix
 
 log = structlog.get_logger()
@@ -145,15 +146,7 @@ class SimulatedFleet:
             if device_id not in out
         ]
         if self._site_meter_id is not None and self._site_meter_id not in out:
-            at_s, power_w, energy_j = self._physics.metered()
-            readings.append(
-                PowerReading(
-                    meter_id=self._site_meter_id,
-                    power_w=power_w,
-                    measured_at=datetime.fromtimestamp(at_s, UTC),
-                    energy_j=energy_j,
-                )
-            )
+            readings.append(self.metered())
         if not readings:
             raise MeterSilent("no meter of the simulated site answers")
         return tuple(readings)
@@ -196,10 +189,31 @@ class SimulatedFleet:
         self._catch_up()
         return dict(zip(self._job_index, self._state.work_s.tolist(), strict=True))
 
+    def drawn_j(self) -> float:
+        """A running register of the energy of all devices that a job was placed on, in joules."""
+        self._catch_up()
+        return self._physics.drawn_j()
+
+    def possible(self) -> Possible:
+        """What the jobs could draw and do under each cap, as nobody but a judge can know."""
+        self._catch_up()
+        return self._physics.possible()
+
     def site_w(self) -> float:
         """What the site truly draws now, before any meter."""
         self._catch_up()
         return self._physics.site_w()
+
+    def metered(self) -> PowerReading:
+        """What the site meter has latched, whether it answers or is silent."""
+        self._catch_up()
+        at_s, power_w, energy_j = self._physics.metered()
+        return PowerReading(
+            meter_id=self._site_meter_id or SITE_METER_ID,
+            power_w=power_w,
+            measured_at=datetime.fromtimestamp(at_s, UTC),
+            energy_j=energy_j,
+        )
 
     def _catch_up(self) -> None:
         now = self._now()
@@ -283,4 +297,7 @@ def _placed(jobs: Sequence[SimulatedJob], devices: int) -> Placement:
     for index, job in enumerate(jobs):
         job_of_device[start : start + job.devices] = index
         start += job.devices
-    return Placement(job_of_device=job_of_device, workloads=tuple(WORKLOADS[job.workload] for job in jobs))
+    workloads = tuple(
+        replace(WORKLOADS[job.workload], burst_fraction=job.burst_fraction, burst_s=job.burst_s) for job in jobs
+    )
+    return Placement(job_of_device=job_of_device, workloads=workloads)

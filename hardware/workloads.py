@@ -16,7 +16,8 @@ CAPS_W = (100.0, 200.0, 250.0, 300.0, 350.0, 400.0)
 class Workload:
     """One kind of work. ``power_w`` and ``throughput`` are a device's at each of ``CAPS_W``, throughput of uncapped.
 
-    ``swing_fraction`` is how far its utilisation falls below full in the course of ``period_s``.
+    ``swing_fraction`` is how far its utilisation falls below full in the course of ``period_s``. Bursty work has lulls
+    besides: every ``burst_s`` the dice choose between full load and one lower by up to ``burst_fraction``.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Workload:
     swing_fraction: float
     period_s: float
     checkpoints: bool
+    burst_fraction: float = 0.0
+    burst_s: float = 60.0
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """The curve in the face's words."""
@@ -46,7 +49,15 @@ WORKLOADS = {
             checkpoints=True,
         ),
         Workload(
-            name="inference-8b",  # infer_llama_8b
+            name="finetune-8b-p3",  # ft_llama_8b_p3
+            power_w=(100.1, 195.4, 239.8, 285.5, 317.1, 343.4),
+            throughput=(0.228, 0.784, 0.878, 0.937, 0.967, 1.0),
+            swing_fraction=0.01,
+            period_s=1500.0,
+            checkpoints=True,
+        ),
+        Workload(
+            name="inference-8b",  # infer_llama_8b, and its 32g and 48g
             power_w=(97.9, 194.7, 241.8, 289.0, 332.9, 368.4),
             throughput=(0.225, 0.781, 0.871, 0.931, 0.976, 1.0),
             swing_fraction=0.03,
@@ -62,6 +73,14 @@ WORKLOADS = {
             checkpoints=True,
         ),
         Workload(
+            name="pretrain-13b-small",  # pt_mpt_13b_sm
+            power_w=(102.9, 195.4, 243.2, 287.1, 331.0, 376.8),
+            throughput=(0.191, 0.638, 0.783, 0.866, 0.912, 1.0),
+            swing_fraction=0.01,
+            period_s=3300.0,
+            checkpoints=True,
+        ),
+        Workload(
             name="pretrain-7b",  # pt_mpt_7b_fast
             power_w=(100.0, 198.4, 247.5, 295.7, 343.3, 387.8),
             throughput=(0.175, 0.626, 0.787, 0.874, 0.935, 1.0),
@@ -72,6 +91,9 @@ WORKLOADS = {
     )
 }
 
+IN_A_MIX = ("finetune-8b", "inference-8b", "pretrain-13b", "pretrain-7b")
+"""What a seeded mix is made of: always the same, so that a seed keeps its mix when a workload is added."""
+
 SIGNAL_PAUSE_S = 240.0
 """A stopped rank is found missing by its peers after five minutes (the usual collective timeout)."""
 
@@ -81,7 +103,10 @@ CHECKPOINT_PAUSE_S = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedJob:
-    """A job to be placed on the next ``devices`` free devices; ``workload`` is a key of ``WORKLOADS``."""
+    """A job to be placed on the next ``devices`` free devices; ``workload`` is a key of ``WORKLOADS``.
+
+    ``burst_fraction`` and ``burst_s`` make its load a bursty one, as ``Workload`` has them.
+    """
 
     job_id: str
     workload: str
@@ -89,6 +114,8 @@ class SimulatedJob:
     devices: int
     weight: float = 1.0
     max_pause_s: float = 0.0
+    burst_fraction: float = 0.0
+    burst_s: float = 60.0
 
 
 def job_mix(devices: int, seed: int, prefix: str = "") -> tuple[SimulatedJob, ...]:
@@ -100,7 +127,7 @@ def job_mix(devices: int, seed: int, prefix: str = "") -> tuple[SimulatedJob, ..
     dice = random.Random(f"job mix {seed}")  # noqa: S311 - a simulation has to come out the same each time
     idle = max(1, round(devices * 0.06)) if devices >= 8 else 0
     sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= max(1, devices // 6)][-3:]
-    names = sorted(WORKLOADS)
+    names = IN_A_MIX
     # Tiers and workloads come in rounds, shuffled within each.
     tiers: list[str] = []
     workloads: list[str] = []

@@ -13,6 +13,7 @@ from gateway.cli.enrol import enrol, remove
 from gateway.cli.event import event
 from gateway.cli.job import job
 from gateway.cli.run import agent, demo, serve
+from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ def root(
     """Demand-response gateway for AI data centres."""
 
 
-for command in (demo, serve, agent, allocate, baseline, decode):
+for command in (demo, simulate, serve, agent, allocate, baseline, decode):
     app.command()(command)
 asset.command("enrol")(enrol)
 asset.command("remove")(remove)

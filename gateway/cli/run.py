@@ -27,7 +27,7 @@ def serve(config: ConfigFile) -> None:
 
     log_to_standard_error(settings.gateway.log_level)
     with _alone(settings.gateway.state_dir):
-        _run(run(settings, config_path=config.resolve()), where=f"listen = {settings.gateway.listen}")
+        run_to_end(run(settings, config_path=config.resolve()), where=f"listen = {settings.gateway.listen}")
 
 
 def agent(
@@ -63,14 +63,14 @@ def agent(
 
     log_to_standard_error(settings.gateway.log_level)
     if worker is not None:
-        _run(run_worker(settings, worker))
+        run_to_end(run_worker(settings, worker))
         return
     token = _enrol_token(enrol_token_file)
     if token is not None:
         from gateway.joining import enrol_this_host
 
-        _tell(_run(enrol_this_host(settings, token)))
-    _run(run_keeper(settings, config_path=config.resolve(), lifeline=lifeline))
+        _tell(run_to_end(enrol_this_host(settings, token)))
+    run_to_end(run_keeper(settings, config_path=config.resolve(), lifeline=lifeline))
 
 
 def _enrol_token(file: Path | None) -> str | None:
@@ -90,7 +90,7 @@ def _check_agent(settings: Any, *, json_wanted: bool) -> None:
 
     # What drivers log is in the answer, with its cure.
     log_to_standard_error("critical")
-    found = _run(check_agent(settings), json_wanted=json_wanted)
+    found = run_to_end(check_agent(settings), json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: in_words(found))
     if not found.well:
         raise typer.Exit(FAILED)
@@ -113,7 +113,7 @@ def demo(
         from gateway.demo.live import run_live
 
         log_to_standard_error("info")
-        _run(run_live(speed=speed, port=port, tell=_tell), where=f"--port {port}")
+        run_to_end(run_live(speed=speed, port=port, tell=_tell), where=f"--port {port}")
         return
     folder = out or Path("demo-out")
     try:
@@ -123,13 +123,13 @@ def demo(
     from gateway.demo.once import run_once
 
     log_to_standard_error("warning")
-    with _progress("playing one event") as tell:
-        shown = _run(run_once(folder, tell=tell), json_wanted=json_wanted)
+    with progress("playing one event") as tell:
+        shown = run_to_end(run_once(folder, tell=tell), json_wanted=json_wanted)
     show(shown, json_wanted=json_wanted, text=shown.in_words)
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[float], None]]:
+def progress(what: str) -> Iterator[Callable[[float], None]]:
     """A bar on standard error where that is a terminal; yields what to call with how far it is, 0 to 1."""
     from rich.console import Console
     from rich.progress import Progress
@@ -161,7 +161,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def _run(work: Coroutine[Any, Any, Any], *, where: str = "", json_wanted: bool = False) -> Any:
+def run_to_end(work: Coroutine[Any, Any, Any], *, where: str = "", json_wanted: bool = False) -> Any:
     """Run to the end; an expected fault ends with one line, a bug with its trace in the log and exit code 1.
 
     ``where`` names the option that chose the address to listen at.

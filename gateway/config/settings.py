@@ -4,19 +4,19 @@
 ``$CREDENTIALS_DIRECTORY`` (as systemd sets it) is read where neither says otherwise.
 """
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.agents import AgentSettings, AgentsSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.explained import explain
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
 from gateway.config.parts import Section, address, room_for_a_socket, rule
@@ -205,36 +205,4 @@ def settings_from(declared: Mapping[str, Any], *, source: str) -> Settings:
     try:
         return Settings(**declared)
     except ValidationError as cause:
-        raise ConfigError("\n".join(f"{source}: {_explain(error)}" for error in cause.errors())) from cause
-
-
-def _explain(error: Any) -> str:
-    """One error of pydantic's in plain words, naming the nearest known key where a key is unknown."""
-    place: Sequence[str | int] = error["loc"]
-    where = ".".join(str(part) for part in place) or "settings"
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    known = sorted(_fields_at(place[:-1]))
-    nearest = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.0)
-    return f"{where}: unknown key; did you mean {nearest[0]!r}? Known here: {', '.join(known)}"
-
-
-def _fields_at(place: Sequence[str | int]) -> Sequence[str]:
-    """Names of the keys that are known at a place in the settings."""
-    models: list[type[BaseModel]] = [Settings]
-    for part in place:
-        if isinstance(part, int):
-            continue
-        if part in models[0].model_fields:
-            models = list(_models_in(models[0].model_fields[part].annotation))
-        else:
-            # Pydantic names the kind that was chosen among several.
-            models = [model for model in models if part in get_args(model.model_fields["kind"].annotation)]
-    return list(models[0].model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models_in(part)
+        raise ConfigError("\n".join(f"{source}: {explain(error, Settings)}" for error in cause.errors())) from cause

@@ -5,12 +5,16 @@ which follows site less fleet slowly, since cooling falls minutes after the caps
 trims what the curves got wrong. A third term gives back energy drawn over the target (the first second of an event),
 so that the mean comes out at the target and not above it; energy saved beyond the target is never drawn later.
 
+A reading is some seconds old, and a mean of the second before it: it is held against the target that was in force then,
+or a target that moves would be taken for an error, and a step down for load that is over it.
+
 A cap cannot hold power up: where the load falls under its caps by itself trim rises slowly and is bounded; once the
 load wakes up and the site is well over its target, what trim had added goes at once. At the start of an event it is
 seeded from what the fleet draws above its curves, never below them: a fleet that draws less may be idling, and would
 fill a larger budget when it wakes up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isfinite
@@ -65,12 +69,24 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What began to hold ``age_s`` ago.
+
+    ``bound`` is -1 where something kept the budget from falling further, 1 where from rising, else 0.
+    """
+
+    age_s: float
+    target_w: float
+    bound: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlState:
     """What the loop remembers from step to step. A fresh one knows nothing.
 
     ``other_w`` is the estimate of non-fleet power, ``trim_w`` the integral, ``owed_j`` energy over the target not yet
-    given back. ``target_w`` and ``budget_w`` are the last step's; ``bound`` is -1 where something kept that budget from
-    falling further, 1 where from rising, else 0. ``silent_s`` is how long the site meter has been silent.
+    given back. ``target_w``, ``budget_w`` and ``bound`` are the last step's, ``past`` those of the last seconds, the
+    latest first. ``silent_s`` is how long the site meter has been silent.
     """
 
     other_w: float | None = None
@@ -80,6 +96,7 @@ class ControlState:
     budget_w: float | None = None
     bound: int = 0
     silent_s: float = 0.0
+    past: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +115,12 @@ class ControlStep:
 
 DEFAULTS = ControlSettings()
 
+AVERAGED_S = 1.0
+"""A site meter shows the mean of so long before its stamp."""
+
+PAST_S = 10.0
+"""No reading that is older is fed back."""
+
 
 def step(
     state: ControlState,
@@ -108,14 +131,15 @@ def step(
     dt_s: float,
     floor_w: float,
     ceiling_w: float,
+    site_age_s: float = 0.0,
     settings: ControlSettings = DEFAULTS,
 ) -> ControlStep:
     """One step, ``dt_s`` seconds after the last.
 
-    ``site_w`` is the site meter's reading and ``fleet_w`` the sum of the fleet's own sensors, each ``None`` where there
-    is no fresh one. ``floor_w`` and ``ceiling_w`` are the least and the most that the fleet can be set to
-    (``Allocator.floor_w``, ``ceiling_w``). Call it with no target as well: the estimate is then ready when a target
-    comes. Readings that are not finite count as none.
+    ``site_w`` is the site meter's reading, stamped ``site_age_s`` ago, and ``fleet_w`` the sum of the fleet's own
+    sensors, each ``None`` where there is no fresh one. ``floor_w`` and ``ceiling_w`` are the least and the most that
+    the fleet can be set to (``Allocator.floor_w``, ``ceiling_w``). Call it with no target as well: the estimate is then
+    ready when a target comes. Readings that are not finite count as none.
     """
     site_w, fleet_w = _finite(site_w), _finite(fleet_w)
     silent_s = 0.0 if site_w is not None else state.silent_s + dt_s
@@ -123,13 +147,16 @@ def step(
         state,
         other_w=_other_w(state, target_w, site_w, fleet_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings),
         silent_s=silent_s,
+        past=tuple(replace(one, age_s=one.age_s + dt_s) for one in state.past if one.age_s < PAST_S),
     )
     if target_w is None:
         rested = ControlState(other_w=seen.other_w, silent_s=silent_s)
         return ControlStep(state=rested, fleet_budget_w=None, mode=ControlMode.IDLE, changed=state.budget_w is not None)
     mode = _mode(seen, site_w, settings)
     if mode is ControlMode.FOLLOW and site_w is not None:
-        seen = _fed_back(seen, site_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
+        held = _held(seen.past, max(0.0, site_age_s))
+        if held is not None:
+            seen = _fed_back(seen, site_w, held, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
     if state.target_w is None and seen.other_w is not None and fleet_w is not None and fleet_w > ceiling_w:
         seen = replace(seen, trim_w=(target_w - seen.other_w) * (ceiling_w / fleet_w - 1.0))
     wanted_w = _wanted_w(seen, target_w, mode, floor_w=floor_w, settings=settings)
@@ -141,7 +168,13 @@ def step(
     if last_w is not None and not edge and abs(allowed_w - last_w) < settings.deadband_fraction * abs(target_w):
         allowed_w = last_w
     return ControlStep(
-        state=replace(seen, target_w=target_w, budget_w=allowed_w, bound=bound),
+        state=replace(
+            seen,
+            target_w=target_w,
+            budget_w=allowed_w,
+            bound=bound,
+            past=(Held(age_s=0.0, target_w=target_w, bound=bound), *seen.past),
+        ),
         fleet_budget_w=allowed_w,
         mode=mode,
         changed=allowed_w != last_w,
@@ -188,27 +221,49 @@ def _mode(state: ControlState, site_w: float | None, settings: ControlSettings) 
     return ControlMode.HOLD
 
 
-def _fed_back(
-    state: ControlState, site_w: float, *, dt_s: float, ceiling_w: float, settings: ControlSettings
-) -> ControlState:
-    """Trim and debt after one reading, against the target that the last budget was made for.
+def _held(past: Sequence[Held], age_s: float) -> tuple[float, frozenset[int]] | None:
+    """The mean target over the second that a reading of this age shows, and what bound the budget then.
 
-    Anti-windup: no trim is added in a direction in which the budget could not follow.
+    ``None`` where there was no target for all of it.
     """
-    if state.target_w is None:
-        return state
-    size_w = abs(state.target_w)
+    held_ws, until_s = 0.0, 0.0
+    from_s, to_s = age_s, age_s + AVERAGED_S
+    bounds: set[int] = set()
+    for one in past:
+        part_s = min(one.age_s, to_s) - max(until_s, from_s)
+        if part_s > 0.0:
+            held_ws += one.target_w * part_s
+            bounds.add(one.bound)
+        until_s = one.age_s
+    return (held_ws / AVERAGED_S, frozenset(bounds)) if until_s >= to_s - 1e-9 else None
+
+
+def _fed_back(
+    state: ControlState,
+    site_w: float,
+    held: tuple[float, frozenset[int]],
+    *,
+    dt_s: float,
+    ceiling_w: float,
+    settings: ControlSettings,
+) -> ControlState:
+    """Trim and debt after one reading, against the target that was ``held`` while it was drawn.
+
+    Anti-windup: no trim is added in a direction in which the budget could not follow, then or now.
+    """
+    held_w, bounds = held
+    size_w = abs(held_w)
     most_w = settings.error_fraction * size_w
-    error_w = min(max(state.target_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
-    awake = site_w - state.target_w > settings.drop_fraction * size_w
+    error_w = min(max(held_w - settings.bias_fraction * size_w - site_w, -most_w), most_w)
+    awake = site_w - held_w > settings.drop_fraction * size_w
     trim_w = min(state.trim_w, 0.0) if awake else state.trim_w
-    if error_w * state.bound <= 0.0:
+    if all(error_w * bound <= 0.0 for bound in (*bounds, state.bound)):
         urgent_w = min(0.0, error_w + settings.urgent_fraction * size_w)
         rate_w = settings.integral_per_s * (error_w - urgent_w) + settings.urgent_per_s * urgent_w
         bound_w = settings.trim_fraction * ceiling_w
         trim_w = min(max(trim_w + rate_w * dt_s, -bound_w), bound_w)
     most_j = settings.repay_fraction * size_w * settings.repay_s
-    owed_j = min(max(state.owed_j + (site_w - state.target_w) * dt_s, 0.0), most_j)
+    owed_j = min(max(state.owed_j + (site_w - held_w) * dt_s, 0.0), most_j)
     return replace(state, trim_w=trim_w, owed_j=owed_j)
 
 

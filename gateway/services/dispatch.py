@@ -211,6 +211,7 @@ class Dispatch:
             self._control,
             target_w=target_w,
             site_w=self._fresh_site_w(now),
+            site_age_s=self._site_age_s(now),
             fleet_w=self._jobs_power_w(now),
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
@@ -431,6 +432,11 @@ class Dispatch:
         if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
             return None
         return reading.power_w if reading.quality is Quality.GOOD else None
+
+    def _site_age_s(self, now: datetime) -> float:
+        """How long ago the site meter's latest reading was taken."""
+        reading = self._ledger.latest_readings().get(self._site.meter_id)
+        return 0.0 if reading is None else (now - reading.measured_at).total_seconds()
 
     def _jobs_power_w(self, now: datetime) -> float | None:
         """What the devices draw that our caps can move; ``None`` while any of them has not been heard of lately."""

@@ -16,13 +16,14 @@ seconds = st.lists(st.tuples(targets, readings, readings, st.sampled_from([0.1, 
 Second = tuple[float | None, float | None, float | None, float]
 
 
-def drive(told: list[Second]) -> list[ControlStep]:
+def drive(told: list[Second], *, site_age_s: float = 0.0) -> list[ControlStep]:
     state, done = ControlState(), []
     for target_w, site_w, fleet_w, dt_s in told:
         one = step(
             state,
             target_w=target_w,
             site_w=site_w,
+            site_age_s=site_age_s,
             fleet_w=fleet_w,
             dt_s=dt_s,
             floor_w=FLOOR_W,
@@ -62,3 +63,17 @@ def test_what_is_not_changed_need_not_be_written(told: list[Second]) -> None:
     for done in drive(told):
         assert done.changed == (done.fleet_budget_w != last_w)
         last_w = done.fleet_budget_w
+
+
+@given(seconds, st.floats(-5.0, 30.0))
+@example([(60_000.0, 90_000.0, 70_000.0, 1.0)] * 3, 0.0)
+def test_no_reading_from_before_the_target_is_fed_back(told: list[Second], site_age_s: float) -> None:
+    held_s: float | None = None
+    owed_j = 0.0
+    for (target_w, _, _, dt_s), done in zip(told, drive(told, site_age_s=site_age_s), strict=True):
+        held_s = None if target_w is None else (0.0 if held_s is None else held_s + dt_s)
+        # The second that the reading shows begins before the target did.
+        if held_s is not None and max(0.0, site_age_s) + 1.0 > held_s + 1e-6:
+            assert done.state.owed_j == owed_j
+        assert all(one.age_s <= 10.0 + dt_s for one in done.state.past)
+        owed_j = done.state.owed_j

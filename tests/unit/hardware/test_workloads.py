@@ -10,8 +10,10 @@ from hardware.workloads import CAPS_W, WORKLOADS, job_mix
 
 SOURCE_ROWS = {
     "finetune-8b": "ft_llama_8b_dolly",
+    "finetune-8b-p3": "ft_llama_8b_p3",
     "inference-8b": "infer_llama_8b",
     "pretrain-13b": "pt_mpt_13b_lg",
+    "pretrain-13b-small": "pt_mpt_13b_sm",
     "pretrain-7b": "pt_mpt_7b_fast",
 }
 

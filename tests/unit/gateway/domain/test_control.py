@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from gateway.domain.control import ControlMode, ControlSettings, ControlState, ControlStep, step
+from gateway.domain.control import ControlMode, ControlSettings, ControlState, ControlStep, Held, step
 
 FLOOR_W = 30_000.0
 CEILING_W = 70_000.0
@@ -70,25 +70,51 @@ class Run:
 
 
 def follow(
-    state: ControlState, *, target_w: float | None, site_w: float | None, fleet_w: float | None = 60_000.0
+    state: ControlState,
+    *,
+    target_w: float | None,
+    site_w: float | None,
+    fleet_w: float | None = 60_000.0,
+    late: int = 0,
 ) -> ControlStep:
     return step(
-        state, target_w=target_w, site_w=site_w, fleet_w=fleet_w, dt_s=1.0, floor_w=FLOOR_W, ceiling_w=CEILING_W
+        state,
+        target_w=target_w,
+        site_w=site_w,
+        site_age_s=float(late),
+        fleet_w=fleet_w,
+        dt_s=1.0,
+        floor_w=FLOOR_W,
+        ceiling_w=CEILING_W,
     )
 
 
-def drive(plant: Plant, targets_w: list[float], *, silent: range = range(0), state: ControlState | None = None) -> Run:
-    """One second for each target, after a minute's rest or from ``state``; in ``silent`` seconds no meter speaks."""
+def drive(
+    plant: Plant,
+    targets_w: list[float],
+    *,
+    silent: range = range(0),
+    state: ControlState | None = None,
+    late: int = 0,
+) -> Run:
+    """One second for each target, after a minute's rest or from ``state``; in ``silent`` seconds no meter speaks.
+
+    Both meters are ``late`` seconds late, and say so.
+    """
+    told: deque[tuple[float, float]] = deque(maxlen=late + 1)
     if state is None:
         state = ControlState()
         for _ in range(60):
-            site_w, fleet_w = plant.meter()
+            told.append(plant.meter())
+            site_w, fleet_w = told[0]
             state = follow(state, target_w=None, site_w=site_w, fleet_w=fleet_w).state
             plant.advance(None)
     run = Run()
     for second, target_w in enumerate(targets_w):
-        site_w, fleet_w = plant.meter()
-        done = follow(state, target_w=target_w, site_w=None if second in silent else site_w, fleet_w=fleet_w)
+        told.append(plant.meter())
+        site_w, fleet_w = told[0]
+        heard_w = None if second in silent else site_w
+        done = follow(state, target_w=target_w, site_w=heard_w, fleet_w=fleet_w, late=late)
         state = run.state = done.state
         run.site_w.append(plant.advance(done.fleet_budget_w))
         run.budget_w.append(done.fleet_budget_w or 0.0)
@@ -190,6 +216,37 @@ def test_a_target_that_ramps_is_followed() -> None:
     assert -0.01 <= fmean(misses) <= 0.001
 
 
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_a_signal_is_followed_alike_however_late_the_meter_tells(late: int) -> None:
+    plant = Plant(seed=15)
+    base_w = 0.8 * plant.site_w
+    # A new value every four seconds, 15 % around the basepoint, up and down in a minute.
+    targets_w = [base_w * (1.0 + 0.15 * math.sin(2.0 * math.pi * (second // 4 * 4) / 60.0)) for second in range(400)]
+    run = drive(plant, targets_w, late=late)
+    misses_w = [site_w - target_w for site_w, target_w in zip(run.site_w, targets_w, strict=True)][40:]
+    assert math.sqrt(fmean(miss_w**2 for miss_w in misses_w)) <= 0.1 * 0.15 * base_w
+
+
+def test_a_reading_from_before_the_target_is_not_fed_back() -> None:
+    rested = ControlState(other_w=20_000.0)
+    first = follow(rested, target_w=60_000.0, site_w=80_000.0)
+    # A second later the meter still shows the second before the target: no error of ours.
+    second = follow(first.state, target_w=60_000.0, site_w=80_000.0, late=1)
+    assert second.state.trim_w == first.state.trim_w
+    assert second.state.owed_j == 0.0
+
+
+def test_what_was_drawn_while_the_budget_was_still_falling_is_no_error_of_the_curves() -> None:
+    past = (Held(age_s=0.0, target_w=60_000.0, bound=0), Held(age_s=1.0, target_w=60_000.0, bound=-1))
+    before = ControlState(other_w=20_000.0, target_w=60_000.0, budget_w=40_000.0, past=past)
+    then = follow(before, target_w=60_000.0, site_w=80_000.0, late=1).state
+    now = follow(before, target_w=60_000.0, site_w=80_000.0, late=0).state
+    assert then.trim_w == 0.0
+    assert now.trim_w < 0.0
+    # Drawn over the target it was all the same: that is given back.
+    assert then.owed_j == now.owed_j > 0.0
+
+
 def test_a_meter_silent_for_a_while_changes_nothing_then_the_budget_holds() -> None:
     plant = Plant(seed=11, noise=0.0)
     target_w = 0.75 * plant.site_w
@@ -241,7 +298,8 @@ def test_no_target_asks_for_no_caps_and_forgets_the_last_event() -> None:
 
 
 def test_energy_over_the_target_is_given_back_and_energy_under_it_is_not_drawn_later() -> None:
-    before = ControlState(other_w=20_000.0, target_w=70_000.0, budget_w=50_000.0)
+    past = (Held(age_s=0.0, target_w=70_000.0, bound=0),)
+    before = ControlState(other_w=20_000.0, target_w=70_000.0, budget_w=50_000.0, past=past)
     over = follow(before, target_w=70_000.0, site_w=72_000.0, fleet_w=52_000.0).state
     under = follow(before, target_w=70_000.0, site_w=68_000.0, fleet_w=48_000.0).state
     assert over.owed_j == 2_000.0

@@ -1,0 +1,179 @@
+"""What is written down each second of a scenario, of the site and of its twin."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.clock import Clock
+from gateway.domain.overlap import governing_target
+from gateway.domain.plan import PowerPlan
+from gateway.simulation.life import CONNECTION_ID, GatewayLife
+from gateway.simulation.scenario import Scenario
+from gateway.simulation.site import PlayedSite, work_of
+from hardware.physics import Possible
+
+Floats = NDArray[np.float64]
+
+STEP_S = 1.0
+JOBS_STEP_S = 10
+"""A job is written down every so many steps, with its mean throughput since the last time."""
+
+POSSIBLE_STEP_S = 10
+
+Registers = tuple[tuple[float, float], Floats, Floats]
+"""Energy of the jobs' devices and work of each job: of the site and of its twin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job over ``JOBS_STEP_S`` from ``time_s`` on; ``cap_w`` and ``state`` are those at its end."""
+
+    time_s: float
+    job_id: str
+    throughput: float
+    cap_w: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Series by step of one second: all of one length, each value from ``time_s`` on for ``STEP_S``; nan is none.
+
+    ``site_w`` and ``counterfactual_w`` are what the two site meters latched at the end of the step, their mean over it.
+    ``devices_w`` and ``twin_devices_w`` are the mean of all devices with a job. ``work_s`` and ``twin_work_s`` (a row
+    a step, a column a job) are seconds of uncapped running done in the step. ``possible`` is the truth about the jobs
+    every ``POSSIBLE_STEP_S``, with the seconds it was so at.
+    """
+
+    time_s: Floats
+    site_w: Floats
+    target_w: Floats
+    baseline_w: Floats
+    counterfactual_w: Floats
+    devices_w: Floats
+    twin_devices_w: Floats
+    work_s: Floats
+    twin_work_s: Floats
+    jobs: tuple[JobRow, ...]
+    possible: tuple[tuple[float, Possible], ...]
+
+    def during(self, from_s: float, to_s: float) -> NDArray[np.bool_]:
+        """Which steps lie in ``[from_s, to_s)``."""
+        found: NDArray[np.bool_] = (self.time_s >= from_s) & (self.time_s < to_s)
+        return found
+
+
+class Recorder:
+    """Looks at both sites each whole second, through what their meters latched and their own registers."""
+
+    def __init__(self, scenario: Scenario, site: PlayedSite, clock: Clock) -> None:
+        self._scenario = scenario
+        self._site = site
+        self._clock = clock
+        self._job_ids = tuple(job.job_id for job in site.jobs)
+        self._event_ids = tuple(event.id for event in scenario.events())
+        self._plans: dict[str, PowerPlan] = {}
+        self._rows: list[tuple[float, ...]] = []
+        self._work: list[tuple[Floats, Floats]] = []
+        self._jobs: list[JobRow] = []
+        self._possible: list[tuple[float, Possible]] = []
+
+    def mean_w(self, seconds: float) -> float:
+        """The site's mean power over the last seconds, or over what there is of them."""
+        if not self._rows:
+            return self._site.real.metered().power_w
+        recent = [row[1] for row in self._rows[-round(seconds / STEP_S) :]]
+        return math.fsum(recent) / len(recent)
+
+    async def run(self, gateway: GatewayLife, stop: asyncio.Event, tell: Callable[[float], None]) -> None:
+        """Write down each second until told to stop."""
+        before = self._registers()
+        jobs_before = before[1]
+        began = at = self._clock.now()
+        while not stop.is_set():
+            await self._clock.wait(at + timedelta(seconds=STEP_S), stop)
+            if self._clock.now() < at + timedelta(seconds=STEP_S):
+                return
+            self._site.agent.tick()
+            if gateway.ledger is not None and gateway.plans_changed.is_set():
+                gateway.plans_changed.clear()
+                await self._read_plans(gateway)
+            after = self._registers()
+            time_s = (at - self._scenario.zero).total_seconds()
+            self._note(time_s, before, after)
+            step = round((at - began).total_seconds() / STEP_S) + 1
+            if step % JOBS_STEP_S == 0:
+                self._note_jobs(time_s + STEP_S - JOBS_STEP_S * STEP_S, after[1] - jobs_before)
+                jobs_before = after[1]
+                tell(time_s)
+            before, at = after, self._clock.now()
+
+    def _registers(self) -> Registers:
+        drawn_j = self._site.real.drawn_j(), self._site.twin.drawn_j()
+        return drawn_j, work_of(self._site.real, self._job_ids), work_of(self._site.twin, self._job_ids)
+
+    async def _read_plans(self, gateway: GatewayLife) -> None:
+        for event_id in self._event_ids:
+            plan = None if gateway.ledger is None else await gateway.ledger.plan(CONNECTION_ID, event_id)
+            if plan is not None:
+                self._plans[event_id] = plan
+
+    def _note(
+        self,
+        time_s: float,
+        before: Registers,
+        after: Registers,
+    ) -> None:
+        at = self._scenario.at(time_s)
+        governing = governing_target(self._plans.values(), at)
+        held = None if governing is None else self._plans[governing.event_keys[0][1]]
+        self._rows.append(
+            (
+                time_s,
+                self._site.real.metered().power_w,
+                math.nan if governing is None else governing.target_w,
+                math.nan if held is None else held.baseline_w,
+                self._site.twin.metered().power_w,
+                (after[0][0] - before[0][0]) / STEP_S,
+                (after[0][1] - before[0][1]) / STEP_S,
+            )
+        )
+        if round(time_s) % POSSIBLE_STEP_S == POSSIBLE_STEP_S // 2:
+            self._possible.append((time_s, self._site.real.possible()))
+        self._work.append((after[1] - before[1], after[2] - before[2]))
+
+    def _note_jobs(self, time_s: float, work_s: Floats) -> None:
+        limit_w = {device.device_id: device.limit_w for device in self._site.real.devices()}
+        for job, done_s in zip(self._site.real.jobs(), work_s.tolist(), strict=True):
+            self._jobs.append(
+                JobRow(
+                    time_s=time_s,
+                    job_id=job.job_id,
+                    throughput=done_s / (JOBS_STEP_S * STEP_S),
+                    cap_w=math.fsum(limit_w[device_id] for device_id in job.device_ids) / len(job.device_ids),
+                    state=str(job.state),
+                )
+            )
+
+    def recording(self) -> Recording:
+        """All that was written down."""
+        columns = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), 7).T
+        shape = len(self._work), len(self._job_ids)
+        return Recording(
+            time_s=columns[0],
+            site_w=columns[1],
+            target_w=columns[2],
+            baseline_w=columns[3],
+            counterfactual_w=columns[4],
+            devices_w=columns[5],
+            twin_devices_w=columns[6],
+            work_s=np.array([real for real, _ in self._work]).reshape(shape),
+            twin_work_s=np.array([twin for _, twin in self._work]).reshape(shape),
+            jobs=tuple(self._jobs),
+            possible=tuple(self._possible),
+        )

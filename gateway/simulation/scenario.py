@@ -1,0 +1,310 @@
+"""Scenario files: a fleet, its jobs, what the grid asks, and what goes wrong, in TOML."""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gateway.config.explained import explain
+from gateway.config.parts import rule, zone
+from hardware.job_terms import MIN_THROUGHPUT
+from hardware.workloads import WORKLOADS, SimulatedJob
+
+Name = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class ScenarioError(Exception):
+    """The scenario cannot be played; the text says where and why."""
+
+
+class Part(BaseModel):
+    """A table of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _workload(name: str) -> str:
+    if name not in WORKLOADS:
+        raise ValueError(f"no workload is called {name!r}; known: {', '.join(sorted(WORKLOADS))}")
+    return name
+
+
+def _tier(name: str) -> str:
+    if name not in MIN_THROUGHPUT:
+        raise ValueError(f"no tier is called {name!r}; known: {', '.join(MIN_THROUGHPUT)}")
+    return name
+
+
+class JobPart(Part):
+    """``[[fleet.job]]``: a job on the next free devices. ``burst_fraction`` over 0 makes its load a bursty one."""
+
+    id: Name
+    workload: Annotated[str, AfterValidator(_workload)]
+    tier: Annotated[str, AfterValidator(_tier)]
+    devices: int = Field(ge=1)
+    weight: float = Field(default=1.0, gt=0)
+    max_pause_s: float = Field(default=0.0, ge=0)
+    burst_fraction: float = Field(default=0.0, ge=0, lt=1)
+    burst_s: float = Field(default=60.0, ge=10)
+
+    def job(self) -> SimulatedJob:
+        """The simulated fleet's word for it."""
+        return SimulatedJob(
+            job_id=self.id,
+            workload=self.workload,
+            tier=self.tier,
+            devices=self.devices,
+            weight=self.weight,
+            max_pause_s=self.max_pause_s,
+            burst_fraction=self.burst_fraction,
+            burst_s=self.burst_s,
+        )
+
+
+class FleetPart(Part):
+    """``[fleet]``. Devices without a job stay idle."""
+
+    hosts: int = Field(ge=1, le=1024)
+    devices_per_host: int = Field(default=8, ge=1, le=64)
+    job: tuple[JobPart, ...]
+
+    @property
+    def host_ids(self) -> tuple[str, ...]:
+        """As the simulated fleet names them."""
+        return tuple(f"h{host:02d}" for host in range(self.hosts))
+
+    @model_validator(mode="after")
+    def _jobs_fit(self) -> "FleetPart":
+        if not self.job:
+            raise ValueError("it needs a job")
+        there, asked = self.hosts * self.devices_per_host, sum(job.devices for job in self.job)
+        if asked > there:
+            raise ValueError(f"its jobs ask for {asked} devices, and it has {there}")
+        _unique("job id", [job.id for job in self.job])
+        return self
+
+
+class ProgramPart(Part):
+    """``[program]``: what settles the events and what is paid.
+
+    The site has no past before the scenario: of the rules, those that look at days before have nothing to stand on.
+    """
+
+    baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
+    price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class RegulationPart(Part):
+    """``[event.regulation]``: a made-up fast signal around a basepoint, both shares of the mean power before it."""
+
+    basepoint_fraction: Share
+    amplitude_fraction: Share
+    """Of the basepoint: the signal goes from one less this to one more this of it."""
+    step_s: float = Field(default=4.0, ge=1)
+    seed: int = 1
+
+
+class EventPart(Part):
+    """``[[event]]``: what the grid asks, and from when on it can be heard.
+
+    ``values`` are pairs of seconds and a value: a fraction of the live baseline, or kilowatts. ``received_s`` is when
+    the utility publishes it (default: at the start). ``day`` counts from 0. ``times`` and ``every_s`` repeat it.
+    """
+
+    id: Name
+    kind: Literal["fraction", "adjust", "limit", "setpoint", "regulation"] = "fraction"
+    day: int = Field(default=0, ge=0)
+    starts_s: float = Field(ge=0)
+    received_s: float | None = Field(default=None, ge=0)
+    duration_s: float = Field(gt=0)
+    ramp_s: float = 0.0
+    """Negative ends at the start, positive begins there (``x-eiRampUp``)."""
+    recovery_s: float = 0.0
+    """Negative ends at the event's end, positive begins there (``x-eiRecovery``)."""
+    values: tuple[tuple[float, float], ...] = ()
+    regulation: RegulationPart | None = None
+    times: int = Field(default=1, ge=1)
+    every_s: float = Field(default=86400.0, gt=0)
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "EventPart":
+        if (self.kind == "regulation") != (self.regulation is not None):
+            raise ValueError('kind = "regulation" and a table [event.regulation] go together')
+        if self.regulation is None and not self.values:
+            raise ValueError("values are missing: pairs of seconds and a value")
+        if sum(seconds for seconds, _ in self.values) > self.duration_s:
+            raise ValueError("values last longer than the event")
+        if self.received_s is not None and self.received_s > self.starts_s + min(0.0, self.ramp_s):
+            raise ValueError("it would be received after its ramp or start")
+        return self
+
+
+class FaultPart(Part):
+    """``[[fault]]``: what goes wrong at ``at_s``, for ``lasts_s`` (for good where none is given).
+
+    ``hosts_lost`` takes the first ``share`` of the hosts, rounded up. A gateway that is killed leaves everything as it
+    is; ``lasts_s`` later another is started on the same record.
+    """
+
+    what: Literal["hosts_lost", "meter_silent", "gateway_killed"]
+    at_s: float = Field(ge=0)
+    lasts_s: float | None = Field(default=None, gt=0)
+    share: Share = 0.05
+
+    @model_validator(mode="after")
+    def _a_gateway_comes_back(self) -> "FaultPart":
+        if self.what == "gateway_killed" and self.lasts_s is None:
+            raise ValueError("a gateway that is killed needs lasts_s: how long until it is started again")
+        return self
+
+
+class Stretch(Part):
+    """A part of the scenario that is played through, in seconds after its start."""
+
+    from_s: float
+    to_s: float
+
+
+class Scenario(Part):
+    """All of it. ``around_events_s`` plays only so much before and after each event, and skips the time between."""
+
+    name: str = ""
+    title: str = ""
+    seed: int = Field(default=1, ge=0)
+    extra_seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    starts_at: AwareDatetime
+    timezone: Annotated[str, AfterValidator(zone)] = "UTC"
+    duration_s: float = Field(gt=0)
+    around_events_s: tuple[float, float] | None = None
+    interval_s: Literal[60, 300, 900] = 300
+    committed_kw: float | None = Field(default=None, gt=0)
+    """What the contract commits each event to, for the judge to hold against what was delivered."""
+    fleet: FleetPart
+    program: ProgramPart = ProgramPart()
+    event: tuple[EventPart, ...] = ()
+    fault: tuple[FaultPart, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Scenario":
+        _unique("event id", [event.id for event in self.event])
+        for event in self.event:
+            last_s = event.day * 86400.0 + event.starts_s + (event.times - 1) * event.every_s
+            if last_s + event.duration_s + max(0.0, event.recovery_s) > self.duration_s:
+                raise ValueError(f"event {event.id!r} is not over by duration_s = {self.duration_s:g}")
+        late = [fault.what for fault in self.fault if fault.at_s >= self.duration_s]
+        if late:
+            raise ValueError(f"fault {late[0]!r} comes after duration_s = {self.duration_s:g}")
+        if self.starts_at.microsecond:
+            raise ValueError("starts_at is a whole second")
+        return self
+
+    @property
+    def zero(self) -> datetime:
+        """When it begins, in UTC."""
+        return self.starts_at.astimezone(UTC)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's."""
+        return ZoneInfo(self.timezone)
+
+    def events(self) -> tuple[EventPart, ...]:
+        """Each event by itself, in order of the time it is published, with ``starts_s`` from the scenario's start."""
+        found: list[EventPart] = []
+        for event in self.event:
+            for turn in range(event.times):
+                later_s = event.day * 86400.0 + turn * event.every_s
+                received_s = event.starts_s if event.received_s is None else event.received_s
+                found.append(
+                    event.model_copy(
+                        update={
+                            "id": event.id if event.times == 1 else f"{event.id}-{turn + 1:02d}",
+                            "day": 0,
+                            "times": 1,
+                            "starts_s": event.starts_s + later_s,
+                            "received_s": received_s + later_s,
+                        }
+                    )
+                )
+        return tuple(sorted(found, key=lambda event: (event.received_s, event.id)))
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """What is played through: all of it, or the time around events."""
+        events = self.events()
+        if self.around_events_s is None or not events:
+            return (Stretch(from_s=0.0, to_s=self.duration_s),)
+        before_s, after_s = self.around_events_s
+        wanted = sorted(
+            (
+                max(0.0, min(event.received_s or 0.0, event.starts_s + min(0.0, event.ramp_s)) - before_s),
+                min(self.duration_s, event.starts_s + event.duration_s + max(0.0, event.recovery_s) + after_s),
+            )
+            for event in events
+        )
+        joined = [wanted[0]]
+        for from_s, to_s in wanted[1:]:
+            if from_s <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(joined[-1][1], to_s))
+            else:
+                joined.append((from_s, to_s))
+        return tuple(Stretch(from_s=float(int(from_s)), to_s=to_s) for from_s, to_s in joined)
+
+    def at(self, time_s: float) -> datetime:
+        """The instant so many seconds after the start."""
+        return self.zero + timedelta(seconds=time_s)
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for one, following in pairwise(sorted(names)):
+        if one == following:
+            raise ValueError(f"{what} {one!r} is used twice; give each its own")
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the scenarios that come with the product."""
+    folder = files("gateway.simulation") / "scenarios"
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load(name_or_path: str) -> Scenario:
+    """A shipped scenario by its name, or the one in a TOML file. Raises ``ScenarioError``."""
+    if name_or_path in shipped():
+        text = (files("gateway.simulation") / "scenarios" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+        return parsed(text, source=name_or_path, name=name_or_path)
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        names = ", ".join(shipped())
+        raise ScenarioError(f"no scenario is called {name_or_path!r}; shipped: {names}; or name a .toml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise ScenarioError(f"cannot read {path}: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise ScenarioError(f"cannot read {path}: it is not text in UTF-8") from cause
+    return parsed(text, source=str(path), name=path.stem)
+
+
+def parsed(text: str, *, source: str, name: str) -> Scenario:
+    """A scenario from TOML. Raises ``ScenarioError`` with all that is wrong, a line each."""
+    try:
+        declared = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        raise ScenarioError(f"{source} is not TOML: {cause}") from cause
+    return scenario_from({"name": name, **declared}, source=source)
+
+
+def scenario_from(declared: Mapping[str, Any], *, source: str) -> Scenario:
+    """A scenario from values that were read already. Raises ``ScenarioError``."""
+    try:
+        return Scenario.model_validate(declared)
+    except ValidationError as cause:
+        raise ScenarioError("\n".join(f"{source}: {explain(error, Scenario)}" for error in cause.errors())) from cause

@@ -1,0 +1,161 @@
+"""Plays the shipped scenarios, each with its seed and two further ones, and holds what comes out against its bounds.
+
+    python tests/benchmarks/scenarios.py [NAME ...]
+
+Judged on the twin (the same seed, no event) and on the frozen live baseline, with the site's own noise. A scenario
+takes one to two minutes of one core a seed; as many are played at once as there are cores.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gateway.simulation.figures import EventFigures, figures
+from gateway.simulation.play import play
+from gateway.simulation.scenario import load, shipped
+
+STEADY = ("phoenix", "two-step")
+QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "year")
+"""Scenarios whose load does not rise by itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scenario with one seed."""
+
+    name: str
+    seed: int
+    events: tuple[EventFigures, ...]
+    unanswered: tuple[str, ...]
+    cap_commands: int
+    cpu_s: float
+
+
+def run(name: str, seed: int) -> Run:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    scenario = load(name)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        played = asyncio.run(play(scenario, seed=seed, folder=Path(folder)))
+    found = figures(played)
+    return Run(name, seed, found, played.unanswered, played.cap_commands, time.process_time() - began)
+
+
+Check = Callable[[Run, EventFigures], tuple[str, bool]]
+
+
+def reduction(_: Run, one: EventFigures) -> tuple[str, bool]:
+    live, twin = one.live_baseline.delivered_fraction, one.counterfactual.delivered_fraction
+    text = f"{live:.3%} of the live baseline (25.0 to 25.25 %), {twin:.3%} of the counterfactual (within 0.5 points)"
+    return text, 0.25 <= live <= 0.2525 and abs(twin - live) <= 0.005
+
+
+def over_target(_: Run, one: EventFigures) -> tuple[str, bool]:
+    return (
+        f"{one.tracking.minutes_over} of {one.tracking.minutes} minutes over target (0)",
+        one.tracking.minutes_over == 0,
+    )
+
+
+def tiers(_: Run, one: EventFigures) -> tuple[str, bool]:
+    broken = one.throughput.tier_violations
+    return f"{len(broken)} tier violations (0)", not broken
+
+
+def near_optimum(_: Run, one: EventFigures) -> tuple[str, bool]:
+    if one.throughput.optimum is None:
+        return "no optimum was found", False
+    away = one.throughput.optimum - one.throughput.weighted
+    text = f"throughput {one.throughput.weighted:.4f}, LP optimum {one.throughput.optimum:.4f} (within 0.005)"
+    return text, abs(away) <= 0.005
+
+
+def within_ten_seconds(_: Run, one: EventFigures) -> tuple[str, bool]:
+    reached = one.reached
+    text = (
+        f"controllable power down {reached.asked_fraction:.0%} in {reached.controllable_s} s (10),"
+        f" the whole site in {reached.site_s} s"
+    )
+    return text, reached.controllable_s is not None and reached.controllable_s <= 10.0
+
+
+def steady(_: Run, one: EventFigures) -> tuple[str, bool]:
+    return f"RMSE {one.tracking.rmse_fraction:.3%} of the target (0.5 %)", one.tracking.rmse_fraction <= 0.005
+
+
+def bursts(_: Run, one: EventFigures) -> tuple[str, bool]:
+    above, below = one.tracking.energy_above_fraction, one.tracking.below_bound_fraction
+    text = f"energy above target {above:.3%} (0.5 %), below it while caps bind {below:.3%} (3 %)"
+    return text, above <= 0.005 and below <= 0.03
+
+
+def followed(_: Run, one: EventFigures) -> tuple[str, bool]:
+    regulation = one.regulation
+    if regulation is None or regulation.score is None:
+        return "no signal was followed", False
+    score = regulation.score
+    text = (
+        f"RMSE {regulation.rmse_fraction:.2%} of the amplitude (10 %), score {score.score:.4f} (0.95):"
+        f" correlation {score.correlation:.3f}, delay {score.delay:.3f}, precision {score.precision:.3f}"
+    )
+    return text, regulation.rmse_fraction <= 0.10 and score.score >= 0.95
+
+
+def recovery(_: Run, one: EventFigures) -> tuple[str, bool]:
+    rebound = one.rebound
+    text = f"{rebound.minutes_over} of {rebound.minutes} minutes over the pre-event mean by over 1 % (0)"
+    return text, rebound.minutes_over == 0
+
+
+def recovery_of_bursts(_: Run, one: EventFigures) -> tuple[str, bool]:
+    rebound = one.rebound
+    text = (
+        f"{rebound.minutes_over_twin} minutes over the pre-event mean and over the twin by over 1 % (0);"
+        f" {rebound.minutes_over} over the mean alone: the load rises by itself"
+    )
+    return text, rebound.minutes_over_twin == 0
+
+
+CHECKS: Sequence[tuple[Sequence[str], Sequence[Check]]] = (
+    (("phoenix",), (reduction, over_target, tiers, near_optimum)),
+    (("fast",), (within_ten_seconds, tiers)),
+    (STEADY, (steady,)),
+    (("two-step", "failures"), (over_target, tiers)),
+    (("bursty",), (bursts, tiers, recovery_of_bursts)),
+    (("regulation",), (followed, tiers)),
+    (QUIET, (recovery,)),
+)
+"""What is asked of which scenarios."""
+
+
+def verdicts(one: Run) -> Iterator[bool]:
+    print(f"{one.name}, seed {one.seed}: {len(one.events)} events, {one.cap_commands} caps, {one.cpu_s:.0f} s of CPU")
+    for event_id in one.unanswered:
+        print(f"  {event_id}: nothing came of it: BROKEN")
+        yield False
+    for names, checks in CHECKS:
+        for check in checks if one.name in names else ():
+            for event in one.events:
+                text, kept = check(one, event)
+                print(f"  {event.event.event_id}: {text}: {'kept' if kept else 'BROKEN'}", flush=True)
+                yield kept
+
+
+def main(names: Sequence[str]) -> bool:
+    chosen = names or shipped()
+    jobs = [(name, seed) for name in chosen for seed in (load(name).seed, *load(name).extra_seeds)]
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = [kept for done in pool.map(run, *zip(*jobs, strict=True)) for kept in verdicts(done)]
+    return all(found)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(sys.argv[1:]) else 1)

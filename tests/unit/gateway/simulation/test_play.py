@@ -1,0 +1,87 @@
+"""Shortened scenarios on the whole gateway: which way things go, not how long they take."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gateway.simulation.play import Played
+from tests.unit.gateway.simulation.small_scenario import played_with
+
+
+def test_there_is_one_row_a_second(small_played: Played) -> None:
+    assert small_played.recording.time_s.tolist() == list(range(240))
+
+
+def test_the_site_goes_to_its_target_and_comes_back(small_played: Played) -> None:
+    recording, (event,) = small_played.recording, small_played.events
+    held = recording.during(event.starts_s + 5, event.ends_s)
+    before, after = recording.during(0, event.starts_s), recording.during(event.ends_s + 5, 240)
+    assert np.all(np.isfinite(recording.target_w[held]))
+    assert recording.site_w[held].mean() <= recording.target_w[held].mean()
+    assert recording.site_w[held].mean() >= 0.99 * recording.target_w[held].mean()
+    assert recording.site_w[after].mean() >= 0.97 * recording.site_w[before].mean()
+    assert np.all(np.isnan(recording.target_w[before]))
+    assert np.all(np.isnan(recording.baseline_w[after]))
+
+
+def test_the_twin_is_the_same_site_without_the_event(small_played: Played) -> None:
+    recording, (event,) = small_played.recording, small_played.events
+    before, held = recording.during(0, event.starts_s), recording.during(event.starts_s, event.ends_s)
+    assert recording.counterfactual_w[before].tolist() == recording.site_w[before].tolist()
+    assert recording.counterfactual_w[held].min() > recording.site_w[held].max() * 0.99
+    assert np.all(recording.twin_work_s >= recording.work_s - 1e-9)
+
+
+def test_commands_are_counted_at_the_agent(small_played: Played) -> None:
+    # All seven devices that work are capped, and their leases are renewed all through the event.
+    assert small_played.cap_commands > 7 * 90 / 5
+    assert small_played.restores >= 7
+
+
+def test_the_same_seed_gives_the_same_figures(small_played: Played, tmp_path: Path) -> None:
+    again = played_with(tmp_path)
+    assert again.recording.site_w.tolist() == small_played.recording.site_w.tolist()
+    assert again.recording.work_s.tolist() == small_played.recording.work_s.tolist()
+    assert again.cap_commands == small_played.cap_commands
+
+
+def test_a_gateway_that_was_killed_goes_on_with_the_event(tmp_path: Path) -> None:
+    played = played_with(tmp_path, fault=[{"what": "gateway_killed", "at_s": 90, "lasts_s": 8}])
+    recording, (event,) = played.recording, played.events
+    # Nobody puts the caps back, and their leases outlast the gap.
+    held = recording.during(event.starts_s + 5, event.ends_s)
+    assert (recording.site_w / recording.target_w)[held].max() <= 1.02
+    # The baseline is still the one from before the event.
+    assert np.unique(recording.baseline_w[held]).size == 1
+
+
+def test_leases_end_while_no_gateway_comes_back(tmp_path: Path) -> None:
+    played = played_with(tmp_path, fault=[{"what": "gateway_killed", "at_s": 90, "lasts_s": 40}])
+    recording = played.recording
+    gone, back = recording.during(112, 129), recording.during(137, 149)
+    assert recording.site_w[gone].min() >= 0.99 * recording.counterfactual_w[gone].min()
+    assert recording.site_w[back].max() <= 1.02 * np.nanmax(recording.target_w)
+
+
+def test_hosts_are_lost_to_the_twin_as_well(tmp_path: Path) -> None:
+    played = played_with(tmp_path, fault=[{"what": "hosts_lost", "at_s": 30, "share": 0.5}])
+    recording = played.recording
+    lost = recording.during(35, 60)
+    assert recording.site_w[lost].tolist() == recording.counterfactual_w[lost].tolist()
+    assert recording.site_w[lost].mean() < 0.8 * recording.site_w[recording.during(0, 30)].mean()
+
+
+def test_a_silent_meter_lets_no_cap_go(tmp_path: Path) -> None:
+    played = played_with(tmp_path, fault=[{"what": "meter_silent", "at_s": 80, "lasts_s": 50}])
+    recording, (event,) = played.recording, played.events
+    silent = recording.during(80, event.ends_s)
+    assert (recording.site_w / recording.target_w)[silent].max() <= 1.02
+
+
+def test_the_clock_jumps_over_what_is_not_played(tmp_path: Path) -> None:
+    event = {"id": "now", "starts_s": 100, "duration_s": 60, "values": [[60, 0.25]], "times": 2, "every_s": 50_000}
+    played = played_with(tmp_path, event=[event], duration_s=60_000, around_events_s=[40, 40])
+    time_s = played.recording.time_s
+    assert [event.event_id for event in played.events] == ["now-01", "now-02"]
+    assert [(time_s[0], time_s[139]), (time_s[140], time_s[-1])] == [(60.0, 199.0), (50_060.0, 50_199.0)]
+    assert all(event.baseline_w > 0 for event in played.events)
