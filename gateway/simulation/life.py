@@ -9,8 +9,8 @@ from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.ledger import Ledger, Topic
 from gateway.services.joint_plan import JointPlan
-from gateway.services.planner import Planner
 from gateway.services.readiness import Readiness
+from gateway.simulation.planning import PATIENCE_S, PlanHere
 from gateway.simulation.scenario import Scenario
 from gateway.simulation.site import PlayedSite
 
@@ -20,10 +20,6 @@ SITE_ID = "simulated-site"
 
 FLUSH_S = 60.0
 """How long readings stay in memory. Virtual time loses nothing by it, and the disk has less to do."""
-
-
-PLAN_S = 60.0
-"""A plan is waited for: virtual time stands still meanwhile, so that a busy machine plays no other event."""
 
 
 class GatewayLife:
@@ -66,7 +62,7 @@ class GatewayLife:
             readiness=Readiness(),
             flush_s=FLUSH_S,
             keep_devices=False,
-            joint=JointPlan(Planner(), wait_s=PLAN_S),
+            joint=JointPlan(PlanHere(), wait_s=PATIENCE_S),
         )
         self.ledger = record.ledger
         self.plans_changed = record.ledger.subscribe(Topic.PLANS)
