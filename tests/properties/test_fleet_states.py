@@ -4,8 +4,8 @@ Two gateways, the older one still sending, over three hosts of keeper and worker
 network that loses, delays and repeats; deaths at any write; restarts of machines; other writers; clocks that are set.
 Beside the machine, the smallest examples of what it found and of what easily goes wrong.
 
-What may take a node over its limit is somebody else's hand and a machine's restart (its devices forget their caps);
-that it holds is promised anew once a gateway has looked at everything (``calm``). One may begin while no host answers.
+What may take a node over its limit is somebody else's hand (an older gateway's, too, at a host that the newer has not
+spoken to yet) and a machine's restart (its devices forget their caps); that it holds is promised anew once a gateway has looked at everything (``calm``). One may begin while no host answers.
 """
 
 import asyncio
@@ -358,6 +358,9 @@ class FleetStates(RuleBasedStateMachine):
             assert limit_w <= max(command.cap_w, CAP_RANGE.min_w) + 0.5
             assert result.outcome is Outcome.CLAMPED or abs(limit_w - command.cap_w) <= 0.5
             self.heard[key] = said
+            if lease.epoch < self.epoch:
+                # The newer gateway has not spoken to this host yet, and knows nothing of it.
+                self.unsure.add(key)
             self.on_expiry[key] = {lease.on_expiry}
             self.lease_until_s[key] = self.now_s + lease.duration_s
 
