@@ -5,7 +5,8 @@ network that loses, delays and repeats; deaths at any write; restarts of machine
 Beside the machine, the smallest examples of what it found and of what easily goes wrong.
 
 What may take a node over its limit is somebody else's hand (an older gateway's, too, at a host that the newer has not
-spoken to yet) and a machine's restart (its devices forget their caps); that it holds is promised anew once a gateway has looked at everything (``calm``). One may begin while no host answers.
+spoken to yet) and a machine's restart (its devices forget their caps). That it holds is promised anew once a gateway
+has looked at everything (``calm``). One may begin while no host answers.
 """
 
 import asyncio
