@@ -27,5 +27,5 @@ def plan_by_optimisation(
         made_by=MadeBy.MILP if found.improved else MadeBy.HEURISTIC,
         bound=found.bound,
         gap=gap,
-        heuristic_objective=worth(prepared, start.choice).objective,
+        by_heuristic=worth(prepared, start.choice),
     )
