@@ -31,7 +31,7 @@ DEPTHS = {"shallow": 0.15, "field test": 0.31, "pauses pay": 0.35, "too deep": 0
 TIERS = {"flex0": 1.0, "flex1": 0.9, "flex2": 0.75, "flex3": 0.5}
 FLOORS = {"flex0": 0.5, "flex1": 0.5, "flex2": 0.5, "flex3": 0.3}
 BOUND_S, BOUND_GAP = 5.0, 0.01
-SEARCH_S = 4.5
+SEARCH_S = 4.0
 
 
 def jobs(dice: random.Random) -> tuple[CurtailmentJob, ...]:

@@ -24,10 +24,13 @@ from gateway.domain.tree import Floats, Indices
 ALL_PAUSES = 1500
 """Up to so many pauses to choose from, all of them are in the program."""
 
-ROUNDS = 6
+ROUNDS = 8
 """So many times prices are asked for at most."""
 
-_TIME_FOR_WHOLE = 2.5
+_TIME_TO_BRANCH = 10.0
+"""The solver branches where there is time for so many of its linear programs: it gets nowhere in fewer."""
+
+_TIME_FOR_WHOLE = 2.0
 """Another round is begun only while there is time for so many: for itself, and to make the pauses whole."""
 
 
@@ -73,6 +76,7 @@ class _Search:
         if not complete:
             known = sorted(_going_on(self._prepared))
         fractions: list[tuple[Pause, float]] = []
+        round_s = 0.0
         for _ in range(ROUNDS):
             began_s = self._left_s()
             model = CurtailmentModel(self._prepared, known)
@@ -87,12 +91,13 @@ class _Search:
             reached = (answer.bound * model.scale + model.constant_s) / (self._prepared.total_worth or 1.0)
             settled = complete or len(more) == len(known) or priced.bound - reached <= self._gap / 4.0
             left_s = self._left_s()
-            if settled or self.done() or left_s < _TIME_FOR_WHOLE * (began_s - left_s):
+            round_s = began_s - left_s
+            if settled or self.done() or left_s < _TIME_FOR_WHOLE * round_s:
                 break
             known = more
         if not self.done() and not complete:
             self._make_whole(fractions)
-        if not self.done() and known:
+        if not self.done() and known and self._left_s() >= _TIME_TO_BRANCH * round_s:
             self._branch(known, complete=complete)
 
     def _offer(self, model: CurtailmentModel, values: Floats, fractions: Sequence[tuple[Pause, float]]) -> None:
