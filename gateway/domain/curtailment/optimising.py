@@ -1,4 +1,7 @@
-"""Plan a curtailment by optimisation. Whoever imports this loads the solver."""
+"""Plan a curtailment by optimisation.
+
+Whoever imports this loads the solver, which greets on standard output: a worker keeps that away.
+"""
 
 from collections.abc import Callable
 
