@@ -133,3 +133,11 @@ def worth(prepared: Prepared, choice: Choice) -> Worth:
         weighted_throughput=gained / prepared.total_worth if prepared.total_worth > 0.0 else 1.0,
         objective=(gained - missing_price(prepared) * lacking_ws) / whole,
     )
+
+
+def gap_of(found: Worth, bound: float) -> float:
+    """How far a bound lies above what was found, as a fraction of its weighted throughput.
+
+    Where something is missing, its price is in the objective and not in that throughput: it flatters no gap.
+    """
+    return max(0.0, bound - found.objective) / max(abs(found.weighted_throughput), 1e-9)

@@ -11,7 +11,7 @@ from gateway.domain.curtailment.booking import Booking
 from gateway.domain.curtailment.choice import Choice, Pause, pause_cost_s, worth
 from gateway.domain.curtailment.filling import Filling
 from gateway.domain.curtailment.prepared import Prepared
-from gateway.domain.curtailment.pricing import price_out
+from gateway.domain.curtailment.pricing import free, price_out
 from gateway.domain.curtailment.windows import PauseWindows
 from gateway.domain.tree import Flags, Floats
 
@@ -39,7 +39,8 @@ def heuristic(prepared: Prepared) -> Found:
     booking = Booking(prepared, filling.reach())
     _let_go_on(prepared, booking)
     best = filled(prepared, filling, booking)
-    bound = price_out(prepared, filling.prices(best.power_w, best.paused)).bound
+    prices = filling.prices(best.power_w, best.paused)
+    bound = min(price_out(prepared, one).bound for one in (prices, free(prices)))
     found = worth(prepared, best)
     for _ in range(_ROUNDS):
         if float(found.missing_w.max()) < NOTHING_W or not _book(prepared, booking, found.missing_w.copy()):

@@ -13,21 +13,25 @@ import highspy
 import numpy as np
 
 from gateway.domain.curtailment.booking import Booking
-from gateway.domain.curtailment.choice import Choice, Pause, Worth, worth
+from gateway.domain.curtailment.choice import Choice, Pause, Worth, gap_of, worth
 from gateway.domain.curtailment.model import CurtailmentModel
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Priced, price_out
 from gateway.domain.curtailment.program import LinearProgram
+from gateway.domain.curtailment.smoothing import smoothed
 from gateway.domain.tree import Floats, Indices
 
 ALL_PAUSES = 1500
 """Up to so many pauses to choose from, all of them are in the program."""
 
-ROUNDS = 6
+ROUNDS = 8
 """So many times prices are asked for at most."""
 
-_PRICING_PART = 0.5
-"""So much of the time goes to prices at most; the rest makes the pauses whole."""
+_TIME_TO_BRANCH = 10.0
+"""The solver branches where there is time for so many of its linear programs: it gets nowhere in fewer."""
+
+_TIME_FOR_WHOLE = 2.0
+"""Another round is begun only while there is time for so many: for itself, and to make the pauses whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +69,20 @@ class _Search:
 
     def done(self) -> bool:
         """Whether there is nothing more to gain, or no time."""
-        near = self.bound - self.worth.objective <= self._gap * max(abs(self.worth.objective), 1e-9)
-        return near or self._left_s() <= 0.0
+        return gap_of(self.worth, self.bound) <= self._gap or self._left_s() <= 0.0
 
     def run(self) -> None:
         known, complete = _all_pauses(self._prepared)
         if not complete:
             known = sorted(_going_on(self._prepared))
-        whole_s = self._left_s()
         fractions: list[tuple[Pause, float]] = []
+        round_s = 0.0
         for _ in range(ROUNDS):
+            began_s = self._left_s()
             model = CurtailmentModel(self._prepared, known)
             answer = _optimise(model.program, limit_s=self._left_s(), whole=False)
             if answer.values is None or answer.row_price is None:
-                return
+                break
             fractions = model.taken(answer.values)
             self._offer(model, answer.values, fractions)
             priced: Priced = price_out(self._prepared, model.prices(answer.row_price))
@@ -86,19 +90,21 @@ class _Search:
             more = sorted(set(known) | set(priced.pauses))
             reached = (answer.bound * model.scale + model.constant_s) / (self._prepared.total_worth or 1.0)
             settled = complete or len(more) == len(known) or priced.bound - reached <= self._gap / 4.0
-            if settled or self.done() or self._left_s() < _PRICING_PART * whole_s:
+            left_s = self._left_s()
+            round_s = began_s - left_s
+            if settled or self.done() or left_s < _TIME_FOR_WHOLE * round_s:
                 break
             known = more
         if not self.done() and not complete:
             self._make_whole(fractions)
-        if not self.done() and known:
+        if not self.done() and known and self._left_s() >= _TIME_TO_BRANCH * round_s:
             self._branch(known, complete=complete)
 
     def _offer(self, model: CurtailmentModel, values: Floats, fractions: Sequence[tuple[Pause, float]]) -> None:
         """Keep what the values mean where every pause is whole and it is better than what there was."""
         if any(1e-6 < part < 1.0 - 1e-6 for _, part in fractions):
             return
-        choice = model.choice(values)
+        choice = smoothed(self._prepared, model.choice(values))
         found = worth(self._prepared, choice)
         if found.objective > self.worth.objective:
             self.best, self.worth, self.improved = choice, found, True
@@ -114,7 +120,7 @@ class _Search:
     def _branch(self, known: Sequence[Pause], *, complete: bool) -> None:
         model = CurtailmentModel(self._prepared, known)
         total = self._prepared.total_worth or 1.0
-        allowed = self._gap * max(abs(self.worth.objective), 1e-9) * total / model.scale
+        allowed = self._gap * max(abs(self.worth.weighted_throughput), 1e-9) * total / model.scale
         answer = _optimise(model.program, limit_s=self._left_s(), whole=True, gap=allowed / 2.0)
         if answer.values is not None:
             self._offer(model, answer.values, model.taken(answer.values))
@@ -123,7 +129,7 @@ class _Search:
 
 
 def solve(prepared: Prepared, *, start: Choice, bound: float, gap: float, left_s: Callable[[], float]) -> Solved:
-    """The best schedule within ``gap`` (a fraction of its objective), or the best there is when the time is over.
+    """The best schedule within ``gap`` (see ``gap_of``), or the best there is when the time is over.
 
     ``start`` is a schedule known already and ``bound`` what nothing can beat; neither gets worse. The same problem
     gives the same schedule where the time suffices.

@@ -1,4 +1,7 @@
-"""Plan a curtailment by optimisation. Whoever imports this loads the solver."""
+"""Plan a curtailment by optimisation.
+
+Whoever imports this loads the solver, which greets on standard output: a worker keeps that away.
+"""
 
 from collections.abc import Callable
 
@@ -27,5 +30,5 @@ def plan_by_optimisation(
         made_by=MadeBy.MILP if found.improved else MadeBy.HEURISTIC,
         bound=found.bound,
         gap=gap,
-        heuristic_objective=worth(prepared, start.choice).objective,
+        by_heuristic=worth(prepared, start.choice),
     )

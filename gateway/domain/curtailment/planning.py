@@ -20,5 +20,5 @@ def plan_by_heuristic(problem: CurtailmentProblem, *, gap: float = GAP) -> Curta
         made_by=MadeBy.HEURISTIC,
         bound=found.bound,
         gap=gap,
-        heuristic_objective=worth(prepared, found.choice).objective,
+        by_heuristic=worth(prepared, found.choice),
     )

@@ -40,6 +40,18 @@ class Prices:
     end: Floats
 
 
+def free(prices: Prices) -> Prices:
+    """Everything for nothing: the bound at these is that nobody gives more than all it can."""
+    return Prices(
+        target=np.zeros_like(prices.target),
+        ramp=np.zeros_like(prices.ramp),
+        node=np.zeros_like(prices.node),
+        need=np.zeros_like(prices.need),
+        begin=np.zeros_like(prices.begin),
+        end=np.zeros_like(prices.end),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
     """``bound`` is a fraction of all the jobs' worth; ``pauses`` are each job's best at these prices that pay."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from gateway.domain.curtailment.choice import Choice, Worth, pauses, worth
+from gateway.domain.curtailment.choice import Choice, Worth, gap_of, pauses, worth
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.reasons import reasons
 from hardware.job import PauseMethod
@@ -85,8 +85,8 @@ class CurtailmentSchedule:
     """The plan of one curtailment. Tuples in watts have one element an interval, ``edges_at`` one more.
 
     ``objective`` is the weighted throughput less the price of what is missing, ``bound`` what no schedule can exceed,
-    and ``gap`` how far they are apart as a fraction of the objective; ``heuristic_gap`` is the same for the schedule of
-    the heuristic alone. ``lost_gpu_hours`` are by tier.
+    and ``gap`` how far they are apart, as a fraction of the weighted throughput; ``heuristic_gap`` is the same for the
+    schedule of the heuristic alone. ``lost_gpu_hours`` are by tier.
     """
 
     status: Status
@@ -109,18 +109,13 @@ class CurtailmentSchedule:
         return {job.job_id: job.reason for job in self.jobs if job.reason}
 
 
-def gap_of(objective: float, bound: float) -> float:
-    """How far a bound lies above an objective, as a fraction of it."""
-    return max(0.0, bound - objective) / max(abs(objective), 1e-9)
-
-
 def schedule(
-    prepared: Prepared, choice: Choice, *, made_by: MadeBy, bound: float, gap: float, heuristic_objective: float
+    prepared: Prepared, choice: Choice, *, made_by: MadeBy, bound: float, gap: float, by_heuristic: Worth
 ) -> CurtailmentSchedule:
     """Put into words and instants what was chosen. ``gap`` is what was asked for."""
     found = worth(prepared, choice)
     missing = _missing(prepared, found)
-    reached = gap_of(found.objective, bound)
+    reached = gap_of(found, bound)
     status = Status.INFEASIBLE if missing else Status.OPTIMAL if reached <= gap else Status.FEASIBLE
     jobs = _jobs(prepared, choice, found)
     lost: dict[str, float] = {}
@@ -140,7 +135,7 @@ def schedule(
         objective=found.objective,
         bound=max(bound, found.objective),
         gap=reached,
-        heuristic_gap=gap_of(heuristic_objective, max(bound, found.objective)),
+        heuristic_gap=gap_of(by_heuristic, max(bound, found.objective)),
     )
 
 
