@@ -154,7 +154,12 @@ def build_services(
     ledger = edges.record.ledger
     intakes = {
         f"intake {connection.connection_id}": Intake(
-            connection=connection, ledger=ledger, clock=clock, programs=programs, readiness=readiness
+            connection=connection,
+            ledger=ledger,
+            clock=clock,
+            programs=programs,
+            readiness=readiness,
+            zone=site.timezone,
         )
         for connection in edges.connections
     }

@@ -13,28 +13,6 @@ SAME_S = 1e-6
 ALL_WEEK = frozenset(range(7))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """One demand-response program as the facility manager declared it.
-
-    ``program_id`` is the marketContext in OpenADR 2.0b and the programID in 3.x. ``levels`` says what a SIMPLE level
-    means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
-    ``None`` leaves it to ``gateway.domain.event.governing_signal``. ``baseline_rule`` names the rule sheet that
-    settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
-    ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
-    Events of a ``mandatory`` program cannot be opted out of.
-    """
-
-    program_id: str
-    levels: Mapping[int, float] = field(default_factory=dict)
-    baseline_rule: str = "meter-before-after"
-    price_per_kwh: Decimal = Decimal(0)
-    currency: str = "USD"
-    signal: str | None = None
-    stacks: bool = False
-    mandatory: bool = False
-
-
 class Direction(StrEnum):
     """Which way the site moves when it is called."""
 
@@ -92,10 +70,9 @@ class Contract:
 
     A call lies within one of the ``windows``; without any it may be at any time. A season for counting is ``season``;
     a call belongs to the day and the season in which it starts. ``rest_s`` lies between the end of a call and the next
-    start. A call of a ``mandatory`` contract cannot be opted out of.
+    start.
     """
 
-    program_id: str
     committed_w: float
     direction: Direction = Direction.REDUCE
     windows: tuple[ContractWindow, ...] = ()
@@ -107,7 +84,30 @@ class Contract:
     calls_per_season: int | None = None
     hours_per_season: float | None = None
     rest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One demand-response program as the facility manager declared it.
+
+    ``program_id`` is the marketContext in OpenADR 2.0b and the programID in 3.x. ``levels`` says what a SIMPLE level
+    means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
+    ``None`` leaves it to ``gateway.domain.event.governing_signal``. ``baseline_rule`` names the rule sheet that
+    settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
+    ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
+    ``contract`` bounds when and how often it may call; ``None`` where nobody said. Events of a ``mandatory`` program
+    cannot be opted out of, within the bounds or not.
+    """
+
+    program_id: str
+    levels: Mapping[int, float] = field(default_factory=dict)
+    baseline_rule: str = "meter-before-after"
+    price_per_kwh: Decimal = Decimal(0)
+    currency: str = "USD"
+    signal: str | None = None
+    stacks: bool = False
     mandatory: bool = False
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,4 +250,4 @@ def _less(most: int | None, used: int) -> int | None:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds / 60.0:g} min"
+    return f"{seconds / 60.0:.3g} min"

@@ -19,6 +19,7 @@ from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Priced, price_out
 from gateway.domain.curtailment.program import LinearProgram
 from gateway.domain.curtailment.smoothing import smoothed
+from gateway.domain.quiet_highs import quiet_highs
 from gateway.domain.tree import Floats, Indices
 
 ALL_PAUSES = 1500
@@ -185,9 +186,8 @@ def _optimise(
     """Run HiGHS. ``fixed`` columns are at their upper end. ``values`` is ``None`` where nothing was found in time."""
     if limit_s <= 0.0:
         return _Answer(None, None, np.inf)
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver = quiet_highs()
     for option, value in (
-        ("output_flag", False),
         ("threads", 1),
         ("random_seed", 0),
         ("time_limit", float(limit_s)),

@@ -1,6 +1,6 @@
 """Plan a curtailment by optimisation.
 
-Whoever imports this loads the solver, which greets on standard output: a worker keeps that away.
+Whoever imports this loads the solver.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 SUMMER = Season(first=(6, 1), last=(9, 30))
 WEEKDAY_EVENINGS = ContractWindow(weekdays=frozenset(range(5)), from_time=time(14), to_time=time(20), season=SUMMER)
 CONTRACT = Contract(
-    program_id="peak",
     committed_w=25_000.0,
     windows=(WEEKDAY_EVENINGS,),
     season=SUMMER,
@@ -99,7 +98,7 @@ def test_what_is_left_after_two_calls() -> None:
 
 
 def test_without_bounds_nothing_is_counted() -> None:
-    free = Contract(program_id="peak", committed_w=1.0)
+    free = Contract(committed_w=1.0)
     left = contract_left(free, [call(1, 15)], call(1, 18).starts_at, PHOENIX)
     assert (left.calls_today, left.calls_this_season, left.hours_this_season, left.rests_until) == (None,) * 4
     assert fit(call(4, 3, 30.0), call(4, 0, 1.0), contract=free).fits
@@ -115,7 +114,7 @@ def test_a_call_without_an_end_counts_with_its_longest_and_forbids_the_next_wher
 
 def test_a_window_over_midnight_belongs_to_the_day_it_opens_on() -> None:
     nights = ContractWindow(weekdays=frozenset({4}), from_time=time(22), to_time=time(2))
-    contract = Contract(program_id="peak", committed_w=1.0, windows=(nights,))
+    contract = Contract(committed_w=1.0, windows=(nights,))
     assert fit(call(4, 0, 2.0), contract=contract).fits
     assert fit(call(3, 23, 1.0), contract=contract).fits
     assert not fit(call(4, 0, 3.0), contract=contract).fits
@@ -131,7 +130,7 @@ def test_a_season_over_the_new_year_is_one_season() -> None:
 def test_windows_are_on_the_site_s_clock_through_the_change_of_time() -> None:
     # Clocks in Berlin go back on 25 October 2026 at 03:00: 13:00 UTC is 15:00 on the 24th and 14:00 on the 25th.
     afternoons = ContractWindow(from_time=time(15), to_time=time(18))
-    contract = Contract(program_id="peak", committed_w=1.0, windows=(afternoons,))
+    contract = Contract(committed_w=1.0, windows=(afternoons,))
     for day, fits in ((24, True), (25, False)):
         starts_at = datetime(2026, 10, day, 13, tzinfo=UTC)
         asked = Call(starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
