@@ -42,7 +42,5 @@ def within_contract(
         return decision
     reasons = "; ".join(fit.reasons)
     if program.mandatory:
-        return replace(
-            decision, detail=f"{decision.detail}; mandatory, and outside the contract: {reasons}"
-        )
+        return replace(decision, detail=f"{decision.detail}; mandatory, and outside the contract: {reasons}")
     return replace(decision, opt=Opt.OUT, refusal=Refusal.OUTSIDE_CONTRACT, detail=f"outside the contract: {reasons}")
