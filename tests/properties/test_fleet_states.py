@@ -113,9 +113,9 @@ class Way:
             raise AgentUnreachable("cut")
         if isinstance(message, Apply | Restore | Act):
             if how == "late":
-                world.late.append((host, message))
+                world.late.append((host, host.desk, message))
                 raise AgentUnreachable("on its way for too long")
-            world.sent.append((host, message))
+            world.sent.append((host, host.desk, message))
         reply = await world.deliver(host, message)
         if how == "twice":
             with suppress(AgentUnreachable):
@@ -180,8 +180,9 @@ class FleetStates(RuleBasedStateMachine):
         self.asked: tuple[WholeHost, Request] | None = None
         self.ways: dict[str, str] = {}
         self.cut: set[WholeHost] = set()
-        self.late: list[tuple[WholeHost, Request]] = []
-        self.sent: list[tuple[WholeHost, Request]] = []
+        # Each with the worker that it was sent to.
+        self.late: list[tuple[WholeHost, object, Request]] = []
+        self.sent: list[tuple[WholeHost, object, Request]] = []
         # What each device was told last and acted on: epoch and sequence, and what may come of it at its lease's end.
         self.epoch_of: dict[WholeHost, int] = dict.fromkeys(self.hosts, 0)
         self.heard: dict[str, tuple[int, int]] = {}
@@ -441,22 +442,24 @@ class FleetStates(RuleBasedStateMachine):
     @precondition(lambda self: self.late)
     @rule(index=st.integers(0, 7), again=st.booleans())
     def late_message_comes(self, index, again):
-        host, message = self.late[index % len(self.late)]
+        one = self.late[index % len(self.late)]
         if not again:
-            self.late.remove((host, message))
-        self.bring(host, message)
+            self.late.remove(one)
+        self.bring(*one)
 
     @precondition(lambda self: self.sent)
     @rule(back=st.integers(0, 7))
     def message_comes_again(self, back):
         self.bring(*self.sent[-1 - back % len(self.sent)])
 
-    def bring(self, host: WholeHost, message: Request) -> None:
+    def bring(self, host: WholeHost, desk: object, message: Request) -> None:
+        if desk is not host.desk:
+            return  # What was on its way to a process goes with it.
         with suppress(AgentUnreachable):
             self.run(self.deliver(host, message))
 
     def forget_messages(self, host: WholeHost) -> None:
-        """What was on its way to a process goes with it."""
+        """They were on their way to a process that has died."""
         self.late = [one for one in self.late if one[0] is not host]
         self.sent = [one for one in self.sent if one[0] is not host]
         for device_id in host.device_ids:
