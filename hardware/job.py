@@ -64,10 +64,12 @@ class JobView:
     """A job as its host or scheduler sees it.
 
     ``curve`` is one device's, rising in cap. ``min_throughput`` is what was promised to the job, as a fraction of
-    uncapped. ``throughput`` is the present mean over its devices. ``max_pause_s`` is the longest tested pause; 0 means
-    that the job must not be paused, and ``method`` is how it would be. ``progress`` is a number that rises as the job
-    works (seconds of processor time, bytes of output), ``None`` where there is none to see. A device of ``device_ids``
-    may be written ``host/slot`` by a scheduler that does not know ids; the gateway's side finds its id.
+    uncapped: while it runs, and in the mean over an event, pauses counted as nothing, unless ``mean_throughput`` says
+    otherwise of the mean. ``throughput`` is the present mean over its devices. ``max_pause_s`` is the longest tested
+    pause; 0 means that the job must not be paused, and ``method`` is how it would be. ``progress`` is a number that
+    rises as the job works (seconds of processor time, bytes of output), ``None`` where there is none to see. A device
+    of ``device_ids`` may be written ``host/slot`` by a scheduler that does not know ids; the gateway's side finds its
+    id.
     """
 
     job_id: str
@@ -84,6 +86,7 @@ class JobView:
     priority: int | None = None
     fault: Fault | None = None
     pause_costs: PauseCosts = NO_COSTS
+    mean_throughput: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class JobTerms:
     max_pause_s: float = 0.0
     method: PauseMethod = PauseMethod.SIGNAL
     pause_costs: PauseCosts = NO_COSTS
+    mean_throughput: float | None = None
 
 
 NOTHING_AGREED = JobTerms(tier="flex0", min_throughput=1.0)

@@ -79,6 +79,7 @@ where = {{{{ partition = "train" }}}}
 tier = "flex3"
 curve = "finetune-8b"
 max_pause_s = 600
+mean_throughput = 0
 
 [[hardware.terms]]
 where = {{{{ partition = "serve" }}}}

@@ -38,7 +38,9 @@ class TermsSettings(Section):
     tier: Literal["flex0", "flex1", "flex2", "flex3"] = "flex0"
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     min_throughput: Fraction | None = None
-    """By the tier, where it is not given."""
+    """By the tier, where it is not given. It binds while the job runs, and in the mean over an event."""
+    mean_throughput: Fraction | None = None
+    """How low pauses may take the mean over an event, where that is under ``min_throughput``: 0 for all through."""
     curve: Annotated[CurveSettings, AfterValidator(_curve)] | None = None
     """``[[cap_w, power_w, throughput], ...]`` of one device, or the name of a measured one."""
     max_pause_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
@@ -62,6 +64,7 @@ class TermsSettings(Section):
             curve=_points(self.curve),
             max_pause_s=self.max_pause_s,
             method=PauseMethod(self.method),
+            mean_throughput=self.mean_throughput,
             pause_costs=PauseCosts(
                 checkpoint_s=self.checkpoint_cost_s,
                 resume_s=self.resume_cost_s,

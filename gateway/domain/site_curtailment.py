@@ -127,12 +127,16 @@ def curtailment_jobs(
             devices=job.devices,
             curve=job.curve,
             min_throughput=job.min_throughput,
-            tier_mean=by_id[job.job_id].min_throughput,
+            tier_mean=_tier_mean(by_id[job.job_id]),
             idle_w=job.idle_w,
             pause=_pause_terms(by_id[job.job_id], paused_s.get(job.job_id, 0.0)) if job.can_pause else None,
         )
         for job in allocation_jobs(by_id.values(), ranges=ranges)
     )
+
+
+def _tier_mean(view: JobView) -> float:
+    return view.min_throughput if view.mean_throughput is None else view.mean_throughput
 
 
 def _pause_terms(view: JobView, paused_s: float) -> PauseTerms:

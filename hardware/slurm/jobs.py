@@ -337,6 +337,7 @@ class SlurmJobs:
             curve=terms.curve,
             max_pause_s=terms.max_pause_s,
             pause_costs=terms.pause_costs,
+            mean_throughput=terms.mean_throughput,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=terms.method,

@@ -3,6 +3,7 @@
 Its processes stay as they were left: by the real driver, the real keeper of pauses and the whole agent they go on.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -290,10 +291,12 @@ class Running:
         keeper = self.started[-1].pid
         for pid in self.processes():
             if whom == "both" or (whom == "keeper" and pid == keeper) or (whom == "worker" and pid != keeper):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for one in self.started:
             one.wait()

@@ -7,6 +7,7 @@ import pytest
 from hardware.errors import CallHangs, Condition, HardwareError, SchedulerLost, WriteRefused
 from hardware.slurm.command import Done, SlurmCommands, run
 from hardware.slurm.outputs import Outputs
+from tests.lab import eventually
 
 ENVIRONMENT = {"PATH": os.defpath}
 
@@ -22,7 +23,14 @@ def test_program_ends_at_its_deadline_with_all_that_it_started(tmp_path: Path) -
         run(["sh", "-c", script], ENVIRONMENT, soon_s(0.5))
     child = int(mark.read_text(encoding="ascii"))
     state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text(encoding="ascii").split()[2] == "Z"
+
+    def has_ended() -> bool:
+        try:
+            return state.read_text(encoding="ascii").split()[2] == "Z"
+        except OSError:
+            return True
+
+    eventually("what it started has ended", has_ended, within_s=5.0, every_s=0.01)
 
 
 def test_nothing_of_the_callers_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

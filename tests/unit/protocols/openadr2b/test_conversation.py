@@ -123,7 +123,7 @@ async def test_a_refusal_arrives_with_its_reason(joined: Any, event: GridEvent, 
     # Which of our people opted out, and why, is not for the grid.
     assert answer.detail == ("opted out by the operator" if refusal is Refusal.OPERATOR else "since we say so")
     # Our own will has no error code in 2.0b: it arrives as a plain opt-out.
-    assert answer.refusal is (None if refusal is Refusal.OPERATOR else refusal)
+    assert answer.refusal is (None if refusal in {Refusal.OPERATOR, Refusal.OUTSIDE_CONTRACT} else refusal)
 
 
 async def test_a_batch_that_we_cannot_process_is_refused_event_by_event(joined: Any, event: GridEvent) -> None:
