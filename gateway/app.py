@@ -1,7 +1,7 @@
 """The composition root: opens edges, builds services, runs them in one TaskGroup, and closes in the right order.
 
-This module and ``attach`` name the drivers, each imported inside the function that opens it, so that only what is
-configured is loaded.
+This module and what opens hardware under it (``attach``, ``site_meters``) name the drivers, each imported inside the
+function that opens it, so that only what is configured is loaded.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from gateway.attach import MeteredFleet, agent_paths, answers, open_fleet, open_site_meter
+from gateway.asking import answers
+from gateway.attach import MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.domain.baseline.rule import shipped_rules
@@ -35,9 +36,11 @@ from gateway.services.epochs import Epochs
 from gateway.services.intake import Intake
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
+from gateway.services.operating import Operating
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling, gather_inputs
+from gateway.site_meters import open_site_meter
 from hardware.device import PowerMeter
 from hardware.errors import HardwareError
 from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
@@ -176,7 +179,13 @@ def build_services(
         flush_s=flush_s,
         keep_devices=keep_devices,
     )
-    return (intakes, {"dispatch": dispatch}, {"settling": settling, **reporting}, {"metering": metering})
+    operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
+    return (
+        {"operating": operating, **intakes},
+        {"dispatch": dispatch},
+        {"settling": settling, **reporting},
+        {"metering": metering},
+    )
 
 
 async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> None:

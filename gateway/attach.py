@@ -1,30 +1,22 @@
-"""Attached hardware, opened: agents over drivers, the gateway's side of them, site meters.
+"""Attached hardware, opened: drivers, agents over them, and the gateway's side of these.
 
 Each driver is imported inside the function that opens it, so that only what is configured is loaded.
 """
 
-import math
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-import structlog
-
 from gateway.clock import Clock
 from gateway.config import (
-    SITE_METER_ID,
     FleetSettings,
-    ModbusSettings,
     NvmlSettings,
-    OverheadSettings,
     ProcessJobSettings,
-    PrometheusSettings,
-    RegisterSettings,
     Settings,
     SimulatedSettings,
     SlurmSettings,
@@ -32,18 +24,10 @@ from gateway.config import (
 from gateway.joining import nats_hosts, open_enrolment
 from gateway.services.actuator import Fleet
 from gateway.services.epochs import Commanded
-from hardware.device import DeviceDriver, DeviceView, Lease, PowerMeter, PowerReading
-from hardware.errors import Condition, HardwareError
-from hardware.job import Asker, JobAction, JobDriver, JobResult, JobView, NodeView, Verb
+from hardware.device import DeviceDriver, PowerMeter
+from hardware.errors import HardwareError
+from hardware.job import JobDriver
 from hardware.workloads import SimulatedJob
-
-log = structlog.get_logger()
-
-AGENT_ANSWER_S = 2.0
-"""So long a command waits for the agent of this host."""
-
-JOB_ANSWER_S = 45.0
-"""As long where it acts on jobs: a scheduler may take its whole deadline for each call."""
 
 
 class MeteredFleet(Fleet, PowerMeter, Commanded, Protocol):
@@ -110,7 +94,8 @@ def simulated_fleet(
 
 def reached_in_process(agent: Any) -> MeteredFleet:
     """The gateway's side of an agent in this very process."""
-    from hardware.fleet import AgentFleet, LocalLink
+    from hardware.agent_links import LocalLink
+    from hardware.fleet import AgentFleet
 
     return AgentFleet([LocalLink(agent)])
 
@@ -162,8 +147,9 @@ def _process_job(job: ProcessJobSettings) -> Any:
 def _slurm_jobs(slurm: SlurmSettings) -> JobDriver:
     """A cluster's driver. Raises ``HardwareError`` for an address that cannot be."""
     from hardware.job_terms import TermsRule
+    from hardware.slurm.checkpoint import Checkpoint
     from hardware.slurm.command import SlurmCommands
-    from hardware.slurm.jobs import Checkpoint, SlurmJobs
+    from hardware.slurm.jobs import SlurmJobs
     from hardware.slurm.rest import SlurmRest
     from hardware.slurm.way import SlurmWay
 
@@ -207,7 +193,8 @@ def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:
     gateway's, which alone may have the file.
     Raises ``HardwareError`` and ``OSError`` where the fleet's folder cannot be used.
     """
-    from hardware.fleet import AgentFleet, SocketLink
+    from hardware.agent_links import SocketLink
+    from hardware.fleet import AgentFleet
     from hardware.known_devices import KnownDevices
 
     links = [SocketLink(agent_paths(settings)["socket"])] if settings.of_this_host else []
@@ -215,69 +202,6 @@ def open_fleet(settings: Settings, *, remembers: bool = False) -> ClosableFleet:
     agents = settings.agents
     hosts = None if agents is None else nats_hosts(settings, agents, open_enrolment(settings, agents))
     return AgentFleet(links, hosts, known)
-
-
-async def ask_fleet(
-    settings: Settings,
-) -> tuple[tuple[DeviceView, ...], tuple[JobView, ...], tuple[PowerReading, ...]]:
-    """Devices, jobs and the latest readings as the agents tell them now. Raises ``HardwareError`` where none answers.
-
-    Where only the readings are missing, there are none of them.
-    """
-    fleet = open_fleet(settings)
-    try:
-        await fleet.refresh()
-        try:
-            readings = await fleet.read()
-        except HardwareError:
-            readings = ()
-        return tuple(fleet.devices().values()), tuple(fleet.jobs().values()), readings
-    finally:
-        await fleet.close()
-
-
-async def ask_jobs(settings: Settings) -> tuple[tuple[JobView, ...], tuple[NodeView, ...]]:
-    """The jobs and nodes of this host's agent, and what is wrong with each. Raises ``HardwareError``."""
-    async with _agent_of_this_host(settings) as (_, described):
-        return described.jobs, described.nodes
-
-
-async def act_on_jobs(
-    settings: Settings, verb: Verb, ids: Sequence[str], *, lasts_s: float, priority: int | None = None
-) -> tuple[JobResult, ...]:
-    """Act on jobs (or nodes) of this host's agent as the operator. Raises ``HardwareError``.
-
-    The operator speaks under the highest epoch that the agent has heard, so that no gateway is locked out, and counts
-    by the boot clock, which no other of the operator's commands on this host can have used.
-    """
-    from hardware.agent import boot_s
-    from hardware.wire import Act, Acted
-
-    async with _agent_of_this_host(settings) as (link, described):
-        lease = Lease(epoch=described.highest_epoch, sequence=int(boot_s() * 1e9), duration_s=lasts_s)
-        actions = tuple(
-            JobAction(job_id=one, verb=verb, lease=lease, priority=priority, asker=Asker.OPERATOR) for one in ids
-        )
-        acted = await link.request(Act(actions=actions))
-        if not isinstance(acted, Acted):
-            raise HardwareError(f"the agent cannot act: {getattr(acted, 'detail', acted.kind)}")
-        return acted.results
-
-
-@asynccontextmanager
-async def _agent_of_this_host(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
-    """A link to the agent, and what it says of itself. Raises ``HardwareError`` where it does not answer."""
-    from hardware.fleet import SocketLink
-    from hardware.wire import Describe, Described
-
-    link = SocketLink(agent_paths(settings)["socket"], timeout_s=JOB_ANSWER_S)
-    try:
-        described = await link.request(Describe())
-        if not isinstance(described, Described):
-            raise HardwareError(f"the agent does not describe itself: {getattr(described, 'detail', described.kind)}")
-        yield link, described
-    finally:
-        await link.close()
 
 
 def survey_nvidia() -> Any:
@@ -347,163 +271,3 @@ def this_boot() -> str:
     from hardware.journal import boot_id
 
     return boot_id()
-
-
-async def ask_agent(path: Path) -> Any:
-    """What the agent at a local socket says of itself, as ``Described``. Raises ``HardwareError``."""
-    from hardware.fleet import SocketLink
-    from hardware.wire import Describe
-
-    link = SocketLink(path, timeout_s=AGENT_ANSWER_S)
-    try:
-        return await link.request(Describe())
-    finally:
-        await link.close()
-
-
-async def answers(path: Path) -> bool:
-    """Whether the agent at a local socket answers."""
-    try:
-        await ask_agent(path)
-    except HardwareError:
-        return False
-    return True
-
-
-async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:
-    """The declared site meters in order of preference, over the devices' sum; ``edges`` closes their connections.
-
-    Where none is declared a simulated site brings its own, and elsewhere the devices are summed.
-    """
-    from hardware.device_sum import DeviceSum, EstimatedMeter
-    from hardware.meter_watch import Plausible
-    from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
-
-    local = settings.fleets[0] if settings.fleets and settings.agents is None else None
-    if not settings.meters and isinstance(local, SimulatedSettings):
-        return fleet
-    devices = DeviceSum(
-        devices=fleet,
-        expected=lambda: [view.device_id for view in fleet.devices().values() if draws(view)],
-        site_meter_id=SITE_METER_ID,
-        now=clock.now,
-    )
-    if not settings.meters:
-        return SiteAndDevices(devices=devices, site=EstimatedMeter(meter_id=SITE_METER_ID, devices=devices))
-    sources = [
-        Source(
-            name=meter.name,
-            meter=await open_meter(edges, meter, clock),
-            plausible=Plausible(
-                min_w=meter.min_kw * 1000.0,
-                max_w=math.inf if meter.max_kw is None else meter.max_kw * 1000.0,
-                stale_after_s=meter.stale_after_s,
-                stuck_after_s=meter.stuck_after_s,
-            ),
-        )
-        for meter in settings.meters
-    ]
-    overhead = settings.site.overhead
-    if overhead is not None and overhead.estimate:
-        guess = EstimatedMeter(
-            meter_id=SITE_METER_ID,
-            devices=devices,
-            overhead_w=500.0 * (overhead.min_kw + overhead.max_kw),
-            overhead_fraction=0.5 * (overhead.min_fraction + overhead.max_fraction),
-        )
-        sources.append(Source(name="sum of devices", meter=guess, estimate=True))
-    site = FailoverMeter(
-        meter_id=SITE_METER_ID,
-        sources=sources,
-        now=clock.now,
-        devices=devices,
-        overhead=None if overhead is None else _overhead_range(overhead),
-        on_change=lambda part, reason: log.warning("meter_changed", part=part, reason=reason),
-    )
-    return SiteAndDevices(devices=devices, site=site)
-
-
-def draws(view: DeviceView) -> bool:
-    """Whether a device counts: one that is lost draws nothing, one whose agent is away draws on unseen."""
-    return view.present or (view.fault is not None and view.fault.condition is Condition.SILENT)
-
-
-def _overhead_range(overhead: OverheadSettings) -> Any:
-    from hardware.device_sum import OverheadRange
-
-    return OverheadRange(
-        min_w=overhead.min_kw * 1000.0,
-        max_w=overhead.max_kw * 1000.0,
-        min_fraction=overhead.min_fraction,
-        max_fraction=overhead.max_fraction,
-    )
-
-
-async def open_meter(edges: AsyncExitStack, meter: ModbusSettings | PrometheusSettings, clock: Clock) -> PowerMeter:
-    """One meter; ``edges`` closes its connection."""
-    import aiohttp
-
-    from hardware.modbus_meter import ModbusMeter
-    from hardware.prometheus_meter import ExporterMeter, QueryMeter, Series
-
-    if isinstance(meter, ModbusSettings):
-        modbus = ModbusMeter(
-            meter_id=meter.name,
-            host=meter.host,
-            port=meter.port,
-            unit_id=meter.unit_id,
-            registers=register_map(meter),
-            now=clock.now,
-            timeout_s=meter.timeout_s,
-        )
-        edges.callback(modbus.close)
-        return modbus
-    session = await edges.enter_async_context(aiohttp.ClientSession())
-    series = Series(
-        metric=meter.metric,
-        labels=meter.labels,
-        scale=meter.scale,
-        expected=meter.expected,
-        once_by=meter.once_by,
-    )
-    if meter.server is None:
-        return ExporterMeter(
-            meter_id=meter.name,
-            urls=meter.urls,
-            series=series,
-            session=session,
-            now=clock.now,
-            timeout_s=meter.timeout_s,
-        )
-    return QueryMeter(
-        meter_id=meter.name,
-        url=meter.server,
-        series=series,
-        session=session,
-        query=meter.query,
-        window_s=meter.window_s,
-        timeout_s=meter.timeout_s,
-    )
-
-
-def register_map(meter: ModbusSettings) -> Any:
-    """The registers of a Modbus meter. Raises ``ValueError`` for ones that cannot be."""
-    from hardware.register_map import SHIPPED, Kind, Register, RegisterMap, Table, WordOrder
-
-    def register(one: RegisterSettings) -> Register:
-        return Register(
-            address=one.address,
-            kind=Kind(one.kind),
-            scale=one.scale,
-            words=WordOrder(one.words),
-            table=Table(one.table),
-            exponent_at=one.exponent_at,
-        )
-
-    if meter.power is None:
-        return SHIPPED[str(meter.map)].moved(meter.map_offset)
-    return RegisterMap(
-        power=register(meter.power),
-        energy=None if meter.energy is None else register(meter.energy),
-        energy_wraps_at=meter.energy_wraps_at,
-    )

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from gateway.domain.event import EventRecord
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
@@ -125,6 +126,34 @@ class Ledger(Protocol):
     async def record_log(self, entry: LogEntry) -> None: ...
 
     async def log(self, connection_id: str, event_id: str) -> tuple[LogEntry, ...]: ...
+
+    # the operator's word
+
+    async def record_command(self, command: OperatorCommand) -> None:
+        """Keep what an operator asks for; one with a known id is kept as it was."""
+
+    async def open_commands(self) -> tuple[OperatorCommand, ...]:
+        """Commands that nobody has acted on yet, oldest first."""
+
+    async def record_acted(
+        self, outcome: CommandOutcome, decision: OptDecision | None = None, line: LogEntry | None = None
+    ) -> bool:
+        """Keep what became of a command and, in the same transaction, our new answer to its event and its history.
+
+        The first outcome stays: false, and nothing else is kept, where there is one already.
+        """
+
+    async def command_outcome(self, command_id: str) -> CommandOutcome | None:
+        """What became of a command, ``None`` while nobody has acted on it."""
+
+    async def standing_command(self, connection_id: str, event_id: str) -> OperatorCommand | None:
+        """The command that was done last for the event, ``None`` where none was."""
+
+    async def untold_commands(self, connection_id: str) -> tuple[OperatorCommand, ...]:
+        """Commands that were done, and that the grid has not been told of; in the order in which they were done."""
+
+    async def record_told(self, command_id: str, at: datetime, detail: str = "") -> None:
+        """Mark a command as told to the grid; ``detail`` where it took no notice, or wants none. The first stays."""
 
     # dispatch
 

@@ -34,6 +34,23 @@ class PauseMethod(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseCosts:
+    """What a pause costs a job beside its time, and how often it may be.
+
+    ``checkpoint_s`` and ``resume_s`` are seconds of its full work that are lost before a pause and after it: what is
+    written, loaded and done again. A pause lasts ``min_rest_s`` at least, and after one the job runs for ``min_run_s``.
+    """
+
+    checkpoint_s: float = 0.0
+    resume_s: float = 0.0
+    min_run_s: float = 0.0
+    min_rest_s: float = 0.0
+
+
+NO_COSTS = PauseCosts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
     """At a cap of ``cap_w`` a device of the job draws ``power_w`` and gives ``throughput`` (1.0 is uncapped)."""
 
@@ -66,6 +83,7 @@ class JobView:
     progress: float | None = None
     priority: int | None = None
     fault: Fault | None = None
+    pause_costs: PauseCosts = NO_COSTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

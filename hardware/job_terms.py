@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from hardware.job import CurvePoint, PauseMethod
+from hardware.job import NO_COSTS, CurvePoint, PauseCosts, PauseMethod
 
 MIN_THROUGHPUT = {"flex0": 1.00, "flex1": 0.90, "flex2": 0.75, "flex3": 0.50}
 """The least mean throughput promised to a tier, of uncapped. Emerald AI, demo of May 2025 (Apache-2.0), Fig2_data."""
@@ -20,6 +20,7 @@ class JobTerms:
     curve: tuple[CurvePoint, ...] = ()
     max_pause_s: float = 0.0
     method: PauseMethod = PauseMethod.SIGNAL
+    pause_costs: PauseCosts = NO_COSTS
 
 
 NOTHING_AGREED = JobTerms(tier="flex0", min_throughput=1.0)

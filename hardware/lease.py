@@ -104,6 +104,13 @@ class LeaseTable:
         elif self._holding:
             self._holding.discard(key)
 
+    def settle_hold(self, key: str, *, hold: bool) -> None:
+        """Say what is to come of the lease at its end."""
+        if hold:
+            self._holding.add(key)
+        else:
+            self._holding.discard(key)
+
     def keep(self, key: str) -> None:
         """Hold on without a lease: what a crashed agent had been told to hold."""
         self._expires_s[key] = -math.inf

@@ -27,9 +27,10 @@ from hardware.journal import JournalPort, PriorLimit
 from hardware.lanes import FanOut, Serial
 from hardware.lease import HIGHEST_NUMBER, KeptLease, LeaseTable, highest_epoch
 from hardware.limit_access import Back, HalfDone, LimitAccess, Seen, limit_of, same
-from hardware.limit_results import conflict, failed, not_in_force, of_an_earlier_life, put_back, refused, result
-from hardware.limit_rise import Rises
-from hardware.limit_terms import LEAST_STEP_W, Ceilings, RestoreRamp
+from hardware.limit_results import conflict, failed, not_in_force, refused, result
+from hardware.limit_terms import Ceilings, RestoreRamp
+from hardware.limit_way_back import WayBack
+from hardware.our_limits import OurLimits
 
 log = structlog.get_logger()
 
@@ -66,24 +67,20 @@ class LimitKeeper:
         raise_back: Callable[[str, float], None] | None = None,
     ) -> None:
         self._access = LimitAccess(driver, lanes)
-        self._journal = journal
+        self._ours = OurLimits(journal)
         self._ceilings = ceilings
-        self._rises = Rises(ramp)
-        self._raise_back = raise_back
         self._leases = LeaseTable()
+        self._way_back = WayBack(
+            self._access, self._ours, self._leases, ceilings=ceilings, ramp=ramp, raise_back=raise_back
+        )
         self._answers: dict[str, CapResult] = {}
-        self._confirmed: set[str] = set()
-        self._late_w: dict[str, set[float]] = {}
-        """What was being put back: a write that was given up may be carried out yet, and is ours then, too."""
-        self._earlier: frozenset[str] = frozenset()
-        """Entries of the journal from before the machine was restarted: to be dropped, never to be followed."""
         self._alarmed: dict[str, Fault] = {}
 
     def apply(self, commands: Sequence[CapCommand], *, received_s: float, now_s: float) -> tuple[CapResult, ...]:
         """Act on commands that were received at ``received_s``: one result each, in order."""
-        epoch = highest_epoch(self._journal.state.epoch, [command.lease for command in commands])
+        epoch = highest_epoch(self._ours.epoch, [command.lease for command in commands])
         results, places = self._sifted(commands, epoch, received_s, now_s)
-        limits = self._present_limits()
+        limits = self._ours.present()
         seen = self._access.read(places)
         steps: dict[str, _Step] = {}
         for key, place in places.items():
@@ -93,9 +90,9 @@ class LimitKeeper:
             else:
                 results[place] = decided
         try:
-            left_out = self._commit_each(epoch, limits)
+            left_out = self._ours.commit_each(epoch, limits)
         except JournalUnreadable as fault:
-            for key in self._journal.state.limits.keys() - limits.keys():
+            for key in self._ours.entries.keys() - limits.keys():
                 self._leases.lapse(key)
             left_out = dict.fromkeys(steps, fault)
         for key in left_out.keys() & steps.keys():
@@ -105,7 +102,7 @@ class LimitKeeper:
         told = tuple(map(results.__getitem__, range(len(commands))))
         changed_by_others = [done.device_id for done in told if done.outcome is Outcome.CONFLICT]
         if changed_by_others:
-            self._drop(changed_by_others, epoch)
+            self._way_back.drop(changed_by_others, epoch)
         self._alarm(told)
         return told
 
@@ -114,16 +111,16 @@ class LimitKeeper:
 
         With a ``sequence`` none that a later cap was heard for is put back.
         """
-        known = self._journal.state.epoch
+        known = self._ours.epoch
         if not known <= epoch <= HIGHEST_NUMBER:
             return self._not_put_back(device_ids, f"epoch {epoch} is over: a gateway of epoch {known} has spoken")
         if sequence is None:
-            return self._put_back_all(device_ids, epoch)
+            return self._way_back.put_back(device_ids, epoch)
         if not 0 <= sequence <= HIGHEST_NUMBER:
             return self._not_put_back(device_ids, "a sequence is from 0 to 2^63 - 1")
         late = dict.fromkeys(key for key in device_ids if self._leases.is_late(key, epoch, sequence))
         timely = [key for key in device_ids if key not in late]
-        results = dict(zip(timely, self._put_back_all(timely, epoch), strict=True))
+        results = dict(zip(timely, self._way_back.put_back(timely, epoch), strict=True))
         for key in timely:
             self._leases.hear_end(key, epoch, sequence)
         results |= zip(
@@ -131,26 +128,18 @@ class LimitKeeper:
         )
         return tuple(results[key] for key in device_ids)
 
-    def _not_put_back(self, device_ids: Collection[str], detail: str) -> tuple[CapResult, ...]:
-        ours = self._journal.state.limits
-        seen = self._access.look([key for key in device_ids if key in ours])
-        return tuple(
-            result(key, ours[key].found_w if key in ours else 0.0, limit_of(seen.get(key)), Outcome.REFUSED, detail)
-            for key in device_ids
-        )
-
     def restore_all(self) -> tuple[CapResult, ...]:
         """Put back everything that is ours, at once, but for what is to be held: that stays until somebody asks."""
-        left = self._journal.state.limits
-        return self._put_back_all([key for key, prior in left.items() if not prior.hold], self._journal.state.epoch)
+        left = self._ours.entries
+        return self._way_back.put_back([key for key, prior in left.items() if not prior.hold], self._ours.epoch)
 
     def limits_found(self) -> dict[str, float]:
         """What a restore leaves each device at that has a limit of ours, in watts: the limit found, or the ceiling."""
-        return {key: self._goal_w(key, prior.found_w) for key, prior in self._present_limits().items()}
+        return {key: self._way_back.goal_w(key, prior.found_w) for key, prior in self._ours.present().items()}
 
     def caps_w(self) -> dict[str, float]:
         """The caps of ours that should be in force now, in watts."""
-        return {key: prior.written_w for key, prior in self._present_limits().items()}
+        return {key: prior.written_w for key, prior in self._ours.present().items()}
 
     def expire(self, now_s: float) -> tuple[CapResult, ...]:
         """Put back what has no lease any more; what cannot be put back is tried again at the next call.
@@ -160,11 +149,7 @@ class LimitKeeper:
         due = self._leases.due(now_s)
         if not due:
             return ()
-        if self._rises.at_once:
-            return self._put_back_all(due, self._journal.state.epoch)
-        ended, levels_w = self._risen(due, now_s)
-        stepped = self._step_up(levels_w) if levels_w else ()
-        return stepped + (self._put_back_all(ended, self._journal.state.epoch) if ended else ())
+        return self._way_back.go_on(due, now_s)
 
     def newly_held_over(self, now_s: float) -> tuple[str, ...]:
         """Devices whose cap stays in force although its lease is over; each is named once."""
@@ -187,11 +172,16 @@ class LimitKeeper:
     def adopt(self, kept: Mapping[str, KeptLease]) -> None:
         """Go on with the leases of a process that died; before ``recover``, with the journal open.
 
-        Of devices that the journal does not name nothing of ours is left, and their leases only count as heard.
+        Of devices that the journal does not name nothing of ours is left, and their leases only count as heard. Whether
+        a cap is to be held stands in the journal, which was written before the cap: who died may not have told it yet.
         """
         self._leases.adopt(kept)
-        for key in kept.keys() - self._journal.state.limits.keys():
-            self._leases.end(key)
+        entries = self._ours.entries
+        for key in kept:
+            if key in entries:
+                self._leases.settle_hold(key, hold=entries[key].hold)
+            else:
+                self._leases.end(key)
 
     def recover(self) -> tuple[CapResult, ...]:
         """Put back what an agent that died left in the (opened) journal, but for the leases that were adopted.
@@ -199,17 +189,23 @@ class LimitKeeper:
         What was to be held is held on. What is from before the machine was restarted is dropped and not written: the
         devices have forgotten it, and whoever set a limit since then is somebody else.
         """
-        state = self._journal.state
-        if state.boot_id and self._journal.boot_id and state.boot_id != self._journal.boot_id:
-            self._earlier = frozenset(state.limits)
-        left = {key: prior for key, prior in state.limits.items() if not self._leases.holds(key)}
+        earlier = self._ours.from_before_restart()
+        left = {key: prior for key, prior in self._ours.entries.items() if not self._leases.holds(key)}
         for key, prior in left.items():
-            if prior.hold and key in self._earlier:
+            if prior.hold and key in earlier:
                 log.error("hold_lost_with_restart", device_id=key, held_w=prior.written_w)
             elif prior.hold:
                 self._leases.keep(key)
-        return self._put_back_all(
-            [key for key, prior in left.items() if not prior.hold or key in self._earlier], state.epoch
+        return self._way_back.put_back(
+            [key for key, prior in left.items() if not prior.hold or key in earlier], self._ours.epoch
+        )
+
+    def _not_put_back(self, device_ids: Collection[str], detail: str) -> tuple[CapResult, ...]:
+        ours = self._ours.entries
+        seen = self._access.look([key for key in device_ids if key in ours])
+        return tuple(
+            result(key, ours[key].found_w if key in ours else 0.0, limit_of(seen.get(key)), Outcome.REFUSED, detail)
+            for key in device_ids
         )
 
     def _sifted(
@@ -248,7 +244,7 @@ class LimitKeeper:
             return failed(key, cap_w, seen)
         asked_w, limit_w = seen
         prior = limits.get(key)
-        if prior is not None and not self._is_ours(key, prior, asked_w):
+        if prior is not None and not self._ours.is_ours(key, prior, asked_w):
             del limits[key]
             return self._forget(command, limit_w)
         cap_range, ceiling_w = self._access.ranges[key], self._ceilings.of(key)
@@ -270,11 +266,11 @@ class LimitKeeper:
 
     def _carry_out(self, steps: Mapping[str, _Step], received_s: float) -> list[tuple[str, CapResult]]:
         writing = {key: step.target_w for key, step in steps.items() if step.write}
-        self._confirmed.difference_update(writing)
+        self._ours.about_to_write(writing)
         for key, step in steps.items():
             lease = step.command.lease
             self._leases.grant(key, lease, received_s + lease.duration_s)
-        self._rises.forget(steps)
+        self._way_back.capped_anew(steps)
         back = self._access.write(writing) if writing else {}
         results = []
         for key, step in steps.items():
@@ -293,7 +289,7 @@ class LimitKeeper:
             if same(asked_w, step.seen.asked_w):
                 return not_in_force(key, cap_w, limit_w, "taken by the driver, but not in force")
             return conflict(key, cap_w, limit_w)
-        self._confirmed.add(key)
+        self._ours.confirm([key])
         if limit_w is None or limit_w == target_w or same(limit_w, target_w):
             outcome = Outcome.CLAMPED if step.clamped else Outcome.APPLIED
             return CapResult(device_id=key, requested_w=cap_w, applied_w=limit_w, outcome=outcome)
@@ -306,7 +302,7 @@ class LimitKeeper:
         key, answer = command.device_id, self._answers.get(command.device_id)
         if answer is not None and answer.outcome is Outcome.CONFLICT:
             return answer
-        prior = self._journal.state.limits.get(key)
+        prior = self._ours.entries.get(key)
         if prior is None or not self._leases.holds(key):
             return refused(command, "its lease has ended", limit_of(seen))
         if isinstance(seen, HardwareError):
@@ -321,174 +317,9 @@ class LimitKeeper:
         """Somebody else has the limit now. The command counts as heard, so that its repetition does not act."""
         key = command.device_id
         self._leases.hear(key, command.lease)
-        self._end(key)
+        self._way_back.end(key)
         self._answers[key] = conflict(key, command.cap_w, limit_w)
         return self._answers[key]
-
-    def _put_back_all(self, device_ids: Collection[str], epoch: int) -> tuple[CapResult, ...]:
-        ours = self._journal.state.limits
-        keys = dict.fromkeys(device_ids)
-        back: dict[str, Back] = dict(self._access.unknown([key for key in keys if key not in ours]))
-        back.update(self._access.look([key for key in keys if key not in back]))
-        goals_w = {key: self._goal_w(key, ours[key].found_w) for key in keys if key in ours}
-        writing = {
-            key: goal_w
-            for key, goal_w in goals_w.items()
-            if key not in self._earlier and self._to_write(key, ours[key], back[key], goal_w)
-        }
-        # The read-back decides from here on what counts as ours.
-        self._confirmed.difference_update(writing)
-        back.update(self._raised(writing))
-        results: dict[str, CapResult] = {}
-        done = []
-        for key in keys:
-            results[key], settled = self._ended(key, goals_w.get(key), back[key])
-            if settled:
-                done.append(key)
-            else:
-                # Ours still: tried again at every expiry from now on.
-                self._leases.lapse(key)
-        for key, fault in self._drop(done, epoch).items():
-            if key in goals_w:
-                # It is as it was found, and the entry stays: no other hand is in this.
-                self._late_w.setdefault(key, set()).add(goals_w[key])
-            results[key] = replace(results[key], detail=str(fault), fault=results[key].fault or Fault.of(fault))
-        return tuple(results[key] for key in device_ids)
-
-    def _raised(self, levels_w: Mapping[str, float]) -> dict[str, Back]:
-        """Have limits raised, and remember what was asked for: it may come after an answer that says it failed."""
-        for key, level_w in levels_w.items():
-            self._late_w.setdefault(key, set()).add(level_w)
-        return dict(self._access.write(levels_w, self._raise_back))
-
-    def _ended(self, key: str, goal_w: float | None, back: Back) -> tuple[CapResult, bool]:
-        """What became of putting one limit back; true where nothing of ours is left there."""
-        prior, limit_w = self._journal.state.limits.get(key), limit_of(back)
-        if prior is not None and key in self._earlier:
-            return of_an_earlier_life(key, prior.found_w, limit_w, prior.written_w if prior.hold else None), True
-        if not isinstance(back, Seen):
-            fault = back.fault if isinstance(back, HalfDone) else back
-            return failed(key, 0.0 if goal_w is None else goal_w, fault, limit_w), prior is None
-        if prior is None or goal_w is None:
-            in_force_w = back.asked_w if limit_w is None else limit_w
-            return result(key, in_force_w, limit_w, Outcome.APPLIED, "nothing of ours to put back"), True
-        if same(back.asked_w, goal_w):
-            return put_back(key, prior.found_w, goal_w, limit_w), True
-        if self._is_ours(key, prior, back.asked_w):
-            return not_in_force(key, goal_w, limit_w, "taken by the driver, but not in force"), False
-        return conflict(key, goal_w, limit_w), True
-
-    def _risen(self, due: Iterable[str], now_s: float) -> tuple[list[str], dict[str, float]]:
-        """Of limits on their way back up: those that are to be put back now, and the next level of the others."""
-        ended: list[str] = []
-        levels_w: dict[str, float] = {}
-        for key in due:
-            prior, ended_at_s = self._journal.state.limits.get(key), self._leases.ended_at_s(key)
-            if prior is None or ended_at_s is None:
-                ended.append(key)
-                continue
-            level_w = self._rises.level_w(
-                key, ended_at_s=ended_at_s, now_s=now_s, from_w=prior.written_w, goal_w=self._goal_w(key, prior.found_w)
-            )
-            if level_w is None:
-                ended.append(key)
-            elif level_w >= prior.written_w + LEAST_STEP_W:
-                levels_w[key] = level_w
-        return ended, levels_w
-
-    def _step_up(self, levels_w: Mapping[str, float]) -> tuple[CapResult, ...]:
-        """Raise limits on their way back; results only of those where that fails."""
-        back: dict[str, Back] = dict(self._access.look(levels_w))
-        limits = self._present_limits()
-        writing: dict[str, float] = {}
-        for key, level_w in levels_w.items():
-            seen = back[key]
-            if isinstance(seen, Seen) and self._is_ours(key, limits[key], seen.asked_w):
-                limits[key] = limits[key]._replace(written_w=level_w, before_w=seen.asked_w)
-                writing[key] = level_w
-        try:
-            self._commit(self._journal.state.epoch, limits)
-        except JournalUnreadable as fault:
-            return tuple(failed(key, level_w, fault, limit_of(back[key])) for key, level_w in levels_w.items())
-        self._confirmed.difference_update(writing)
-        back.update(self._raised(writing))
-        results = [self._ended(key, level_w, back[key]) for key, level_w in levels_w.items()]
-        reached = {done.device_id for done, _ in results if done.outcome is Outcome.APPLIED}
-        self._confirmed |= reached
-        for key in reached & writing.keys():
-            # What came in time does not come late. Somebody else may set this very limit one day.
-            self._late_w[key].discard(writing[key])
-        self._drop([done.device_id for done, gone in results if gone and done.device_id not in reached], 0)
-        return tuple(done for done, _ in results if done.device_id not in reached)
-
-    def _goal_w(self, key: str, found_w: float) -> float:
-        """What a restore puts back: the limit found, or the ceiling where that is lower, but no less than the floor."""
-        ceiling_w = self._ceilings.of(key)
-        if found_w <= ceiling_w:
-            return found_w
-        floor_w = 0.0 if self._access.unknown([key]) else self._access.ranges[key].min_w
-        return min(found_w, max(ceiling_w, floor_w))
-
-    def _to_write(self, key: str, prior: PriorLimit, seen: Back, goal_w: float) -> bool:
-        return isinstance(seen, Seen) and seen.asked_w != goal_w and self._is_ours(key, prior, seen.asked_w)
-
-    def _is_ours(self, key: str, prior: PriorLimit, asked_w: float) -> bool:
-        if asked_w == prior.written_w or same(asked_w, prior.written_w):
-            return True
-        if key not in self._confirmed and same(asked_w, prior.before_w):
-            return True
-        return any(same(asked_w, late_w) for late_w in self._late_w.get(key, ()))
-
-    def _present_limits(self) -> dict[str, PriorLimit]:
-        """A copy of the journal's entries, without those from before the machine was restarted."""
-        limits = self._journal.state.limits
-        return {key: limits[key] for key in limits if key not in self._earlier} if self._earlier else dict(limits)
-
-    def _commit(self, epoch: int, limits: Mapping[str, PriorLimit]) -> None:
-        self._journal.commit(epoch=max(epoch, self._journal.state.epoch), limits=limits)
-        self._earlier = frozenset()
-
-    def _commit_each(self, epoch: int, limits: dict[str, PriorLimit]) -> dict[str, JournalUnreadable]:
-        """Commit what the journal takes, and say what it does not take of single devices: that stays as it was.
-
-        Raises ``JournalUnreadable`` where it takes nothing at all.
-        """
-        left_out: dict[str, JournalUnreadable] = {}
-        while True:
-            try:
-                self._commit(epoch, limits)
-            except JournalUnreadable as fault:
-                key = fault.device_id
-                if key is None or key in left_out:
-                    raise
-                left_out[key] = fault
-                limits.pop(key, None)
-                if key in self._journal.state.limits:
-                    limits[key] = self._journal.state.limits[key]
-            else:
-                return left_out
-
-    def _drop(self, keys: Collection[str], epoch: int) -> dict[str, JournalUnreadable]:
-        """Forget entries. Those of which the journal cannot say so stay due, and are looked at again: why."""
-        gone = set(keys)
-        limits = {key: prior for key, prior in self._present_limits().items() if key not in gone}
-        try:
-            left = self._commit_each(epoch, limits)
-        except JournalUnreadable as fault:
-            left = dict.fromkeys(gone & set(self._journal.state.limits), fault)
-        for key in gone:
-            if key in left:
-                self._leases.lapse(key)
-            else:
-                self._end(key)
-        return left
-
-    def _end(self, key: str) -> None:
-        """Nothing of ours is left there."""
-        self._leases.end(key)
-        self._confirmed.discard(key)
-        self._late_w.pop(key, None)
-        self._rises.forget([key])
 
     def _alarm(self, results: Iterable[CapResult]) -> None:
         """Say once that a cap is not in force or somebody else's hand is there, and once that it is over."""

@@ -126,6 +126,11 @@ def state_of(target: JobView | NodeView | None) -> JobState | None:
     return target.state if isinstance(target, JobView) else None
 
 
+def id_of(target: JobView | NodeView) -> str:
+    """A job's id, or a node's."""
+    return target.job_id if isinstance(target, JobView) else target.node_id
+
+
 def in_force(restraint: Restraint, target: JobView | NodeView) -> bool:
     """Whether this restraint, by whomever, is in force as a whole."""
     if isinstance(target, NodeView):

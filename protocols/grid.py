@@ -290,6 +290,13 @@ class GridConnection(Protocol):
     async def respond(self, batch: EventBatch, decisions: Sequence[OptDecision], now: datetime) -> None:
         """Acknowledge. Called only when the batch and the decisions are durable."""
 
+    async def restate(self, decision: OptDecision, now: datetime) -> str | None:
+        """Change an answer that was given before: opt out of an event that we opted in to, or in again.
+
+        ``None`` once the counterparty has taken it, else in plain words why it will not: saying it again would not
+        help. A ``ProtocolError`` may pass. Not called for an event that wants no answer.
+        """
+
     async def refuse(self, batch: EventBatch, detail: str, now: datetime) -> None:
         """Answer a batch that we could read but not process with an error, so that nobody counts on it."""
 

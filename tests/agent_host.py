@@ -16,9 +16,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from hardware.agent_links import SocketLink
 from hardware.device import CapCommand, Lease, OnExpiry, Outcome
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.fleet import AgentFleet
 from tests.lab import end_worker
 from tests.nvml_library.control import STATE_VARIABLE, Board
 

@@ -18,9 +18,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hardware.agent_links import SocketLink
 from hardware.device import DeviceView
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.fleet import AgentFleet
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
@@ -250,6 +251,14 @@ class Gateway:
             for line in self.log():
                 if line.get("event") == event:
                     end_worker(int(line["process_id"]))
+
+
+def event_under_way(vtn: OpenleadrVtn, gateway: Gateway, *, lasts_s: float) -> None:
+    """Register, call an event that starts soon, and wait until caps are down."""
+    vtn.wait_for("registered", within_s=30)
+    vtn.tell(do="event", event_id="peak-1", ven_id=vtn.ven_id, in_s=4, interval_s=lasts_s, levels=[2])
+    vtn.wait_for("answer", within_s=15, event_id="peak-1", opt_type="optIn")
+    eventually("caps are down", lambda: capped(gateway.folder), within_s=20)
 
 
 def end_worker(process_id: int) -> None:

@@ -118,11 +118,11 @@ class Link:
         with patch.object(worker, "send", said.append):
             try:
                 if what == "open":
-                    drive(keeper._answer(worker, 1, keeper._hand_over(worker)))
+                    drive(keeper._answer(worker, 1, keeper._own.hand_over(worker)))
                 elif what == "commit":
-                    drive(keeper._answer(worker, 1, keeper._check_and_commit(worker, message)))
+                    drive(keeper._answer(worker, 1, keeper._grants.commit(worker, message)))
                 else:
-                    put_back = keeper._put_back(worker, message["device_id"], message["limit_w"])
+                    put_back = keeper._grants.put_back(worker, message["device_id"], message["limit_w"])
                     drive(keeper._answer(worker, 1, put_back))
             except Killed as killed:
                 if killed.process is not self._host.of_keeper:
@@ -225,7 +225,7 @@ class WholeHost:
                     ramp=RestoreRamp(),
                 )
             self.keeper._drivers = self._drivers(devices)
-            self.keeper._act()
+            self.keeper._own.begin()
             await self.tick()
         await self.start_worker()
 
@@ -268,9 +268,9 @@ class WholeHost:
             elif self.desk is not None:
                 self.desk._round_devices()
                 self.desk._round_jobs()
-            elif self.keeper is not None and self.keeper._acting is not None:
-                self.keeper._acting.expire_limits()
-                self.keeper._acting.expire_jobs()
+            elif self.keeper is not None and self.keeper._own.acting is not None:
+                self.keeper._own.acting.expire_limits()
+                self.keeper._own.acting.expire_jobs()
         except Killed as killed:
             await self._died(killed)
 
@@ -289,8 +289,8 @@ class WholeHost:
         self._forget_worker()
         if self.keeper is not None and self._part is not None:
             await self.keeper._kill(self._part)
-            if self.keeper._acting is None:
-                self.keeper._act()
+            if self.keeper._own.acting is None:
+                self.keeper._own.begin()
         self._part = None
 
     def keeper_is_dead(self) -> None:
@@ -316,7 +316,7 @@ class WholeHost:
         keeper = self.keeper
         try:
             if keeper is not None:
-                await keeper._restore_all()
+                await keeper._own.restore_all()
         except HardwareError:
             pass  # The journal has what is left.
         except Killed as killed:

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.asset_text import paragraph, short_names, table
+from gateway.cli.agent_found import AgentCheck, Check, CheckedDevice, CheckedJob
+from gateway.cli.agent_start import about_start, checked_journal
 from gateway.cli.discovery import apart, within
 from gateway.config import NvmlSettings, Settings
 from gateway.domain.assets import fault_of
-from hardware.device import CapResult, Fault, Outcome
+from hardware.device import Fault
 from hardware.errors import CURES, HardwareError
-from hardware.job import JobResult
 
 DRIVER_S = 10.0
 """So long all that is asked of devices and jobs may take."""
@@ -28,78 +28,6 @@ SYS_ADMIN = 21
 """Capabilities by their numbers (capabilities(7)): to signal others' processes, and what the NVIDIA driver asks for."""
 
 STATUS = Path("/proc/self/status")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at. Where it is not well, or could be better, ``cure`` says what to do."""
-
-    part: str
-    well: bool
-    says: str
-    cure: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedDevice:
-    """A device as its driver tells it. ``asked_w`` is the limit asked for last, ``limit_w`` the one in force."""
-
-    device_id: str
-    model: str
-    present: bool
-    min_w: float
-    default_w: float
-    max_w: float
-    asked_w: float | None
-    limit_w: float | None
-    persistence: bool | None
-    mig: bool | None
-    fault: Fault | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJob:
-    """A job with its terms."""
-
-    job_id: str
-    state: str
-    tier: str
-    min_throughput: float
-    max_pause_s: float
-    method: str
-    devices: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtStart:
-    """What an agent would do first with one entry of the journal. ``done`` is false where it could not."""
-
-    name: str
-    says: str
-    done: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJournal:
-    """The journal. ``this_boot`` is ``None`` where nobody can say which life of the machine it is from."""
-
-    path: str
-    exists: bool
-    epoch: int
-    this_boot: bool | None
-    at_start: tuple[AtStart, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentCheck:
-    """Everything; ``well`` is false where something would not work."""
-
-    well: bool
-    host: str
-    checks: tuple[Check, ...]
-    devices: tuple[CheckedDevice, ...]
-    jobs: tuple[CheckedJob, ...]
-    journal: CheckedJournal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +55,10 @@ async def check_agent(settings: Settings, *, driver_s: float = DRIVER_S) -> Agen
         looked = await within(driver_s, lambda: _look(settings, state), "the driver of the devices")
     except HardwareError as cause:
         looked = _Looked(checks=(_failed("devices", cause),))
-    journal = _journal(paths["journal"], state, looked.rehearsal)
+    journal = checked_journal(paths["journal"], state, looked.rehearsal)
     checks += [*looked.checks, *_permission(settings), *_about_devices(looked.devices)]
     checks += _certificate(settings, datetime.now(UTC))
-    checks += [*_about_start(journal), await _running(paths["socket"])]
+    checks += [*about_start(journal), await _running(paths["socket"])]
     return AgentCheck(
         well=all(one.well for one in checks),
         host=socket.gethostname(),
@@ -139,48 +67,6 @@ async def check_agent(settings: Settings, *, driver_s: float = DRIVER_S) -> Agen
         jobs=looked.jobs,
         journal=journal,
     )
-
-
-def in_words(found: AgentCheck) -> str:
-    """The checks, the devices, the jobs, and what would be put back."""
-    lines = [f"{found.host}: the agent would work" if found.well else f"{found.host}: not all of it would work"]
-    for one in found.checks:
-        lines += paragraph(f"{one.part}: {one.says}", indent=6, first="  ok  " if one.well else "  NO  ")
-        if one.cure:
-            lines += paragraph(f"What to do: {one.cure}", indent=6)
-    if found.devices:
-        names = short_names([device.device_id for device in found.devices])
-        rows = [["DEVICE", "RANGE", "ASKED", "IN FORCE", "MODEL"]]
-        rows += [
-            [
-                names[one.device_id],
-                f"{one.min_w:g}-{one.max_w:g} W",
-                _watts(one.asked_w),
-                _watts(one.limit_w),
-                one.model,
-            ]
-            for one in found.devices
-        ]
-        lines += ["", "Devices:", *table(rows, indent=2)]
-    if found.jobs:
-        rows = [["JOB", "STATE", "TIER", "LEAST", "PAUSE AT MOST", "DEVICES"]]
-        rows += [
-            [
-                job.job_id,
-                job.state,
-                job.tier,
-                f"{job.min_throughput:.0%}",
-                f"{job.max_pause_s:g} s ({job.method})" if job.max_pause_s else "never",
-                str(job.devices),
-            ]
-            for job in found.jobs
-        ]
-        lines += ["", "Jobs:", *table(rows, indent=2)]
-    if found.journal.at_start:
-        lines += ["", "At its start it would:"]
-        for entry in found.journal.at_start:
-            lines += paragraph(f"{entry.name}: {entry.says}", indent=4, first="  ")
-    return "\n".join(lines)
 
 
 def effective_capabilities(status: Path = STATUS) -> int:
@@ -365,71 +251,9 @@ def _about_devices(devices: Iterable[CheckedDevice]) -> list[Check]:
     return checks
 
 
-def _journal(path: Path, state: Any, rehearsal: Any) -> CheckedJournal:
-    from gateway.attach import this_boot
-
-    if state is None:
-        return CheckedJournal(path=str(path), exists=path.exists(), epoch=0, this_boot=None, at_start=())
-    known = state.boot_id and this_boot()
-    return CheckedJournal(
-        path=str(path),
-        exists=True,
-        epoch=state.epoch,
-        this_boot=state.boot_id == this_boot() if known else None,
-        at_start=() if rehearsal is None else _first_acts(state, rehearsal),
-    )
-
-
-def _first_acts(state: Any, rehearsal: Any) -> tuple[AtStart, ...]:
-    """Each entry of the journal, and what would become of it."""
-    results = {result.device_id: result for result in rehearsal.limits}
-    acts = []
-    for device_id, prior in sorted(state.limits.items()):
-        result = results.get(device_id)
-        if result is None:
-            acts.append(AtStart(name=device_id, says=f"hold the cap of {prior.written_w:g} W on", done=True))
-        else:
-            acts.append(_of_limit(result, prior.found_w, rehearsal.writes_w.get(device_id)))
-    acts += [_of_job(result) for result in rehearsal.jobs]
-    return tuple(acts)
-
-
-def _of_limit(result: CapResult, found_w: float, write_w: float | None) -> AtStart:
-    if result.outcome in {Outcome.APPLIED, Outcome.CLAMPED}:
-        says = f"put back {found_w:g} W" if write_w is None else f"put back {write_w:g} W"
-        says += ", which it has already" if write_w is None else ""
-        return AtStart(name=result.device_id, says=says + (f" ({result.detail})" if result.detail else ""), done=True)
-    if result.outcome is Outcome.CONFLICT or result.fault is None:
-        return AtStart(name=result.device_id, says=f"leave it alone: {result.detail}", done=True)
-    return AtStart(name=result.device_id, says=f"fail to put back {found_w:g} W: {result.detail}", done=False)
-
-
-def _of_job(result: JobResult) -> AtStart:
-    done = result.outcome in {Outcome.APPLIED, Outcome.CLAMPED, Outcome.CONFLICT}
-    says = f"{result.verb} it" if done else f"fail to {result.verb} it"
-    if result.state is None and done:
-        says = "forget it: it has ended"
-    return AtStart(name=result.job_id, says=says + (f" ({result.detail})" if result.detail else ""), done=done)
-
-
-def _about_start(journal: CheckedJournal) -> list[Check]:
-    if not journal.exists:
-        return [Check(part="journal", well=True, says=f"there is none yet at {journal.path}")]
-    if journal.epoch == 0 and journal.this_boot is None and not journal.at_start:
-        return []  # It could not be read, which was said, or nothing was ever commanded.
-    age = {True: "from this boot", False: "from before a restart of the machine", None: "of unknown boot"}
-    failing = [entry for entry in journal.at_start if not entry.done]
-    entries = f"{len(journal.at_start)} entr{'y' if len(journal.at_start) == 1 else 'ies'} to follow"
-    says = f"{journal.path}: readable, {age[journal.this_boot]}, epoch {journal.epoch}, {entries}"
-    if failing:
-        says += f", {len(failing)} of them in vain"
-    cure = "cure what is wrong with these devices and jobs first: until then the journal keeps what it knows of them"
-    return [Check(part="journal", well=not failing, says=says, cure=cure if failing else "")]
-
-
 async def _running(path: Path) -> Check:
     """Whether an agent serves here now."""
-    from gateway.attach import ask_agent
+    from gateway.asking import ask_agent
 
     try:
         described = await ask_agent(path)
@@ -460,7 +284,3 @@ def _nobody_listens(path: Path) -> bool:
 def _failed(part: str, cause: HardwareError, *, cure: str = "") -> Check:
     says, told = apart(cause)
     return Check(part=part, well=False, says=says.rstrip("."), cure=cure or told or CURES[cause.condition])
-
-
-def _watts(limit_w: float | None) -> str:
-    return "unknown" if limit_w is None else f"{limit_w:g} W"

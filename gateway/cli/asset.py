@@ -73,7 +73,7 @@ def discover_assets(
 
 def _ask(config: Path, *, json_wanted: bool) -> Assets:
     """What the agents tell. Ends the command with exit code 1 where none answers."""
-    from gateway.attach import ask_fleet
+    from gateway.asking import ask_fleet
     from gateway.cli.run import log_to_standard_error
     from gateway.cli.settings import hardware_settings
     from hardware.errors import HardwareError

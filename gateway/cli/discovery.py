@@ -230,8 +230,8 @@ async def _freezer(cgroup: Path, *, declared: bool) -> Finding:
 
 async def _meter(meter: Any, probe_s: float) -> Finding:
     """One declared meter, read once."""
-    from gateway.attach import open_meter
     from gateway.clock import SystemClock
+    from gateway.site_meters import open_meter
 
     unit = f", unit {meter.unit_id}" if meter.kind == "modbus" else ""
     what = f"meter {meter.name} ({meter.kind}{unit})"

@@ -115,7 +115,7 @@ def _act(
     json_wanted: bool,
 ) -> None:
     """Act, and say what became of it. Ends with exit code 1 where any of it was not done."""
-    from gateway.attach import act_on_jobs
+    from gateway.asking import act_on_jobs
     from gateway.cli.job_text import results_in_words
     from hardware.device import Outcome
 
@@ -139,7 +139,7 @@ def _seconds(span: str, *, json_wanted: bool) -> float:
 
 
 def _ask(config: Path, *, json_wanted: bool) -> Any:
-    from gateway.attach import ask_jobs
+    from gateway.asking import ask_jobs
 
     settings = _settings(config, json_wanted=json_wanted)
     return _run(ask_jobs(settings), config, json_wanted=json_wanted)

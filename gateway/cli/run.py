@@ -85,7 +85,8 @@ def _enrol_token(file: Path | None) -> str | None:
 
 def _check_agent(settings: Any, *, json_wanted: bool) -> None:
     """Tell what the agent would find; exit code 1 where something would not work."""
-    from gateway.cli.agent_check import check_agent, in_words
+    from gateway.cli.agent_check import check_agent
+    from gateway.cli.agent_text import in_words
 
     # What drivers log is in the answer, with its cure.
     log_to_standard_error("critical")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.parts import Section
-from hardware.job import CurvePoint, PauseMethod
+from hardware.job import CurvePoint, PauseCosts, PauseMethod
 from hardware.job_terms import MIN_THROUGHPUT, JobTerms
 from hardware.workloads import WORKLOADS
 
@@ -44,6 +44,14 @@ class TermsSettings(Section):
     max_pause_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
     """The longest pause that was tested; 0: it must not be paused."""
     method: Literal["signal", "checkpoint", "suspend", "requeue"] = "signal"
+    checkpoint_cost_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
+    """Seconds of its full work that are lost before each pause."""
+    resume_cost_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
+    """And after each: what is loaded and done again."""
+    min_run_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
+    """So long it runs between two pauses."""
+    min_rest_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
+    """So long a pause lasts at least."""
 
     def terms(self) -> JobTerms:
         """The terms as the agent knows them."""
@@ -54,7 +62,19 @@ class TermsSettings(Section):
             curve=_points(self.curve),
             max_pause_s=self.max_pause_s,
             method=PauseMethod(self.method),
+            pause_costs=PauseCosts(
+                checkpoint_s=self.checkpoint_cost_s,
+                resume_s=self.resume_cost_s,
+                min_run_s=self.min_run_s,
+                min_rest_s=self.min_rest_s,
+            ),
         )
+
+    @model_validator(mode="after")
+    def _rests_within_its_maximum(self) -> "TermsSettings":
+        if self.min_rest_s > self.max_pause_s:
+            raise ValueError("min_rest_s is no longer than max_pause_s")
+        return self
 
 
 class ProcessJobSettings(TermsSettings):

@@ -58,6 +58,10 @@ class ProgramSettings(Section):
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    stacks: bool = False
+    """Its reductions come on top of those of other programs that stack, too."""
+    mandatory: bool = False
+    """Its events cannot be opted out of."""
 
     def program(self) -> Program:
         """The domain's word for it."""
@@ -68,6 +72,8 @@ class ProgramSettings(Section):
             baseline_rule=self.baseline,
             price_per_kwh=self.price_per_kwh,
             currency=self.currency,
+            stacks=self.stacks,
+            mandatory=self.mandatory,
         )
 
 

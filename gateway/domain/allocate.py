@@ -10,7 +10,7 @@ are chosen once for a plan (``choose_pauses``), not at each step.
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,15 @@ class Envelope:
 
     def throughput_at(self, power_w: float) -> float:
         """Throughput of a device that draws ``power_w``."""
-        return float(np.interp(power_w, self.power_w, self.throughput))
+        # Not numpy.interp: of a single number it takes ten times as long.
+        over = bisect_right(self.power_w, power_w)
+        if over == 0:
+            return self.throughput[0]
+        if over == len(self.power_w):
+            return self.throughput[-1]
+        low_w, high_w = self.power_w[over - 1], self.power_w[over]
+        low, high = self.throughput[over - 1], self.throughput[over]
+        return low + (high - low) * ((power_w - low_w) / (high_w - low_w))
 
     def power_for(self, throughput: float) -> float:
         """Least power that gives ``throughput``; the last point's where none does."""
@@ -119,8 +127,11 @@ def envelope(curve: Sequence[CurvePoint]) -> Envelope:
     while len(hull) >= 2 and hull[-1][1] < hull[-2][1]:
         hull.pop()
     powers, throughputs = zip(*hull, strict=True)
-    error = max(float(np.interp(power, powers, throughputs)) - throughput for power, throughput in points)
-    return Envelope(power_w=powers, throughput=throughputs, error=max(0.0, error))
+    exact = Envelope(power_w=powers, throughput=throughputs, error=0.0)
+    if len(hull) == len(points):
+        return exact
+    error = max(exact.throughput_at(power) - throughput for power, throughput in points)
+    return replace(exact, error=max(0.0, error))
 
 
 def _below(left: tuple[float, float], middle: tuple[float, float], right: tuple[float, float]) -> bool:
@@ -149,24 +160,32 @@ def guarded_floor(curve: Sequence[CurvePoint], min_throughput: float) -> float:
 
 
 class _Caps:
-    """From a device's power to its cap: the highest cap at which the measured curve draws no more."""
+    """From the power of a device of each job to its cap: the highest at which the measured curve draws no more.
 
-    def __init__(self, curve: Sequence[CurvePoint]) -> None:
-        self._cap = [point.cap_w for point in curve]
-        self._power = [point.power_w for point in curve]
+    Curves are rows of one table, filled up to the longest.
+    """
+
+    def __init__(self, curves: Sequence[Sequence[CurvePoint]]) -> None:
+        self._points = np.array([len(curve) for curve in curves], dtype=np.intp)
+        shape = len(curves), int(self._points.max(initial=1))
+        self._cap, self._power = np.full(shape, np.inf), np.full(shape, np.inf)
+        used = np.arange(shape[1]) < self._points[:, None]
+        self._cap[used] = [point.cap_w for curve in curves for point in curve]
+        self._power[used] = [point.power_w for curve in curves for point in curve]
         # A noisy curve may fall: what counts is the least power from a point on, which never does.
-        self._least = list(np.minimum.accumulate(self._power[::-1])[::-1].tolist())
+        self._least = np.minimum.accumulate(self._power[:, ::-1], axis=1)[:, ::-1]
 
-    def at(self, power_w: float) -> float:
-        after = bisect_right(self._least, power_w * (1.0 + _SAME_W))
-        if after == 0:
-            return self._cap[0]
-        if after == len(self._cap):
-            return self._cap[-1]
-        low, high = self._power[after - 1], self._power[after]
-        if power_w <= low:
-            return self._cap[after - 1]
-        return self._cap[after - 1] + (power_w - low) / (high - low) * (self._cap[after] - self._cap[after - 1])
+    def at(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The cap of each job, in the order of the curves."""
+        row = np.arange(len(power_w))
+        after = (self._least <= power_w[:, None] * (1.0 + _SAME_W)).sum(axis=1)
+        under = np.maximum(after - 1, 0)
+        over = np.minimum(under + 1, self._points - 1)
+        low_w, high_w = self._power[row, under], self._power[row, over]
+        inside = (after > 0) & (power_w > low_w) & (high_w > low_w)
+        share = np.where(inside, (power_w - low_w) / np.where(inside, high_w - low_w, 1.0), 0.0)
+        cap_w = self._cap[row, under]
+        return np.asarray(cap_w + np.minimum(share, 1.0) * (self._cap[row, over] - cap_w))
 
 
 class Allocator:
@@ -180,9 +199,9 @@ class Allocator:
         self._jobs = tuple(jobs)
         self._paused = [job.job_id in paused for job in self._jobs]
         self._envelopes = [envelope(job.curve) for job in self._jobs]
-        self._caps = [_Caps(job.curve) for job in self._jobs]
+        self._caps = _Caps([job.curve for job in self._jobs])
         floors = [ends.power_for(job.min_throughput) for job, ends in zip(self._jobs, self._envelopes, strict=True)]
-        self._floor_caps = [caps.at(floor) for caps, floor in zip(self._caps, floors, strict=True)]
+        self._floor_caps = self._caps.at(np.array(floors))
         self._devices = np.array([job.devices for job in self._jobs], dtype=np.float64)
         weight = np.array([job.weight for job in self._jobs], dtype=np.float64)
         self._weight = weight * self._devices
@@ -239,18 +258,26 @@ class Allocator:
         )
 
     def _shares(self, power: NDArray[np.float64], throughput: NDArray[np.float64]) -> tuple[JobAllocation, ...]:
-        a_device = (power / self._devices).tolist()
-        rows = zip(power.tolist(), throughput.tolist(), a_device, strict=True)
+        caps = np.where(self._paused, self._floor_caps, self._caps.at(power / self._devices))
+        rows = zip(
+            self._jobs,
+            caps.tolist(),
+            self._paused,
+            power.tolist(),
+            throughput.tolist(),
+            self._envelopes,
+            strict=True,
+        )
         return tuple(
             JobAllocation(
                 job_id=job.job_id,
-                cap_w=self._floor_caps[i] if self._paused[i] else self._caps[i].at(device_w),
-                paused=self._paused[i],
+                cap_w=cap_w,
+                paused=paused,
                 power_w=job_w,
                 throughput=given,
-                envelope_error=self._envelopes[i].error,
+                envelope_error=ends.error,
             )
-            for i, (job, (job_w, given, device_w)) in enumerate(zip(self._jobs, rows, strict=True))
+            for job, cap_w, paused, job_w, given, ends in rows
         )
 
 

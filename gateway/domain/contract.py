@@ -13,6 +13,8 @@ class Program:
     means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
     ``None`` leaves it to ``gateway.domain.event.governing_signal``. ``baseline_rule`` names the rule sheet that
     settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
+    ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
+    Events of a ``mandatory`` program cannot be opted out of.
     """
 
     program_id: str
@@ -21,3 +23,5 @@ class Program:
     price_per_kwh: Decimal = Decimal(0)
     currency: str = "USD"
     signal: str | None = None
+    stacks: bool = False
+    mandatory: bool = False

@@ -44,7 +44,8 @@ class EventRecord:
     """An event as the ledger holds it: its latest revision, and what we did about it.
 
     ``decision`` and ``acknowledged_at`` belong to this revision. ``ended_at`` is set once it was cancelled (by the
-    grid's word, or by implication), with ``end_cause`` in plain words.
+    grid's word, or by implication), with ``end_cause`` in plain words. ``restated_at`` is when the grid was last told
+    that an operator changed our answer.
     """
 
     event: GridEvent
@@ -54,6 +55,13 @@ class EventRecord:
     acknowledged_at: datetime | None = None
     ended_at: datetime | None = None
     end_cause: str = ""
+    restated_at: datetime | None = None
+
+
+def is_answer_told(record: EventRecord) -> bool:
+    """Whether the grid has the answer that stands now, not an earlier one."""
+    told = (record.acknowledged_at, record.restated_at)
+    return record.decision is not None and any(at is not None and at >= record.decision.decided_at for at in told)
 
 
 def ramp_starts_at(event: GridEvent) -> datetime:

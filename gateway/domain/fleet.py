@@ -103,12 +103,13 @@ def device_caps(allocation: Allocation, views: Iterable[JobView], ranges: Mappin
     """
     cap_of_job = {share.job_id: share.cap_w for share in allocation.jobs}
     caps: dict[str, float] = {}
+    range_of, set_down = ranges.get, caps.setdefault
     for view in views:
         cap_w = cap_of_job.get(view.job_id)
         if cap_w is None:
             continue
         for device_id in view.device_ids:
-            cap_range = ranges.get(device_id)
+            cap_range = range_of(device_id)
             if cap_range is None:
                 continue
             # Comparisons, not min() and max(): this runs for each device at each control step.
@@ -117,6 +118,6 @@ def device_caps(allocation: Allocation, views: Iterable[JobView], ranges: Mappin
                 allowed_w = cap_range.min_w
             elif cap_w > cap_range.max_w:
                 allowed_w = cap_range.max_w
-            if device_id not in caps or caps[device_id] < allowed_w:
+            if set_down(device_id, allowed_w) < allowed_w:
                 caps[device_id] = allowed_w
     return caps

@@ -5,12 +5,11 @@ linearly between the baseline and what is asked. A plan is a pure function of wh
 with the same inputs gives the same plan.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import inf
-from typing import NamedTuple
 
 from gateway.domain.allocate import Allocation, Allocator, choose_pauses
 from gateway.domain.contract import Program
@@ -19,6 +18,9 @@ from gateway.domain.fleet import allocation_jobs
 from hardware.device import CapRange
 from hardware.job import JobView
 from protocols.grid import GridEvent, Opt, Signal, SignalKind
+
+_CEILINGS = frozenset({SignalKind.LIMIT, SignalKind.SETPOINT})
+"""Kinds whose value is site power itself, whatever the baseline."""
 
 _NOTHING_W = 0.5
 """A shortfall or reduction under half a watt is none."""
@@ -57,6 +59,9 @@ class PowerPlan:
     that the plan expects to reach, ``shortfall_w`` what the lowest target asks beyond it (0 when all can be delivered).
     ``paused_job_ids`` are paused while the plan's target is under ``pause_below_w``, the least that caps alone reach
     (``None``: whenever it has a target).
+
+    Of several events (``gateway.domain.overlap``): ``is_limit`` marks a ceiling on import, ``stacks`` a reduction that
+    comes on top of others, and ``rank`` is the event's (lower is more important).
     """
 
     connection_id: str
@@ -70,13 +75,10 @@ class PowerPlan:
     shortfall_w: float
     reason: str
     pause_below_w: float | None = None
-
-
-class GoverningTarget(NamedTuple):
-    """The lowest of several targets. ``event_keys`` are (connection_id, event_id) of all in force, the lowest first."""
-
-    target_w: float
-    event_keys: tuple[tuple[str, str], ...]
+    program_id: str = ""
+    rank: int | None = None
+    is_limit: bool = False
+    stacks: bool = False
 
 
 def target_w(plan: PowerPlan, at: datetime) -> float | None:
@@ -88,15 +90,6 @@ def target_w(plan: PowerPlan, at: datetime) -> float | None:
             share = (at - interval.starts_at) / (interval.ends_at - interval.starts_at)
             return interval.start_w + share * (interval.end_w - interval.start_w)
     return None
-
-
-def governing_target(plans: Iterable[PowerPlan], at: datetime) -> GoverningTarget | None:
-    """The target that holds where several events are in force: the lowest, never the sum of what they ask."""
-    targets = [(target, plan) for plan in plans if (target := target_w(plan, at)) is not None]
-    if not targets:
-        return None
-    targets.sort(key=lambda found: (found[0], found[1].connection_id, found[1].event_id))
-    return GoverningTarget(targets[0][0], tuple((plan.connection_id, plan.event_id) for _, plan in targets))
 
 
 def pauses_at(plan: PowerPlan, at: datetime) -> tuple[str, ...]:
@@ -150,6 +143,10 @@ def plan(
         shortfall_w=done.shortfall_w,
         reason=reason,
         pause_below_w=done.floors_w if done.paused else None,
+        program_id=program.program_id,
+        rank=record.event.rank,
+        is_limit=signal is not None and signal.kind in _CEILINGS,
+        stacks=program.stacks and not (signal is not None and signal.kind in _CEILINGS),
     )
 
 

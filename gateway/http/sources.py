@@ -10,12 +10,13 @@ from aiohttp import web
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, dispatch_ends_at
 from gateway.domain.fleet import Site
-from gateway.domain.plan import PowerPlan, governing_target
+from gateway.domain.overlap import governing_target
+from gateway.domain.plan import PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger, LedgerUnavailable, Quarantined, Topic
 from hardware.device import DeviceView
 from hardware.job import JobView
-from protocols.grid import GridEvent
+from protocols.grid import GridEvent, Opt
 
 LOOK_BACK = timedelta(hours=24)
 """For so long an event that is over stays on the page."""
@@ -43,10 +44,18 @@ class Record:
         plans = {}
         for record in self.events:
             plan, ends_at = self.plan_of(record.event), dispatch_ends_at(record)
-            if plan is not None and (ends_at is None or at < ends_at):
+            if plan is not None and (ends_at is None or at < ends_at) and not _is_out(record, plan, at):
                 plans[plan.connection_id, plan.event_id] = plan
         governing = governing_target(plans.values(), at)
         return None if governing is None else (governing.target_w, plans[governing.event_keys[0]])
+
+
+def _is_out(record: EventRecord, plan: PowerPlan, at: datetime) -> bool:
+    """Whether we had opted out of the event by then, after it was planned for."""
+    decision = record.decision
+    if decision is None or decision.opt is Opt.IN:
+        return False
+    return at >= decision.decided_at or plan.revision != record.event.revision
 
 
 class RecordView:

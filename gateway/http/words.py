@@ -6,7 +6,14 @@ from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from gateway.domain.contract import Program
-from gateway.domain.event import EventRecord, EventState, cancelled_at, effective_end, governing_signal
+from gateway.domain.event import (
+    EventRecord,
+    EventState,
+    cancelled_at,
+    effective_end,
+    governing_signal,
+    is_answer_told,
+)
 from gateway.domain.plan import PowerPlan
 from protocols.grid import GridEvent, Opt, Signal, SignalKind
 
@@ -192,7 +199,7 @@ def answer(record: EventRecord, zone: tzinfo, now: datetime) -> str:
     decision = record.decision
     if decision is None:
         return "Not answered yet."
-    told = "; the grid has our answer" if record.acknowledged_at is not None else "; the grid has not been told yet"
+    told = "; the grid has our answer" if is_answer_told(record) else "; the grid has not been told yet"
     said = f"We opted {decision.opt} at {instant(decision.decided_at, zone, now)}{told}"
     if decision.opt is Opt.IN:
         return f"{said}."

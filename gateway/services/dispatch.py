@@ -17,7 +17,8 @@ from gateway.domain.electrical import ceilings_w
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
 from gateway.domain.measurement import mean_power
-from gateway.domain.plan import GoverningTarget, LiveBaseline, PowerPlan, governing_target, pauses_at, plan
+from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
+from gateway.domain.plan import LiveBaseline, PowerPlan, pauses_at, plan
 from gateway.ledger import Ledger, LedgerUnavailable, LogEntry, Topic
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
@@ -46,9 +47,6 @@ WHAT_A_MODE_MEANS = {
 }
 
 PART = "dispatch"
-
-Key = tuple[str, str]
-"""connection_id and event_id."""
 
 
 class Dispatch:
@@ -79,15 +77,16 @@ class Dispatch:
         readiness.expect(PART)
         # None until the events were read for the first time: nothing is done, nor put back, before that.
         self._records: tuple[EventRecord, ...] | None = None
-        self._plans: dict[Key, PowerPlan] = {}
-        self._baselines: dict[Key, LiveBaseline] = {}
+        self._plans: dict[EventKey, PowerPlan] = {}
+        self._baselines: dict[EventKey, LiveBaseline] = {}
         self._unwritten: deque[LiveBaseline | PowerPlan | LogEntry] = deque()
         self._jobs: tuple[JobView, ...] = ()
         self._allocator: Allocator | None = None
         self._allocated_paused: tuple[str, ...] = ()
         self._control = ControlState()
-        self._held: set[Key] = set()
-        self._short: set[Key] = set()
+        self._held: set[EventKey] = set()
+        self._short: set[EventKey] = set()
+        self._outranked: set[EventKey] = set()
         self._unknown_names: tuple[str, ...] = ()
         self._ceilings_w: dict[str, float] = {}
         self._caps_w: dict[str, float] = {}
@@ -125,7 +124,7 @@ class Dispatch:
         """Read the events anew, and the plans that stand for their present revisions."""
         found = await self._ledger.events(since=self._clock.now() - LOOK_BACK)
         records = tuple(record for record in found if self._is_ours_to_act_on(record))
-        plans: dict[Key, PowerPlan] = {}
+        plans: dict[EventKey, PowerPlan] = {}
         for record in records:
             key = _key(record)
             for stood in (self._plans.get(key), await self._ledger.plan(*key)):
@@ -219,21 +218,25 @@ class Dispatch:
         if baseline is None or not self._jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
-        fleet_w = self._jobs_power_w(now)
-        if fleet_w is None:
-            fleet_w = self._allocator_with(()).ceiling_w
         made = plan(
             record,
             self._programs[record.event.program_id],
             baseline,
             self._jobs,
-            fixed_w=max(0.0, baseline.power_w - fleet_w),
+            fixed_w=self._fixed_w(baseline, now),
             made_at=now,
             ranges=self._ranges(),
         )
         self._plans[_key(record)] = made
         self._unwritten.append(made)
         self._say(_key(record), "planned", made.reason)
+
+    def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
+        """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""
+        if self._control.other_w is not None:
+            return max(0.0, self._control.other_w)
+        fleet_w = self._jobs_power_w(now)
+        return max(0.0, baseline.power_w - (self._allocator_with(()).ceiling_w if fleet_w is None else fleet_w))
 
     async def _frozen_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
         """The event's live baseline: the first that was found, whatever revision the event is of."""
@@ -295,6 +298,7 @@ class Dispatch:
             if key not in self._held:
                 self._held.add(key)
                 self._say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
+        self._tell_outranked(governing)
         self._released = False
         paused = pauses_at(self._plans[governing.event_keys[0]], now)
         stepped = self._control_step(target_w, paused, now)
@@ -309,7 +313,14 @@ class Dispatch:
             return f"the site meter is silent: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
         return trouble
 
-    def _tell_shortfall(self, keys: Sequence[Key]) -> None:
+    def _tell_outranked(self, governing: GoverningTarget) -> None:
+        """Which events give way to a more important one, into the history of each, once a change."""
+        for key in governing.outranked:
+            if key not in self._outranked:
+                self._say(key, "outranked", "a more important event of its program is in force: it waits meanwhile")
+        self._outranked = set(governing.outranked)
+
+    def _tell_shortfall(self, keys: Sequence[EventKey]) -> None:
         """What the electrical tree cannot keep, into the history of each event, at once and once."""
         short = self._actuator.shortfall
         if short is None:
@@ -409,7 +420,7 @@ class Dispatch:
             return False
         return True
 
-    def _say(self, key: Key, what: str, detail: str) -> None:
+    def _say(self, key: EventKey, what: str, detail: str) -> None:
         connection_id, event_id = key
         log.info(what, connection=connection_id, event_id=event_id, detail=detail)
         self._unwritten.append(
@@ -431,7 +442,7 @@ def _up_to(cap_range: CapRange, most_w: float | None) -> CapRange:
     return replace(cap_range, max_w=max(cap_range.min_w, most_w))
 
 
-def _key(record: EventRecord) -> Key:
+def _key(record: EventRecord) -> EventKey:
     return record.event.connection_id, record.event.event_id
 
 

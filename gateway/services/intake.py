@@ -10,8 +10,10 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.event import Change, ChangeKind, EventRecord, changes, decide
+from gateway.domain.operator import kept_out
 from gateway.ledger import Ledger, LogEntry, Quarantined
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
+from gateway.services.restating import Restating
 from protocols.errors import MessageError
 from protocols.grid import EventBatch, EventStatus, GridConnection, GridEvent, Opt, OptDecision, Refusal
 
@@ -43,6 +45,7 @@ class Intake:
         self._clock = clock
         self._programs = programs
         self._readiness = readiness
+        self._restating = Restating(connection=connection, ledger=ledger, clock=clock)
         self._pending: EventBatch | None = None
         self._part = f"connection {connection.connection_id}"
         readiness.expect(self._part)
@@ -52,7 +55,8 @@ class Intake:
         backoff = Backoff(min(FIRST_RETRY_S, self._connection.poll_s), LONGEST_RETRY_S)
         while not stop.is_set():
             try:
-                await self._turn()
+                answered = await self._turn()
+                untold = await self._restating.tell(answered)
             except MessageError as fault:
                 # We are connected: the message is set aside, and the next one may be better.
                 await self._set_aside(fault)
@@ -62,16 +66,21 @@ class Intake:
                 self._readiness.faulty(self._part, str(fault) or type(fault).__name__)
                 delay_s = backoff.delay_s()
             else:
-                self._readiness.well(self._part)
+                if untold is None:
+                    self._readiness.well(self._part)
+                else:
+                    self._readiness.faulty(self._part, untold)
                 backoff.well()
                 delay_s = self._connection.poll_s
             await self._clock.wait(self._clock.now() + timedelta(seconds=delay_s), stop)
 
-    async def _turn(self) -> None:
+    async def _turn(self) -> tuple[OptDecision, ...]:
+        """Take what is new and answer it; returns the answers."""
         batch = self._pending or await self._connection.receive(self._clock.now())
         if batch is None:
-            return
+            return ()
         self._pending = batch
+        decisions: tuple[OptDecision, ...] = ()
         try:
             decisions = await self._take(batch)
         except EXPECTED_FAULTS:
@@ -86,6 +95,7 @@ class Intake:
                     decision.connection_id, decision.event_id, decision.revision, self._clock.now()
                 )
         self._pending = None
+        return decisions
 
     async def _take(self, batch: EventBatch) -> tuple[OptDecision, ...]:
         """Make the batch durable; returns one decision for each event it brought."""
@@ -135,17 +145,31 @@ class Intake:
         ):
             # That it is over is acknowledged; it does not make us have taken part.
             decision = replace(decision, opt=Opt.OUT)
+        answer = await self._after_the_operator(decision, event, now)
         # The decision first: a revision without one would stop what its forerunner had begun.
-        await self._ledger.record_decision(decision)
+        await self._ledger.record_decision(answer)
         await self._ledger.record_event(event, now)
+        again = await self._after_the_operator(decision, event, now)
+        if again != answer:
+            # The operator spoke while we recorded the revision.
+            await self._ledger.record_decision(again)
         if change.kind is ChangeKind.CANCELLED:
             await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
-        await self._log(change, decision)
-        return decision
+        await self._log(change, again)
+        return again
+
+    async def _after_the_operator(self, decision: OptDecision, event: GridEvent, now: datetime) -> OptDecision:
+        """Our answer to a revision, or the operator's where they have opted out of its event."""
+        if _is_over(event, now):
+            return decision
+        standing = await self._ledger.standing_command(event.connection_id, event.event_id)
+        return kept_out(decision, event, self._programs.get(event.program_id), standing, now)
 
     async def _log(self, change: Change, decision: OptDecision | None = None) -> None:
         event = change.event
         answer = "" if decision is None else f"; we opt {decision.opt} {decision.detail}".rstrip()
+        if decision is not None and decision.refusal is Refusal.OPERATOR:
+            answer = f"; it stays {decision.detail}"
         log.info(
             "event_received",
             connection=event.connection_id,

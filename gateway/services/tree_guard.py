@@ -22,10 +22,13 @@ _CONFIRMED = frozenset({Outcome.APPLIED, Outcome.CLAMPED})
 
 
 class _Known(NamedTuple):
-    """What a device's last command left: the bounds of its limit, and whether it was confirmed."""
+    """What a device's last command left: the bounds of its limit, and whether it was confirmed.
+
+    ``most_w`` is ``None`` where the lease may have run out since: it may have been put back.
+    """
 
     least_w: float
-    most_w: float
+    most_w: float | None
     obeys: bool
 
 
@@ -99,8 +102,8 @@ class TreeGuard:
                 self._known[result.device_id] = self._after(result)
 
     def forget(self) -> None:
-        """Leases may have run out meanwhile: nothing is sure any more."""
-        self._known.clear()
+        """Leases may have run out meanwhile: any device may have been put back, or be as low as it was last told."""
+        self._known = {key: _Known(known.least_w, None, obeys=True) for key, known in self._known.items()}
 
     def _after(self, result: CapResult) -> _Known:
         known = self._known.get(result.device_id)
@@ -135,7 +138,8 @@ class TreeGuard:
             elif device_id in self._known:
                 known = self._known[device_id]
                 least_w[index] = min(known.least_w, heard.top_w[index])
-                most_w[index] = min(known.most_w, heard.top_w[index])
+                if known.most_w is not None:
+                    most_w[index] = min(known.most_w, heard.top_w[index])
                 obeys[index] = known.obeys
         return Standing(
             floor_w=heard.floor_w,

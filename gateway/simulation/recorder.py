@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.clock import Clock
-from gateway.domain.plan import PowerPlan, governing_target
+from gateway.domain.overlap import governing_target
+from gateway.domain.plan import PowerPlan
 from gateway.simulation.life import CONNECTION_ID, GatewayLife
 from gateway.simulation.scenario import Scenario
 from gateway.simulation.site import PlayedSite, work_of

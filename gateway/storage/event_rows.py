@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Table, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.event import EventRecord
 from gateway.domain.evidence import fingerprint
 from gateway.ledger import LogEntry
 from gateway.storage import rows, tables
+from gateway.storage.documents import Instant
 from protocols.grid import EventStatus, GridEvent, OptDecision
 
 _event = tables.event
@@ -98,6 +99,7 @@ async def records(connection: AsyncConnection, *conditions: ColumnElement[bool])
             acknowledgement.c.at.label("acknowledged_at"),
             _event.c.ended_at,
             _event.c.end_cause,
+            _restated_at().label("restated_at"),
         )
         .select_from(_event)
         .join(revision, _same_revision(revision))
@@ -107,6 +109,22 @@ async def records(connection: AsyncConnection, *conditions: ColumnElement[bool])
         .order_by(_event.c.starts_at, _event.c.connection_id, _event.c.event_id)
     )
     return tuple(EventRecord(**row) for row in (await connection.execute(asked)).mappings())
+
+
+def _restated_at() -> ScalarSelect[datetime]:
+    """When the grid was last told of an operator's command; the times when it took no notice don't count."""
+    command, told = tables.operator_command, tables.command_told
+    return (
+        select(func.max(told.c.at, type_=Instant))
+        .join(command, command.c.command_id == told.c.command_id)
+        .where(
+            command.c.connection_id == _event.c.connection_id,
+            command.c.event_id == _event.c.event_id,
+            told.c.detail == "",
+        )
+        .correlate(_event)
+        .scalar_subquery()
+    )
 
 
 def _same_revision(table: Table) -> ColumnElement[bool]:

@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.event import EventRecord
 from gateway.domain.evidence import fingerprint
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
-from gateway.storage import event_rows, metering_rows, report_rows, rows, tables, upgrade
+from gateway.storage import command_rows, event_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
 from hardware.device import PowerReading, Quality
@@ -156,6 +157,43 @@ class SqlLedger(Ledger):
     async def log(self, connection_id: str, event_id: str) -> tuple[LogEntry, ...]:
         async with self.database.read() as connection:
             return await event_rows.log(connection, connection_id, event_id)
+
+    async def record_command(self, command: OperatorCommand) -> None:
+        async with self.database.write() as connection:
+            await command_rows.add(connection, command)
+
+    async def open_commands(self) -> tuple[OperatorCommand, ...]:
+        async with self.database.read() as connection:
+            return await command_rows.open_ones(connection)
+
+    async def record_acted(
+        self, outcome: CommandOutcome, decision: OptDecision | None = None, line: LogEntry | None = None
+    ) -> bool:
+        async with self.database.write() as connection:
+            new = await command_rows.add_outcome(connection, outcome)
+            if new and decision is not None:
+                await event_rows.add_decision(connection, decision)
+            if new and line is not None:
+                await event_rows.add_log(connection, line)
+        if new:
+            self._wake(Topic.EVENTS)
+        return new
+
+    async def command_outcome(self, command_id: str) -> CommandOutcome | None:
+        async with self.database.read() as connection:
+            return await command_rows.outcome(connection, command_id)
+
+    async def standing_command(self, connection_id: str, event_id: str) -> OperatorCommand | None:
+        async with self.database.read() as connection:
+            return await command_rows.standing(connection, connection_id, event_id)
+
+    async def untold_commands(self, connection_id: str) -> tuple[OperatorCommand, ...]:
+        async with self.database.read() as connection:
+            return await command_rows.untold(connection, connection_id)
+
+    async def record_told(self, command_id: str, at: datetime, detail: str = "") -> None:
+        row = {"command_id": command_id, "at": at, "detail": detail}
+        await self._add(tables.command_told, row, Topic.EVENTS)
 
     async def freeze_baseline(self, baseline: LiveBaseline) -> LiveBaseline:
         table = tables.live_baseline

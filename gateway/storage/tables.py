@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
@@ -139,6 +140,34 @@ quarantine = Table(
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     _digest(),
+)
+
+operator_command = Table(
+    "operator_command",
+    metadata,
+    _serial(),
+    Column("command_id", Text, nullable=False, unique=True),
+    Column("connection_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("document", Document(OperatorCommand), nullable=False),
+    Index(None, "connection_id", "event_id"),
+)
+# Marks are rows of their own, so that the command stays as it was given.
+command_outcome = Table(
+    "command_outcome",
+    metadata,
+    _serial(),
+    Column("command_id", ForeignKey("operator_command.command_id"), nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+command_told = Table(
+    "command_told",
+    metadata,
+    Column("command_id", ForeignKey("operator_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 live_baseline = Table(
@@ -302,6 +331,9 @@ APPEND_ONLY = (
     acknowledgement,
     event_log,
     quarantine,
+    operator_command,
+    command_outcome,
+    command_told,
     live_baseline,
     plan,
     cap_outcome,

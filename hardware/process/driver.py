@@ -129,6 +129,7 @@ class ProcessDriver:
             min_throughput=job.terms.min_throughput,
             curve=job.terms.curve,
             max_pause_s=job.terms.max_pause_s,
+            pause_costs=job.terms.pause_costs,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=job.terms.method,

@@ -11,64 +11,42 @@ Slurm's surprises, each answered here:
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from hardware.device import Fault
-from hardware.errors import Condition, HardwareError, Unsupported, WriteRefused
+from hardware.errors import Condition, Unsupported, WriteRefused
 from hardware.job import JobState, JobView, NodeView, PauseMethod
 from hardware.job_terms import JobTerms, TermsRule, terms_of
-from hardware.slurm.listing import ListedJob, ListedNode, read_jobs, read_nodes
+from hardware.slurm.checkpoint import Checkpoint, await_checkpoint
+from hardware.slurm.cluster import ASK_AGAIN_S, Cluster, ended
+from hardware.slurm.early_start import EarlyStarts
+from hardware.slurm.listing import ListedJob
 from hardware.slurm.memory import Memory
 from hardware.slurm.outputs import Outputs, Seen
-from hardware.slurm.patience import Patience
 from hardware.slurm.policy import node_fault
 from hardware.slurm.way import SlurmWay
 
 log = structlog.get_logger()
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 OUR_MARK = "gridgate: "
 """What the reason of a node that we drained begins with: no other drained node is ever undrained."""
 
-_ASK_AGAIN_S = 0.05
-_WELL_FOR_S = 1.0
+_REACHES_NODES_S = 3.0
+"""A controller that has just begun sends what it was told up to 2.4 s later (seen), each message by a thread of its
+own: a resume that is told sooner may arrive before the suspend, and the job would stand still for ever."""
 _WRITES_WITHIN_S = 2.0
 """A job that is seen to write within it works."""
-_REQUEUE_WAIT_S = 130.0
-"""Slurm lets a job that was requeued wait for 121 s."""
-_CLOCKS_DIFFER_S = 10.0
-"""How far the controller's clock may be from ours: little beside the 121 s."""
 _LONGEST_REASON = 200
 _HIGHEST_PRIORITY = 0xFFFF_FFFD
 """Above it stand Slurm's signs for a number that is not set (NO_VAL) or has no limit (INFINITE)."""
 _WAITING = (JobState.PENDING, JobState.HELD)
-_UNREADABLE = "this Slurm is of a release whose listings are not known here (known: 22.05): report it"
 _NO_DEVICES = Fault(
     condition=Condition.NOT_SUPPORTED,
     detail="Slurm does not say which GPUs this job has",
     cure="give each GPU its file in gres.conf (File=/dev/nvidia[0-7], or AutoDetect=nvml)",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """How a job is asked to write a checkpoint before it is suspended.
-
-    ``signal`` goes to its batch script; that the file ``done_file`` (in the job's folder, or an absolute path) was
-    written afterwards says that it is done. Whoever has not written it ``within_s`` later is suspended all the same: a
-    suspended job loses nothing.
-    """
-
-    signal: str = "USR1"
-    done_file: str = "checkpoint.done"
-    within_s: float = 10.0
 
 
 class SlurmJobs:
@@ -98,26 +76,23 @@ class SlurmJobs:
     ) -> None:
         self._way = way
         self._rules = tuple(rules)
-        self._deadline_s = deadline_s
-        self._settle_s = settle_s
-        self._patience = Patience(rest_s)
+        self._cluster = Cluster(way, deadline_s=deadline_s, settle_s=settle_s, rest_s=rest_s)
         self._memory = Memory()
-        # Jobs that are to begin early, by when Slurm's own wait would be over.
-        self._to_begin: dict[str, float] = {}
+        self._early = EarlyStarts(self._cluster)
         self._outputs = Outputs(within_s=1.0, rest_s=60.0)
         self._sees_output = sees_output
         self._checkpoint = checkpoint or Checkpoint()
 
     def jobs(self) -> tuple[JobView, ...]:
         """Every job that Slurm still knows; one that has ended stays for a while (``MinJobAge``), as finished."""
-        deadline_s = self._deadline()
-        listed = self._list(deadline_s)
+        deadline_s = self._cluster.deadline()
+        listed = self._cluster.jobs(deadline_s)
         self._memory.keep(listed)
         for job in listed.values():
             if self._memory.forgotten(job) is JobState.RUNNING:
                 self._resume_again(job, deadline_s)
-            elif self._begins_late(job):
-                self._ask(self._way.start_soon, job.job_id, deadline_s)
+            elif self._early.is_late(job):
+                self._cluster.ask(self._way.start_soon, job.job_id, deadline_s)
         begun = [job for job in listed.values() if job.state in (JobState.RUNNING, JobState.PAUSED)]
         paths = [job.output for job in begun if job.output is not None] if self._sees_output else []
         seen = self._outputs.look(paths)
@@ -125,7 +100,7 @@ class SlurmJobs:
 
     def nodes(self) -> tuple[NodeView, ...]:
         """Every node, and what is wrong with it."""
-        listed = self._list_nodes(self._deadline())
+        listed = self._cluster.nodes(self._cluster.deadline())
         return tuple(
             NodeView(
                 node_id=node.node_id,
@@ -137,13 +112,13 @@ class SlurmJobs:
 
     def pause(self, job_id: str) -> None:
         """Pause a running job by its method. One that is paused already is left as it is."""
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         state, method = self._state(job), self._terms(job).method
         if state is JobState.PAUSED:
             return
         if state is JobState.FINISHED:
-            raise _ended(job_id)
+            raise ended(job_id)
         if state is not JobState.RUNNING:
             raise Unsupported(
                 "a job that waits in the queue cannot be paused",
@@ -151,18 +126,20 @@ class SlurmJobs:
                 cure="hold it instead (gridgate job hold): it draws no power yet",
             )
         if method is PauseMethod.CHECKPOINT:
-            self._await_checkpoint(job, deadline_s)
-            deadline_s = self._deadline()
+            await_checkpoint(job, self._checkpoint, self._cluster, self._outputs, deadline_s)
+            deadline_s = self._cluster.deadline()
 
         def act() -> None:
             if method is PauseMethod.REQUEUE:
-                self._ask(self._way.requeue_held, job_id, deadline_s)
+                self._cluster.ask(self._way.requeue_held, job_id, deadline_s)
             elif method is PauseMethod.SIGNAL:
-                self._ask(self._way.signal, job_id, "STOP", deadline_s)
+                self._cluster.ask(self._way.signal, job_id, "STOP", deadline_s)
             else:
-                self._ask(self._way.suspend, job_id, deadline_s)
+                self._cluster.ask(self._way.suspend, job_id, deadline_s)
 
-        self._memory.note(job, self._bring(job_id, act, lambda now: self._state(now) is JobState.PAUSED, deadline_s))
+        self._memory.note(
+            job, self._cluster.bring(job_id, act, lambda now: self._state(now) is JobState.PAUSED, deadline_s)
+        )
 
     def resume(self, job_id: str) -> None:
         """Let a paused job go on, however it was paused.
@@ -171,8 +148,8 @@ class SlurmJobs:
         where it cannot be ruled out and the job writes nothing, it is suspended and resumed once more. Nothing else
         reaches its processes then.
         """
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         if job.state is JobState.RUNNING:
             self._rouse(job, deadline_s)
             return
@@ -181,49 +158,49 @@ class SlurmJobs:
 
         def act() -> None:
             if job.requeued:
-                self._ask(self._way.release, job_id, deadline_s)
+                self._cluster.ask(self._way.release, job_id, deadline_s)
             elif job.stopped:
-                self._ask(self._way.signal, job_id, "CONT", deadline_s)
+                self._cluster.ask(self._way.signal, job_id, "CONT", deadline_s)
             else:
-                self._ask(self._way.resume, job_id, deadline_s)
+                self._cluster.ask(self._way.resume, job_id, deadline_s)
 
-        after = self._bring(job_id, act, lambda now: not self._is_held_back(now), deadline_s)
+        after = self._cluster.bring(job_id, act, lambda now: not self._is_held_back(now), deadline_s)
         self._memory.note(job, after)
         if job.requeued:
-            self._start_early(job_id, deadline_s)
+            self._early.start(job_id, deadline_s)
 
     def hold(self, job_id: str) -> None:
         """Keep a waiting job from starting. One that is held already is left as it is."""
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         if job.state is JobState.HELD:
             return
         if job.state is JobState.FINISHED:
-            raise _ended(job_id)
+            raise ended(job_id)
         if job.state is not JobState.PENDING:
             cure = "pause it instead (gridgate job pause)"
             raise Unsupported("a job that has started cannot be held", device_id=job_id, cure=cure)
-        self._bring(
+        self._cluster.bring(
             job_id,
-            lambda: self._ask(self._way.hold, _with_tasks(job), deadline_s),
+            lambda: self._cluster.ask(self._way.hold, _with_tasks(job), deadline_s),
             lambda now: now.state is JobState.HELD,
             deadline_s,
         )
 
     def release(self, job_id: str) -> None:
         """Let a held job start. One that is not held is left as it is."""
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         if job.state is not JobState.HELD:
             return
-        self._bring(
+        self._cluster.bring(
             job_id,
-            lambda: self._ask(self._way.release, _with_tasks(job), deadline_s),
+            lambda: self._cluster.ask(self._way.release, _with_tasks(job), deadline_s),
             lambda now: now.state is not JobState.HELD,
             deadline_s,
         )
         if job.restarts:
-            self._start_early(job_id, deadline_s)
+            self._early.start(job_id, deadline_s)
 
     def requeue(self, job_id: str) -> None:
         """End a job and queue it anew: it begins from nothing, or from its last checkpoint. One that waits is left.
@@ -231,52 +208,52 @@ class SlurmJobs:
         Slurm would keep it waiting for 121 s; it is told to start within seconds, except where its processes take
         longer to end (``KillWait``) than this call may last.
         """
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         if job.state in _WAITING:
             return
         if job.state is JobState.FINISHED:
-            raise _ended(job_id)
-        self._bring(
+            raise ended(job_id)
+        self._cluster.bring(
             job_id,
-            lambda: self._ask(self._way.requeue, job_id, deadline_s),
+            lambda: self._cluster.ask(self._way.requeue, job_id, deadline_s),
             lambda now: now.restarts > job.restarts,
             deadline_s,
         )
-        self._start_early(job_id, deadline_s)
+        self._early.start(job_id, deadline_s)
 
     def prioritize(self, job_id: str, priority: int) -> None:
         """Give a job that waits or runs this priority, from 1 (0 would hold it)."""
         if not 1 <= priority <= _HIGHEST_PRIORITY:
             cure = f"ask for 1 to {_HIGHEST_PRIORITY}; hold a job to keep it from starting"
             raise WriteRefused(f"Slurm has no priority {priority}", device_id=job_id, cure=cure)
-        deadline_s = self._deadline()
-        job = self._job(job_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        job = self._cluster.job(job_id, deadline_s)
         if job.state is JobState.FINISHED:
-            raise _ended(job_id)
+            raise ended(job_id)
         if job.state not in (JobState.PENDING, JobState.RUNNING):
             cure = "release or resume it first"
             raise Unsupported(f"a job that is {job.state} has no priority", device_id=job_id, cure=cure)
         if job.priority != priority:
-            self._bring(
+            self._cluster.bring(
                 job_id,
-                lambda: self._ask(self._way.prioritize, _with_tasks(job), priority, deadline_s),
+                lambda: self._cluster.ask(self._way.prioritize, _with_tasks(job), priority, deadline_s),
                 lambda now: now.priority == priority,
                 deadline_s,
             )
 
     def drain(self, node_id: str, reason: str) -> None:
         """Start nothing more on a node. One that is drained already is left as it is, and so is its reason."""
-        deadline_s = self._deadline()
-        if not self._node(node_id, deadline_s).drained:
+        deadline_s = self._cluster.deadline()
+        if not self._cluster.node(node_id, deadline_s).drained:
             words = OUR_MARK + " ".join(reason.split())[:_LONGEST_REASON]
-            self._ask(self._way.drain, node_id, words, deadline_s)
-            self._await_node(node_id, drained=True, deadline_s=deadline_s)
+            self._cluster.ask(self._way.drain, node_id, words, deadline_s)
+            self._cluster.await_node(node_id, drained=True, deadline_s=deadline_s)
 
     def undrain(self, node_id: str) -> None:
         """Let jobs start on a node again that we drained; somebody else's drain is never ended."""
-        deadline_s = self._deadline()
-        node = self._node(node_id, deadline_s)
+        deadline_s = self._cluster.deadline()
+        node = self._cluster.node(node_id, deadline_s)
         if not node.drained:
             return
         if not node.reason.startswith(OUR_MARK):
@@ -286,8 +263,8 @@ class SlurmJobs:
                 condition=Condition.CONFLICT,
                 cure=f"ask who did; scontrol update NodeName={node_id} State=RESUME ends it",
             )
-        self._ask(self._way.undrain, node_id, deadline_s)
-        self._await_node(node_id, drained=False, deadline_s=deadline_s)
+        self._cluster.ask(self._way.undrain, node_id, deadline_s)
+        self._cluster.await_node(node_id, drained=False, deadline_s=deadline_s)
 
     def _rouse(self, job: ListedJob, deadline_s: float) -> None:
         """Have a job that is listed as running do so."""
@@ -295,14 +272,15 @@ class SlurmJobs:
         if method is PauseMethod.REQUEUE:
             return
         if method is PauseMethod.SIGNAL:
-            self._ask(self._way.signal, job_id, "CONT", deadline_s)
+            self._cluster.ask(self._way.signal, job_id, "CONT", deadline_s)
             return
         if self._memory.forgotten(job) is not JobState.PAUSED and not self._may_stand(job, deadline_s):
             return
         log.warning("slurm_forgot_a_pause", job_id=job_id)
-        self._ask(self._way.suspend, job_id, deadline_s)
-        self._ask(self._way.resume, job_id, deadline_s)
-        self._memory.note(job, self._await(job_id, lambda now: now.state is JobState.RUNNING, deadline_s))
+        self._cluster.ask(self._way.suspend, job_id, deadline_s)
+        time.sleep(min(_REACHES_NODES_S, max(0.0, 0.5 * (deadline_s - time.monotonic()))))
+        self._cluster.ask(self._way.resume, job_id, deadline_s)
+        self._memory.note(job, self._cluster.await_job(job_id, lambda now: now.state is JobState.RUNNING, deadline_s))
 
     def _may_stand(self, job: ListedJob, deadline_s: float) -> bool:
         """Whether a job that is listed as running may be stopped.
@@ -310,148 +288,25 @@ class SlurmJobs:
         Its controller knows it from its saved state alone, we do not know what was done to it, and it is not seen to
         write.
         """
-        if self._memory.knows(job.job_id) or job.changed_at_s >= self._ask(self._way.started_at_s, deadline_s):
+        if self._memory.knows(job.job_id) or job.changed_at_s >= self._cluster.ask(self._way.started_at_s, deadline_s):
             return False
         if job.output is None or not self._sees_output:
             return True
         before = self._outputs.look([job.output])
-        until_s = min(time.monotonic() + _WRITES_WITHIN_S, deadline_s - _ASK_AGAIN_S)
+        until_s = min(time.monotonic() + _WRITES_WITHIN_S, deadline_s - ASK_AGAIN_S)
         while time.monotonic() < until_s:
             if self._outputs.look([job.output]) != before:
                 return False
-            time.sleep(_ASK_AGAIN_S)
+            time.sleep(ASK_AGAIN_S)
         return True
 
     def _resume_again(self, job: ListedJob, deadline_s: float) -> None:
         """What we resumed is listed as suspended by a controller that has forgotten; its processes run."""
         log.warning("slurm_forgot_a_resume", job_id=job.job_id)
         try:
-            self._ask(self._way.resume, job.job_id, deadline_s)
+            self._cluster.ask(self._way.resume, job.job_id, deadline_s)
         except (WriteRefused, Unsupported):
             return  # It ended meanwhile, or is tried again with the next listing.
-
-    def _start_early(self, job_id: str, deadline_s: float) -> None:
-        """End the 121 s that Slurm lets a job wait that has begun before: it has no other start time to wait for.
-
-        A start time that it is given while its processes still end is overwritten: it is looked at for a while here,
-        and after that at every listing.
-        """
-        self._to_begin[job_id] = time.monotonic() + _REQUEUE_WAIT_S
-        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
-        well_since_s: float | None = None
-        while (now_s := time.monotonic()) < until_s:
-            job = self._job(job_id, deadline_s)
-            begun = job.state is not JobState.PENDING and not job.ending
-            if begun or (well_since_s is not None and now_s - well_since_s > _WELL_FOR_S):
-                return
-            if job.ending or self._begins_late(job):
-                well_since_s = None
-                if not job.ending:
-                    self._ask(self._way.start_soon, job_id, deadline_s)
-            elif well_since_s is None:
-                well_since_s = now_s
-            time.sleep(_ASK_AGAIN_S)
-
-    def _begins_late(self, job: ListedJob) -> bool:
-        """Whether a job that we have let begin early waits for a later time all the same."""
-        if job.job_id not in self._to_begin:
-            return False
-        if self._to_begin[job.job_id] < time.monotonic() or job.state in (JobState.RUNNING, JobState.FINISHED):
-            del self._to_begin[job.job_id]
-            return False
-        waits = job.state is JobState.PENDING and not job.ending
-        return waits and job.begins_at_s > time.time() + _CLOCKS_DIFFER_S
-
-    def _await_checkpoint(self, job: ListedJob, deadline_s: float) -> None:
-        """Ask for a checkpoint and wait until it is written, or the time for it is over."""
-        path = str(PurePosixPath(job.folder, self._checkpoint.done_file))
-        before = self._outputs.look([path])
-        self._ask(self._way.signal_script, job.job_id, self._checkpoint.signal, deadline_s)
-        until_s = time.monotonic() + self._checkpoint.within_s
-        while self._outputs.look([path]) == before and time.monotonic() < until_s:
-            time.sleep(_ASK_AGAIN_S)
-
-    def _bring(
-        self, job_id: str, act: Callable[[], None], holds: Callable[[ListedJob], bool], deadline_s: float
-    ) -> ListedJob:
-        """Act, and look until it holds; the job as it is then.
-
-        Raises what Slurm said to it, or ``WriteRefused`` where it took it in vain.
-        """
-        refusal: HardwareError | None = None
-        try:
-            act()
-        except (WriteRefused, Unsupported) as cause:
-            refusal = cause
-        now = self._await(job_id, (lambda _now: True) if refusal else holds, deadline_s)
-        if holds(now):
-            return now
-        if refusal is not None:
-            refusal.device_id = job_id
-            raise refusal
-        if now.state is JobState.FINISHED:
-            raise _ended(job_id)
-        raise WriteRefused(
-            f"Slurm took it, but after {self._settle_s:g} s the job is {now.state}",
-            device_id=job_id,
-            condition=Condition.NOT_IN_FORCE,
-            cure=f"see what scontrol show job {job_id} and the log of slurmctld say",
-        )
-
-    def _await(self, job_id: str, holds: Callable[[ListedJob], bool], deadline_s: float) -> ListedJob:
-        """The job once it holds, or has ended, or the time to settle is over."""
-        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
-        while True:
-            job = self._job(job_id, deadline_s)
-            if holds(job) or job.state is JobState.FINISHED or time.monotonic() >= until_s:
-                return job
-            time.sleep(_ASK_AGAIN_S)
-
-    def _await_node(self, node_id: str, *, drained: bool, deadline_s: float) -> None:
-        until_s = min(time.monotonic() + self._settle_s, deadline_s - _ASK_AGAIN_S)
-        while self._node(node_id, deadline_s).drained is not drained:
-            if time.monotonic() >= until_s:
-                raise WriteRefused(
-                    f"Slurm took it, but after {self._settle_s:g} s the node is {'not ' if drained else ''}drained",
-                    device_id=node_id,
-                    condition=Condition.NOT_IN_FORCE,
-                    cure=f"see what scontrol show node {node_id} says",
-                )
-            time.sleep(_ASK_AGAIN_S)
-
-    def _job(self, job_id: str, deadline_s: float) -> ListedJob:
-        job = self._list(deadline_s).get(job_id)
-        if job is None:
-            cure = "it has ended long ago, or was never there: squeue lists what there is"
-            raise WriteRefused("no such job", device_id=job_id, condition=Condition.LOST, cure=cure)
-        return job
-
-    def _node(self, node_id: str, deadline_s: float) -> ListedNode:
-        node = self._list_nodes(deadline_s).get(node_id)
-        if node is None:
-            cure = "name a node that sinfo lists"
-            raise WriteRefused("no such node", device_id=node_id, condition=Condition.LOST, cure=cure)
-        return node
-
-    def _list(self, deadline_s: float) -> dict[str, ListedJob]:
-        page = self._ask(self._way.list_jobs, deadline_s)
-        try:
-            return read_jobs(page, time.time())
-        except ValueError as cause:
-            raise HardwareError(f"Slurm's list of jobs cannot be read: {cause}", cure=_UNREADABLE) from cause
-
-    def _list_nodes(self, deadline_s: float) -> dict[str, ListedNode]:
-        page = self._ask(self._way.list_nodes, deadline_s)
-        try:
-            return read_nodes(page)
-        except ValueError as cause:
-            raise HardwareError(f"Slurm's list of nodes cannot be read: {cause}", cure=_UNREADABLE) from cause
-
-    def _ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._patience.ask(lambda: call(*args, **kwargs))
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._deadline_s
 
     def _terms(self, job: ListedJob) -> JobTerms:
         return terms_of(job.attributes, self._rules)
@@ -481,6 +336,7 @@ class SlurmJobs:
             min_throughput=terms.min_throughput,
             curve=terms.curve,
             max_pause_s=terms.max_pause_s,
+            pause_costs=terms.pause_costs,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=terms.method,
@@ -493,8 +349,3 @@ class SlurmJobs:
 def _with_tasks(job: ListedJob) -> str:
     """What to call it: of an array only the tasks that wait, not those that run."""
     return f"{job.job_id}_[{job.tasks}]" if job.tasks else job.job_id
-
-
-def _ended(job_id: str) -> WriteRefused:
-    cure = "nothing is left to do"
-    return WriteRefused("the job has ended", device_id=job_id, condition=Condition.LOST, cure=cure)

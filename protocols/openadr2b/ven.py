@@ -47,7 +47,7 @@ from protocols.openadr2b.conversation import (
 from protocols.openadr2b.exchange import Exchange, HttpExchange
 from protocols.openadr2b.neutral_event import read_batch
 from protocols.openadr2b.ven_registration import register
-from protocols.openadr2b.ven_reports import ReportQuestion, VenReports
+from protocols.openadr2b.ven_reports import MAY_PASS, ReportQuestion, VenReports
 
 __all__ = ["Exchange", "HttpExchange", "Ven"]
 
@@ -99,6 +99,7 @@ class Ven:
         self._unanswered: Keys = frozenset()
         self._asked_again_for: Keys = frozenset()
         self._never_answered: frozenset[str] = frozenset()
+        self._last_request_id = ""
 
     @property
     def connection_id(self) -> str:
@@ -145,6 +146,35 @@ class Ven:
         if responses:
             await self._answer(batch, said_well(batch.request_id), tuple(responses.values()), now)
         self._unanswered = frozenset()
+
+    async def restate(self, decision: OptDecision, now: datetime) -> str | None:
+        """Change our optState by one more oadrCreatedEvent, as 2.0b's EiEvent allows at any time.
+
+        It names the last oadrDistributeEvent, which lists every event there is. Raises as ``send_report`` does.
+        """
+        registration = self._known or await self._store.registration(self._connection_id)
+        if registration is None:
+            raise NotRegistered("not registered yet", connection_id=self._connection_id)
+        request_id = self._last_request_id
+        message = model.CreatedEvent(
+            response=said_well(request_id),
+            event_responses=(_event_response(decision, request_id),),
+            ven_id=registration.party_id,
+        )
+        try:
+            heard = await self._conversation.ask(EVENT, message, now)
+            check(heard.message, "oadrCreatedEvent", only_our_id=False)
+        except Unreachable:
+            self._resume()
+            raise
+        except NotRegistered:
+            await self._forget()
+            raise
+        except Rejected as fault:
+            if not fault.code.startswith("4") or fault.code in MAY_PASS:
+                raise
+            return str(fault)
+        return None
 
     async def refuse(self, batch: EventBatch, detail: str, now: datetime) -> None:
         """Answer with an error, and opt out of each event too: some VTNs look only there. Raises as ``respond``."""
@@ -252,6 +282,7 @@ class Ven:
             await self._conversation.refuse_unread(registration.party_id, fault, INVALID_ID, now)
             raise fault
         batch = read_batch(message, connection_id=self._connection_id, raw_sha256=heard.sha256, received_at=now)
+        self._last_request_id = message.request_id
         self._never_answered = frozenset(
             offered.event.descriptor.event_id for offered in message.events if offered.response_required == "never"
         )
@@ -333,9 +364,11 @@ def _keys(batch: EventBatch) -> Keys:
 
 def _event_response(decision: OptDecision, request_id: str) -> model.EventResponse:
     code = OK if decision.refusal is None or decision.opt is Opt.IN else _REFUSAL_CODES[decision.refusal]
+    # Who of our people opted out and why is for our record, not for the grid.
+    detail = "opted out by the operator" if decision.refusal is Refusal.OPERATOR else decision.detail
     return model.EventResponse(
         code=code,
-        description=decision.detail or ("OK" if code == OK else str(decision.refusal)),
+        description=detail or ("OK" if code == OK else str(decision.refusal)),
         request_id=request_id,
         event=model.QualifiedEvent(event_id=decision.event_id, modification_number=decision.revision),
         opt="optIn" if decision.opt is Opt.IN else "optOut",

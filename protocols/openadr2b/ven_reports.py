@@ -30,7 +30,8 @@ from protocols.openadr2b.neutral_report import METADATA, read_order, write_offer
 ReportQuestion = CreateReport | CancelReport | RegisterReport | UpdateReport
 """What a VTN may send about reports when it is polled."""
 
-_MAY_PASS = frozenset({"408", "425", "429"})
+MAY_PASS = frozenset({"408", "425", "429"})
+"""Of the codes 4xx, those after which the same message may be taken later."""
 
 
 class VenReports:
@@ -97,7 +98,7 @@ class VenReports:
             heard = (await self._conversation.ask(REPORT, message, now)).message
             check(heard, "oadrUpdateReport", only_our_id=False)
         except Rejected as fault:
-            if not fault.code.startswith("4") or fault.code in _MAY_PASS:
+            if not fault.code.startswith("4") or fault.code in MAY_PASS:
                 raise
             return _receipt(report, now, accepted=False, code=fault.code, detail=str(fault))
         if isinstance(heard, UpdatedReport) and heard.cancel is not None:

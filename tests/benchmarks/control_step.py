@@ -22,8 +22,9 @@ from gateway.domain.fleet import allocation_jobs, device_caps
 from gateway.domain.tree import ElectricalTree, Node, NodeKind
 from gateway.services.tree_guard import TreeGuard
 from hardware.agent import Agent
+from hardware.agent_links import LocalLink
 from hardware.device import CapCommand, Lease, PowerReading
-from hardware.fleet import AgentFleet, LocalLink
+from hardware.fleet import AgentFleet
 from hardware.simulated import SITE_METER_ID, SimulatedFleet
 from hardware.workloads import WORKLOADS, SimulatedJob
 

@@ -2,24 +2,31 @@
 
 Eight devices behind our own libnvidia-ml.so.1 and the real binding, 4 ms for each call of the library, the journal on a
 real disk. Side by side (a lane for each device), which the bound is for, and one device after the other, for the ratio.
+Beside them the least that any program takes here and now for the same calls and the same write to disk: what is in its
+p95, a busy machine has put there.
 """
 
+import os
 import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
 
 from hardware.device import CapCommand, Lease, Outcome
-from hardware.journal import Journal
+from hardware.journal import Journal, replace_file
 from hardware.lanes import FanOut, Lanes, Serial
 from hardware.limits import LimitKeeper
 from hardware.nvml.driver import NvmlDriver
 from tests.nvml_library.control import Board, compiled, installed
 
 DEVICES, CALL_S, ROUNDS = 8, 0.004, 100
+READ_CALLS, WRITE_CALLS = 2, 3
+"""For each device: what was asked and what is in force; then the write, and both again."""
+
 BOUND_MS = 60.0
 
 
@@ -45,6 +52,24 @@ def timed_ms(board: Board, folder: Path, lanes: FanOut, rounds: int) -> list[flo
     return spent[1:]  # The first one looks for the devices, too.
 
 
+def least_ms(folder: Path, rounds: int) -> list[float]:
+    """Milliseconds of each round of the same waits, side by side, and one file replaced: no driver, no decision."""
+
+    def calls(count: int) -> None:
+        for _ in range(count):
+            time.sleep(CALL_S)
+
+    spent = []
+    with ThreadPoolExecutor(DEVICES) as pool:
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            list(pool.map(calls, [READ_CALLS] * DEVICES))
+            replace_file(folder / "least", os.urandom(1024))
+            list(pool.map(calls, [WRITE_CALLS] * DEVICES))
+            spent.append((time.perf_counter() - began) * 1000.0)
+    return spent[1:]
+
+
 def report(name: str, spent_ms: list[float]) -> None:
     print(
         f"{name:>16}: mean {statistics.fmean(spent_ms):.1f} ms, median {statistics.median(spent_ms):.1f},"
@@ -61,16 +86,18 @@ def main() -> bool:
             lanes = Lanes()
             side_by_side_ms = timed_ms(board, folder / "one", lanes, ROUNDS)
             lanes.close()
+            bare_ms = least_ms(folder, ROUNDS)
             serial_ms = timed_ms(board, folder / "two", Serial(), ROUNDS // 5)
     print(f"{DEVICES} devices, {CALL_S * 1000:g} ms for each call of the library, last device written and read back")
     report("side by side", side_by_side_ms)
+    report("least possible", bare_ms)
     report("one by one", serial_ms)
     ratio = statistics.fmean(serial_ms) / statistics.fmean(side_by_side_ms)
-    # The median, as in the other benchmarks: whatever else this machine does shows in p95 and worst.
-    median_ms = statistics.median(side_by_side_ms)
-    verdict = "kept" if median_ms < BOUND_MS else "BROKEN"
-    print(f"{ratio:.1f} times as fast; bound: {BOUND_MS:.0f} ms: {verdict}")
-    return median_ms < BOUND_MS
+    p95_ms, bare_p95_ms = (statistics.quantiles(spent, n=20)[-1] for spent in (side_by_side_ms, bare_ms))
+    verdict = "kept" if p95_ms < BOUND_MS else "BROKEN"
+    print(f"{ratio:.1f} times as fast as one by one; p95 is {p95_ms / bare_p95_ms:.2f} times the least possible")
+    print(f"p95 {p95_ms:.1f} ms, bound {BOUND_MS:.0f} ms: {verdict}")
+    return p95_ms < BOUND_MS
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from pathlib import Path
 import structlog
 
 from hardware.agent import Agent
+from hardware.agent_links import LocalLink, SocketLink
 from hardware.agent_process import Desk, serve
 from hardware.device import CapCommand, Lease
-from hardware.fleet import AgentFleet, LocalLink, SocketLink
+from hardware.fleet import AgentFleet
 from hardware.simulated import SimulatedFleet
 from hardware.socket_door import BoundSocket, SocketDoor
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from hardware.agent import Agent
+from hardware.agent_links import LocalLink, SocketLink
 from hardware.agent_process import Desk, serve
 from hardware.device import CapCommand, Lease, OnExpiry, Outcome
 from hardware.errors import HardwareError
-from hardware.fleet import AgentFleet, LocalLink, SocketLink
+from hardware.fleet import AgentFleet
 from hardware.job import JobAction, JobState, Verb
 from hardware.nats_door import NatsDoor
 from hardware.nats_link import NatsHosts

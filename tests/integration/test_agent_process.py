@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hardware.agent_links import SocketLink
 from hardware.device import CapCommand, Lease, Outcome
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.fleet import AgentFleet
 from hardware.job import JobAction, JobState, Verb
 from hardware.physics import SiteState
 from hardware.simulated import faults_path

@@ -21,7 +21,8 @@ import pytest
 from gateway.__main__ import main
 from gateway.demo.once import Shown, run_once
 from gateway.demo.utility import Schedule
-from hardware.fleet import AgentFleet, SocketLink
+from hardware.agent_links import SocketLink
+from hardware.fleet import AgentFleet
 from tests.lab import Gateway, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -432,6 +433,8 @@ def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell has what it runs in the background ignore Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
     )
 
 

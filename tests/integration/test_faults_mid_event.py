@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import Gateway, OpenleadrVtn, capped, eventually, free_port, limits_w, rows
+from tests.lab import Gateway, OpenleadrVtn, capped, event_under_way, eventually, free_port, limits_w, rows
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -39,14 +39,6 @@ def gateway(folder: Path, vtn: tuple[OpenleadrVtn, int]) -> Iterator[Gateway]:
     process = Gateway(folder, vtn_port=vtn[1], lease_s=LEASE_S)
     yield process
     process.end()
-
-
-def event_under_way(vtn: OpenleadrVtn, gateway: Gateway, *, lasts_s: float) -> None:
-    """Register, call an event that starts soon, and wait until caps are down."""
-    vtn.wait_for("registered", within_s=30)
-    vtn.tell(do="event", event_id="peak-1", ven_id=vtn.ven_id, in_s=4, interval_s=lasts_s, levels=[2])
-    vtn.wait_for("answer", within_s=15, event_id="peak-1", opt_type="optIn")
-    eventually("caps are down", lambda: capped(gateway.folder), within_s=20)
 
 
 def acknowledgements(folder: Path) -> int:

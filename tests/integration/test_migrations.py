@@ -93,6 +93,21 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         assert await ledger.begin_epoch() == 1
 
 
+async def test_the_second_revision_goes_down_and_leaves_the_events(url: str, engine: AsyncEngine) -> None:
+    await upgrade.upgrade(url, "0001")
+    await execute(engine, "INSERT INTO event_log VALUES (1, 'utility', 'e1', 1, 'new', '', 'ab')")
+    before = await table_names(engine)
+
+    await upgrade.upgrade(url)
+    await execute(engine, "INSERT INTO operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')")
+    assert await table_names(engine) - before == {"operator_command", "command_outcome", "command_told"}
+
+    assert await upgrade.downgrade(url, "0001") == "0001"
+    assert await table_names(engine) == before
+    async with engine.begin() as connection:
+        assert (await connection.execute(text("SELECT what FROM event_log"))).scalars().all() == ["new"]
+
+
 async def test_two_upgrades_at_once_are_one(url: str) -> None:
     first, second = await asyncio.gather(upgrade.upgrade(url), upgrade.upgrade(url))
 
@@ -145,6 +160,9 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO acknowledgement VALUES ('utility', 'e1', 0, 1)",
             "INSERT INTO event_log VALUES (1, 'utility', 'e1', 1, 'received', '', 'ab')",
             "INSERT INTO quarantine VALUES (1, 'utility', 'ab', 1, 'bad', 'ab')",
+            "INSERT INTO operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')",
+            "INSERT INTO command_outcome VALUES (1, 'c1', 1, TRUE, '')",
+            "INSERT INTO command_told VALUES ('c1', 1, '')",
             "INSERT INTO live_baseline VALUES ('utility', 'e1', '{}')",
             "INSERT INTO plan VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO cap_outcome VALUES (1, 1, 'gpu-0', 1.0, 1.0, 'applied', '', 'ab')",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Gateway, OpenleadrVtn, capped, eventually, free_port
+from tests.lab import Gateway, OpenleadrVtn, capped, event_under_way, eventually, free_port
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,11 +47,8 @@ def job(gateway: Gateway, job_id: str) -> dict[str, Any]:
 def test_operators_pause_outlasts_the_event_and_ends_by_their_word(
     folder: Path, utility: tuple[OpenleadrVtn, int], gateway: Gateway
 ) -> None:
-    vtn = utility[0]
     gateway.start()
-    vtn.wait_for("registered", within_s=30)
-    vtn.tell(do="event", event_id="peak-1", ven_id=vtn.ven_id, in_s=4, interval_s=20, levels=[2])
-    eventually("caps are down", lambda: capped(folder), within_s=40)
+    event_under_way(utility[0], gateway, lasts_s=20)
     jobs = gateway.ask("job", "list")["jobs"]
     job_id = next(one["job_id"] for one in jobs if one["max_pause_s"] >= 120 and one["state"] == "running")
 

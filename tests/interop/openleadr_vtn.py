@@ -68,6 +68,8 @@ class Utility:
 
     async def on_answer(self, ven_id: str, event_id: str, opt_type: str) -> None:
         say("answer", ven_id=ven_id, event_id=event_id, opt_type=opt_type)
+        # openleadr forgets whom to call after the first answer, so that a change of mind would reach nobody.
+        self.server.services["event_service"].event_callbacks[event_id] = (None, self.on_answer)
 
     def event(self, order: dict[str, Any]) -> None:
         starts_at = datetime.now(UTC) + timedelta(seconds=order["in_s"])

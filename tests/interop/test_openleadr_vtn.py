@@ -34,6 +34,7 @@ def test_a_whole_conversation_with_an_openleadr_vtn(folder: Path) -> None:
         _registers_and_offers_its_meter(utility)
         _takes_part_in_two_intervals(utility, gateway)
         _reports_what_the_site_draws(utility)
+        _tells_an_operators_change_of_mind(utility, gateway)
         _follows_a_cancel(utility, gateway)
 
         utility.end()
@@ -81,6 +82,29 @@ def _reports_what_the_site_draws(utility: OpenleadrVtn) -> None:
     assert heard["resource_id"] == "lab-1"
     values = [value for item in utility.heard if item["what"] == "report data" for _, value in item["data"]]
     assert all(1_000 < value < 20_000 for value in values), values
+
+
+def _tells_an_operators_change_of_mind(utility: OpenleadrVtn, gateway: Gateway) -> None:
+    """By commands at the terminal, while the gateway has the record open."""
+    utility.tell(do="event", event_id="not-tonight", ven_id=utility.ven_id, in_s=3, interval_s=40, levels=[2])
+    utility.wait_for("answer", within_s=15, event_id="not-tonight", opt_type="optIn")
+    eventually("caps are down", lambda: _now(gateway)["devices"]["capped"], within_s=20)
+
+    gateway.ask("event", "opt-out", "not-tonight", "--reason", "chiller down", "--by", "ann")
+    eventually("caps are off once we opted out", lambda: _now(gateway)["devices"]["capped"] == 0, within_s=10)
+    utility.wait_for("answer", within_s=10, event_id="not-tonight", opt_type="optOut")
+    line = next(line for line in _now(gateway)["events"] if line["event_id"] == "not-tonight")
+    assert "opted out by ann: chiller down" in line["answer"]
+
+    said_in = utility.count("answer", event_id="not-tonight", opt_type="optIn")
+    gateway.ask("event", "opt-in", "not-tonight", "--reason", "it runs again", "--by", "ann")
+    eventually("caps are down again", lambda: _now(gateway)["devices"]["capped"], within_s=10)
+    eventually(
+        "the utility hears of both changes",
+        lambda: utility.count("answer", event_id="not-tonight", opt_type="optIn") > said_in,
+        within_s=10,
+    )
+    eventually("the event is over", lambda: _now(gateway)["devices"]["capped"] == 0, within_s=60)
 
 
 def _follows_a_cancel(utility: OpenleadrVtn, gateway: Gateway) -> None:

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from hardware.errors import CallHangs, Condition, HardwareError, SchedulerLost, Unsupported, WriteRefused
 from hardware.job import JobState, JobView, PauseMethod, SchedulerDriver
 from hardware.job_terms import JobTerms, TermsRule
+from hardware.slurm.checkpoint import Checkpoint
 from hardware.slurm.command import SlurmCommands
-from hardware.slurm.jobs import Checkpoint, SlurmJobs
+from hardware.slurm.jobs import SlurmJobs
 from tests.slurm_cluster import NOBODY, SlurmCluster
 
 TICKS = "while true; do echo tick; sleep 0.02; done"

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hardware.device import Lease
 from hardware.job import Asker, JobAction, JobState, PauseMethod, Verb
 from hardware.journal import Journal
-from hardware.pauses import LONGEST_AGAIN_S, PauseKeeper
+from hardware.pauses import PauseKeeper
+from hardware.restraint_end import LONGEST_AGAIN_S
 from tests.job_queue import Queue, job
 
 LONGEST_PAUSE_S = 20.0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.attach import draws
 from gateway.config import ConfigError, settings_from
+from gateway.site_meters import draws
 from hardware.device import CapRange, DeviceView, Fault
 from hardware.errors import Condition
 

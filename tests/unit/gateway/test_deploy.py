@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load_config
-from hardware.keeper import LEAVE_S, RESTORE_S
+from hardware.keeper import LEAVE_S
+from hardware.keeper_turn import RESTORE_S
 from hardware.privileges import Capability
 
 DEPLOY = Path(__file__).parents[3] / "deploy"

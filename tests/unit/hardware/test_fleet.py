@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from hardware.agent_links import LocalLink
 from hardware.device import Outcome
 from hardware.errors import AgentUnreachable, MeterSilent, WireError
 from hardware.faults import Faults
-from hardware.fleet import AgentFleet, LocalLink
+from hardware.fleet import AgentFleet
 from hardware.job import JobState, Verb
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Applied, Failed, Readings

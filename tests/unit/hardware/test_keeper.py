@@ -85,7 +85,7 @@ async def keeper(stand, tmp_path):
     ],
 )
 async def test_no_limit_goes_back_over_the_one_found_or_the_ceiling(keeper, stand, device_id, limit_w, says):
-    fault = await keeper._put_back(HANDED_OVER, device_id, limit_w)
+    fault = await keeper._grants.put_back(HANDED_OVER, device_id, limit_w)
     assert isinstance(fault, WriteRefused)
     assert says in str(fault)
     assert stand.limit_w() == 200.0
@@ -93,9 +93,9 @@ async def test_no_limit_goes_back_over_the_one_found_or_the_ceiling(keeper, stan
 
 async def test_limits_asked_for_at_once_go_back_together(keeper, stand):
     answers = await asyncio.gather(
-        keeper._put_back(HANDED_OVER, "h00-d0", 350.0),
-        keeper._put_back(HANDED_OVER, "h00-d1", 300.0),
-        keeper._put_back(HANDED_OVER, "h00-d2", 300.0),
+        keeper._grants.put_back(HANDED_OVER, "h00-d0", 350.0),
+        keeper._grants.put_back(HANDED_OVER, "h00-d1", 300.0),
+        keeper._grants.put_back(HANDED_OVER, "h00-d2", 300.0),
     )
     assert answers[:2] == [None, None]
     assert isinstance(answers[2], WriteRefused)
@@ -104,24 +104,24 @@ async def test_limits_asked_for_at_once_go_back_together(keeper, stand):
 
 async def test_a_worker_that_was_given_nothing_may_do_nothing(keeper, stand):
     stranger = SimpleNamespace(handed_over=False)
-    assert isinstance(await keeper._put_back(stranger, "h00-d0", 300.0), WriteRefused)
-    assert isinstance(keeper._commit(stranger, {"limits": {}}), JournalUnreadable)
+    assert isinstance(await keeper._grants.put_back(stranger, "h00-d0", 300.0), WriteRefused)
+    assert isinstance(keeper._grants._commit(stranger, {"limits": {}}), JournalUnreadable)
     assert stand.limit_w() == 200.0
     assert len(keeper._journal.state.limits) == 2
 
 
 async def test_the_limit_found_does_not_change_while_it_stands_in_the_journal(keeper):
-    fault = keeper._commit(HANDED_OVER, {"limits": {"h00-d0": [700.0, 200.0, 380.0, False]}})
+    fault = keeper._grants._commit(HANDED_OVER, {"limits": {"h00-d0": [700.0, 200.0, 380.0, False]}})
     assert isinstance(fault, JournalUnreadable)
     assert keeper._journal.state.limits["h00-d0"].found_w == 380.0
-    assert keeper._commit(HANDED_OVER, {"limits": {"h00-d0": [380.0, 250.0, 200.0, True]}, "epoch": 4}) is None
+    assert keeper._grants._commit(HANDED_OVER, {"limits": {"h00-d0": [380.0, 250.0, 200.0, True]}, "epoch": 4}) is None
     assert keeper._journal.state.limits == {"h00-d0": PriorLimit(380.0, 250.0, 200.0, hold=True)}
     assert keeper._journal.state.epoch == 4
 
 
 @pytest.mark.parametrize("limits", [{"h00-d0": ["x"]}, {"h00-d0": None}, [1]])
 async def test_a_commit_that_is_none_is_refused(keeper, limits):
-    assert isinstance(keeper._commit(HANDED_OVER, {"limits": limits}), JournalUnreadable)
+    assert isinstance(keeper._grants._commit(HANDED_OVER, {"limits": limits}), JournalUnreadable)
     assert len(keeper._journal.state.limits) == 2
 
 
@@ -172,27 +172,27 @@ def renewed(keeper, **more):
 
 
 async def test_the_limit_found_is_not_for_the_worker_alone_to_say(keeper, stand):
-    fault = await keeper._check_and_commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [399.0, 200.0, 399.0, False]}))
+    fault = await keeper._grants.commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [399.0, 200.0, 399.0, False]}))
     assert isinstance(fault, JournalUnreadable)
     assert fault.device_id == "h00-d2"
     assert "reads 400 W, and its worker 399 W" in str(fault)
     assert "h00-d2" not in keeper._journal.state.limits
     good = renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]})
-    assert await keeper._check_and_commit(HANDED_OVER, good) is None
+    assert await keeper._grants.commit(HANDED_OVER, good) is None
     stand.fleet.set_limit_w("h00-d2", 200.0)
-    assert await keeper._check_and_commit(HANDED_OVER, good) is None, "only when it first comes"
+    assert await keeper._grants.commit(HANDED_OVER, good) is None, "only when it first comes"
     assert keeper._journal.state.limits["h00-d2"].found_w == 400.0
 
 
 async def test_limit_found_that_the_keeper_cannot_read_is_not_taken(keeper):
     keeper._drivers = replace(keeper._drivers, lanes=Hanging("h00-d2"))
-    fault = await keeper._check_and_commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]}))
+    fault = await keeper._grants.commit(HANDED_OVER, renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]}))
     assert (fault.device_id, "cannot read the limit found" in str(fault)) == ("h00-d2", True)
 
 
 @pytest.mark.parametrize("limits", [{"h00-d0": ["x"]}, {"h00-d0": None}, [1], 3])
 async def test_limits_that_are_none_are_not_read(keeper, limits):
-    assert isinstance(await keeper._check_and_commit(HANDED_OVER, {"limits": limits}), JournalUnreadable)
+    assert isinstance(await keeper._grants.commit(HANDED_OVER, {"limits": limits}), JournalUnreadable)
 
 
 async def test_commits_are_made_in_the_order_that_they_are_asked_in(keeper, stand, monkeypatch):
@@ -208,7 +208,7 @@ async def test_commits_are_made_in_the_order_that_they_are_asked_in(keeper, stan
     first = renewed(keeper, **{"h00-d2": [400.0, 200.0, 400.0, False]})
     second = {"limits": {**first["limits"], "h00-d0": [380.0, 180.0, 200.0, False]}}
     del second["limits"]["h00-d2"]
-    both = asyncio.gather(keeper._check_and_commit(HANDED_OVER, first), keeper._check_and_commit(HANDED_OVER, second))
+    both = asyncio.gather(keeper._grants.commit(HANDED_OVER, first), keeper._grants.commit(HANDED_OVER, second))
     await asyncio.to_thread(read.wait, 5.0)
     go_on.set()
     assert await both == [None, None]
@@ -218,35 +218,37 @@ async def test_commits_are_made_in_the_order_that_they_are_asked_in(keeper, stan
 async def test_what_a_killed_worker_may_write_to_yet_is_not_forgotten(keeper, stand):
     dead = worker(Unmoved())
     dead.hung = {"h00-d0": 31.0}
-    keeper._lingering.append(dead)
+    keeper._grants.lingering.append(dead)
     state = keeper._journal.state.limits
-    fault = keeper._commit(HANDED_OVER, {"limits": {"h00-d1": list(state["h00-d1"])}})
+    fault = keeper._grants._commit(HANDED_OVER, {"limits": {"h00-d1": list(state["h00-d1"])}})
     assert (fault.device_id, "4711" in str(fault)) == ("h00-d0", True)
-    assert keeper._commit(HANDED_OVER, {"limits": {"h00-d0": list(state["h00-d0"])}}) is None, "the other may go"
-    keeper._act()
-    keeper._acting.expire_limits()
+    assert keeper._grants._commit(HANDED_OVER, {"limits": {"h00-d0": list(state["h00-d0"])}}) is None, (
+        "the other may go"
+    )
+    keeper._own.begin()
+    keeper._own.acting.expire_limits()
     assert stand.limit_w() == 350.0
     assert "h00-d0" in keeper._journal.state.limits
     stand.fleet.set_limit_w("h00-d0", 200.0)
-    keeper._acting.expire_limits()
+    keeper._own.acting.expire_limits()
     assert stand.limit_w() == 350.0, "it came, minutes after its lease"
     dead.process.returncode = -9
-    keeper._acting.expire_limits()
+    keeper._own.acting.expire_limits()
     assert keeper._journal.state.limits == {}
 
 
 async def test_worker_that_ends_while_it_is_handed_the_host_leaves_the_keeper_in_charge(keeper, stand, monkeypatch):
-    keeper._act()
+    keeper._own.begin()
     ending = worker()
     asked, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(keeper._acting, "expire_limits", lambda: (asked.set(), go_on.wait(5.0))[0])
-    handing = asyncio.ensure_future(keeper._hand_over(ending))
+    monkeypatch.setattr(keeper._own.acting, "expire_limits", lambda: (asked.set(), go_on.wait(5.0))[0])
+    handing = asyncio.ensure_future(keeper._own.hand_over(ending))
     await asyncio.to_thread(asked.wait, 5.0)
     ending.ended = True
     go_on.set()
     assert isinstance(await handing, JournalUnreadable)
-    assert keeper._acting is not None
-    assert not keeper._turn.over
+    assert keeper._own.acting is not None
+    assert not keeper._own._turn.over
     assert not ending.handed_over
 
 
@@ -260,7 +262,7 @@ async def test_worker_that_beats_without_a_journal_is_not_taken_for_one_that_han
 
 
 async def test_limit_goes_back_to_the_floor_where_the_ceiling_is_lower(keeper, stand):
-    keeper._ceilings = Ceilings(default_w=50.0)
-    assert await keeper._put_back(HANDED_OVER, "h00-d0", 100.0) is None
+    keeper._grants._ceilings = Ceilings(default_w=50.0)
+    assert await keeper._grants.put_back(HANDED_OVER, "h00-d0", 100.0) is None
     assert stand.limit_w() == 100.0
-    assert isinstance(await keeper._put_back(HANDED_OVER, "h00-d0", 101.0), WriteRefused)
+    assert isinstance(await keeper._grants.put_back(HANDED_OVER, "h00-d0", 101.0), WriteRefused)

@@ -218,7 +218,7 @@ def test_a_journal_that_cannot_be_written_stops_the_steps_and_not_the_end(host, 
     host.start(ramp=RestoreRamp(ramp_s=10.0))
     host.cap(200.0)
     host.expire(10.0)
-    monkeypatch.setattr("hardware.journal._replace_file", _full)
+    monkeypatch.setattr("hardware.journal.replace_file", _full)
     (done,) = host.expire(2.0)
     assert (done.outcome, stand.limit_w()) == (Outcome.REFUSED, 200.0)
     assert "disk" in done.fault.cure
@@ -277,7 +277,7 @@ def test_a_hold_that_was_lost_with_a_restart_is_an_alarm(host, stand):
 def test_an_old_entry_is_not_followed_where_it_cannot_be_dropped_either(host, stand, monkeypatch):
     host.start(boot_id="one")
     host.cap(200.0)
-    monkeypatch.setattr("hardware.journal._replace_file", _full)
+    monkeypatch.setattr("hardware.journal.replace_file", _full)
     host.start(boot_id="two")
     host.expire(1.0)
     assert stand.limit_w() == 200.0, "somebody's, by now"

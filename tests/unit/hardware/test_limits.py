@@ -383,7 +383,7 @@ def test_unreadable_journal_means_that_no_device_is_written(stand, monkeypatch):
 def test_unwritable_journal_means_that_no_cap_is_written(stand, monkeypatch):
     agent = stand.agent()
     agent.recover()
-    monkeypatch.setattr("hardware.journal._replace_file", _full)
+    monkeypatch.setattr("hardware.journal.replace_file", _full)
     (result,) = apply(agent, stand.cap(250.0))
     assert (result.outcome, stand.limit_w()) == (Outcome.REFUSED, 400.0)
     monkeypatch.undo()
@@ -393,7 +393,7 @@ def test_unwritable_journal_means_that_no_cap_is_written(stand, monkeypatch):
 def test_journal_that_becomes_unwritable_does_not_keep_caps_in_force(stand, monkeypatch):
     agent = stand.agent()
     apply(agent, stand.cap(250.0, duration_s=10.0))
-    monkeypatch.setattr("hardware.journal._replace_file", _full)
+    monkeypatch.setattr("hardware.journal.replace_file", _full)
     stand.now_s += 10.0
     agent.expire()
     assert stand.limit_w() == 400.0

@@ -181,7 +181,7 @@ def test_unwritable_journal_means_that_no_job_is_paused(stand, monkeypatch):
 
     agent = stand.agent()
     agent.recover()
-    monkeypatch.setattr("hardware.journal._replace_file", full)
+    monkeypatch.setattr("hardware.journal.replace_file", full)
     assert outcome(agent, stand.pause()) is Outcome.REFUSED
     assert stand.state() == "running"
 

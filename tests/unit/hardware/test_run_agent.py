@@ -12,10 +12,10 @@ import pytest
 
 from hardware import agent_process, socket_door
 from hardware.agent import Agent
+from hardware.agent_links import SocketLink
 from hardware.agent_process import Desk, serve
 from hardware.device import Outcome
 from hardware.errors import AgentUnreachable, HardwareError
-from hardware.fleet import SocketLink
 from hardware.job import Asker, JobState
 from hardware.socket_door import BoundSocket, SocketDoor
 from hardware.wire import MAX_LINE_BYTES, Act, Apply, Describe, Failed, Read, decode_reply, encode_request

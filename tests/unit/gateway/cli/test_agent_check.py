@@ -11,7 +11,9 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from gateway.cli.agent_check import SYS_ADMIN, AgentCheck, Check, check_agent, effective_capabilities, in_words
+from gateway.cli.agent_check import SYS_ADMIN, check_agent, effective_capabilities
+from gateway.cli.agent_found import AgentCheck, Check
+from gateway.cli.agent_text import in_words
 from gateway.cli.asset_text import WIDTH
 from gateway.cli.main import app as commands
 from gateway.config import Settings, settings_from
@@ -237,7 +239,7 @@ async def test_a_socket_that_nobody_serves_and_one_whose_agent_hangs(
         left.bind("agent.sock")
     assert part(await check_agent(settings(tmp_path)), "agent").well
     path.unlink()
-    monkeypatch.setattr("gateway.attach.AGENT_ANSWER_S", 0.2)
+    monkeypatch.setattr("gateway.asking.AGENT_ANSWER_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind("agent.sock")
         silent.listen()

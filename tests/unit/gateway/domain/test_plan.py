@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
-from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan, governing_target, pauses_at, plan, target_w
+from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan, pauses_at, plan, target_w
 from hardware.device import CapRange
 from hardware.job import CurvePoint, JobView
 from protocols.grid import (
@@ -332,14 +332,6 @@ class TestTarget:
             70.0,
             70.0,
         ]
-
-    def test_the_lowest_governs_and_nothing_adds_up(self) -> None:
-        low = self.of("low", self.interval(0, 60, 70.0, 70.0))
-        high = self.of("high", self.interval(0, 90, 80.0, 80.0))
-        assert governing_target([high, low], at(10)) == (70.0, (("utility", "low"), ("utility", "high")))
-        assert governing_target([high, low], at(70)) == (80.0, (("utility", "high"),))
-        assert governing_target([high, low], at(90)) is None
-        assert governing_target([], START) is None
 
     def test_a_plan_that_names_no_level_pauses_whenever_it_has_a_target(self) -> None:
         one = self.of("one", self.interval(0, 60, 70.0, 70.0))

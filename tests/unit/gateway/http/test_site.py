@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.domain.operator import CommandKind, CommandOutcome, OperatorCommand, judge
 from gateway.domain.plan import PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
@@ -250,6 +251,41 @@ async def test_opting_out_is_said_with_its_reason(stage: Stage, make_event: Call
     assert line["answer"].endswith("the grid has our answer. Reason: operator: maintenance.")
     assert line["note"] == "Nothing is done for it."
     assert not line["acting"]
+
+
+async def test_an_operators_opt_out_in_the_middle_is_shown_with_who_and_why(
+    stage: Stage, make_event: Callable[..., GridEvent], make_plan: Callable[..., PowerPlan]
+) -> None:
+    event = make_event()
+    await stage.receive(event)
+    await stage.ledger.record_plan(make_plan(event, 75_000.0, 100_000.0))
+    stage.at = event.starts_at + timedelta(minutes=10)
+    command = OperatorCommand(
+        command_id="c1",
+        at=stage.at,
+        by="ann",
+        kind=CommandKind.OPT_OUT,
+        connection_id=event.connection_id,
+        event_id=event.event_id,
+        reason="chiller down",
+    )
+    await stage.ledger.record_command(command)
+    record = await stage.ledger.event(event.connection_id, event.event_id)
+    decision = judge(command, record, stage.program, None, stage.at).decision
+    outcome = CommandOutcome(command_id="c1", at=stage.at, done=True, detail="")
+    await stage.ledger.record_acted(outcome, decision)
+
+    now = await stage.now()
+    line = now["events"][0]
+    said = "We opted out at 16:10; {}. Reason: operator: opted out by ann: chiller down."
+    assert line["answer"] == said.format("the grid has not been told yet")
+    assert (line["acting"], line["note"]) == (False, "Nothing is done for it.")
+    assert now["power"]["target_w"] is None
+    assert "opted out by ann: chiller down" in await stage.page()
+
+    await stage.ledger.record_told("c1", stage.at)
+    line = (await stage.now())["events"][0]
+    assert line["answer"] == said.format("the grid has our answer")
 
 
 async def test_a_test_event_is_told_as_one(stage: Stage, make_event: Callable[..., GridEvent]) -> None:

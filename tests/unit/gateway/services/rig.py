@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,11 +15,13 @@ from gateway.clock import VirtualClock
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
+from gateway.domain.operator import CommandKind, OperatorCommand
 from gateway.ledger import LedgerUnavailable
 from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
 from gateway.services.intake import Intake
 from gateway.services.metering import Metering
+from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
@@ -26,9 +29,10 @@ from gateway.storage.database import Database
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger
 from hardware.agent import Agent
+from hardware.agent_links import LocalLink
 from hardware.device import CapCommand
 from hardware.errors import AgentUnreachable
-from hardware.fleet import AgentFleet, LocalLink
+from hardware.fleet import AgentFleet
 from hardware.simulated import SimulatedFleet
 from hardware.wire import Apply, Reply, Request, Restore
 from protocols.grid import (
@@ -108,6 +112,8 @@ class ScriptedConnection(GridConnection):
         self.asked_at: list[datetime] = []
         self.answers: list[tuple[OptDecision, ...]] = []
         self.refused: list[EventBatch] = []
+        self.restated: list[OptDecision] = []
+        self.restate_fails: Exception | str | None = None
         self.ordered: tuple[ReportOrder, ...] = ()
         self.reports: list[IntervalReport] = []
         self.refuses_reports = False
@@ -126,6 +132,13 @@ class ScriptedConnection(GridConnection):
         if self.down is not None:
             raise self.down
         self.answers.append(tuple(decisions))
+
+    async def restate(self, decision: OptDecision, now: datetime) -> str | None:
+        fails = self.restate_fails or self.down
+        if isinstance(fails, Exception):
+            raise fails
+        self.restated.append(decision)
+        return fails
 
     async def refuse(self, batch: EventBatch, detail: str, now: datetime) -> None:
         self.refused.append(batch)
@@ -208,6 +221,9 @@ class Rig:
             readiness=self.readiness,
         )
 
+    def operating(self) -> Operating:
+        return Operating(programs=self.programs, ledger=self.ledger, clock=self.clock, readiness=self.readiness)
+
     def reporting(self, connection: GridConnection | None = None) -> Reporting:
         return Reporting(
             connection=connection or self.connection,
@@ -283,6 +299,21 @@ class Rig:
         )
         await self.ledger.record_event(event, now)
         return event
+
+    async def ask(self, kind: CommandKind, **changes: Any) -> OperatorCommand:
+        """Put an operator's command on record, as the command line does."""
+        command = OperatorCommand(
+            command_id=uuid4().hex,
+            at=self.clock.now(),
+            by="ann",
+            kind=kind,
+            connection_id=CONNECTION_ID,
+            event_id="peak-1",
+            reason="chiller down",
+        )
+        command = replace(command, **changes)
+        await self.ledger.record_command(command)
+        return command
 
     def batch(self, *events: GridEvent, complete: bool = True, **changes: Any) -> EventBatch:
         """A message that lists these events."""

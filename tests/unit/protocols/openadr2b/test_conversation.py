@@ -120,7 +120,8 @@ async def test_a_refusal_arrives_with_its_reason(joined: Any, event: GridEvent, 
     await take(joined, Opt.OUT, refusal=refusal, detail="since we say so")
     ((_, answer),) = await joined.vtn.answers("event-1")
     assert answer.opt is Opt.OUT
-    assert answer.detail == "since we say so"
+    # Which of our people opted out, and why, is not for the grid.
+    assert answer.detail == ("opted out by the operator" if refusal is Refusal.OPERATOR else "since we say so")
     # Our own will has no error code in 2.0b: it arrives as a plain opt-out.
     assert answer.refusal is (None if refusal is Refusal.OPERATOR else refusal)
 
@@ -411,3 +412,51 @@ async def test_empty_polls_are_not_kept(joined: Any) -> None:
         assert await take(joined) is None
     assert (len(joined.ven_store.messages), len(joined.vtn_store.messages)) == before
     assert "oadrPoll" not in joined.ven_store.names(Direction.OUT)
+
+
+def operators(opt: Opt, now: datetime, revision: int = 0) -> OptDecision:
+    return OptDecision(
+        connection_id="utility",
+        event_id="event-1",
+        revision=revision,
+        opt=opt,
+        decided_at=now,
+        refusal=Refusal.OPERATOR if opt is Opt.OUT else None,
+        detail="opted out by ann: the chiller\x07 is down" if opt is Opt.OUT else "the operator opted in again",
+    )
+
+
+async def test_an_operators_change_of_mind_reaches_the_vtn(joined: Any, event: GridEvent) -> None:
+    await take(joined)
+    await joined.vtn.publish(event)
+    await take(joined)
+    heard = []
+    for opt in (Opt.OUT, Opt.IN):
+        assert await joined.ven.restate(operators(opt, joined.now), joined.now) is None
+        ((party_id, kept),) = await joined.vtn.answers("event-1")
+        assert {party_id} == joined.ven.party_ids
+        heard.append((kept.opt, kept.revision, kept.refusal, kept.detail))
+        assert await take(joined) is None, "the VTN has its answer and offers nothing anew"
+    assert heard == [
+        (Opt.OUT, 0, None, "opted out by the operator"),
+        (Opt.IN, 0, None, "the operator opted in again"),
+    ], "neither who nor why"
+
+
+async def test_a_change_of_mind_about_an_event_that_the_vtn_never_sent_is_final(joined: Any) -> None:
+    await take(joined)
+    refused = await joined.ven.restate(operators(Opt.OUT, joined.now), joined.now)
+    assert refused == "oadrCreatedEvent: 452 an event that we never sent"
+
+
+async def test_a_change_of_mind_in_an_outage_can_be_said_again(joined: Any, event: GridEvent) -> None:
+    await take(joined)
+    await joined.vtn.publish(event)
+    await take(joined)
+    joined.broken = Unreachable("cut")
+    with pytest.raises(Unreachable):
+        await joined.ven.restate(operators(Opt.OUT, joined.now), joined.now)
+    joined.broken = None
+    assert await joined.ven.restate(operators(Opt.OUT, joined.now), joined.now) is None
+    ((_, kept),) = await joined.vtn.answers("event-1")
+    assert kept.opt is Opt.OUT

@@ -11,6 +11,7 @@ from protocols.errors import (
     MalformedMessage,
     MessageError,
     NotRegistered,
+    ProtocolError,
     Rejected,
     Unreachable,
     UnsupportedMessage,
@@ -243,6 +244,51 @@ async def test_a_later_change_of_mind_can_be_said(vtn: Any, distribute: model.Di
     await vtn.ven.respond(batch, [decision("event-1")], NOON)
     await vtn.ven.respond(batch, [decision("event-1", Opt.OUT)], NOON)
     assert [answer.event_responses[0].opt for answer in vtn.sent(model.CreatedEvent)] == ["optIn", "optOut"]
+
+
+async def test_a_changed_answer_names_the_request_that_listed_the_event(
+    vtn: Any, distribute: model.DistributeEvent
+) -> None:
+    vtn.says("OadrPoll", replace(distribute, request_id="r7"))
+    batch = await vtn.ven.receive(NOON)
+    assert batch is not None
+    await vtn.ven.respond(batch, [decision("event-1")], NOON)
+    vtn.says("EiEvent", NOTHING)
+    assert await vtn.ven.restate(decision("event-1", Opt.OUT), NOON) is None
+    changed = vtn.sent(model.CreatedEvent)[-1]
+    (response,) = changed.event_responses
+    assert (changed.response.code, changed.response.request_id, changed.ven_id) == ("200", "r7", "ven-1")
+    assert (response.event.event_id, response.event.modification_number) == ("event-1", 0)
+    assert (response.request_id, response.opt, response.code) == ("r7", "optOut", "200")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (model.Response(response=said("452")), "oadrCreatedEvent: 452 as scripted"),
+        (model.Response(response=said("469")), "oadrCreatedEvent: 469 as scripted"),
+        (Rejected("HTTP 404", code="404"), "HTTP 404"),
+        (Rejected("HTTP 503", code="503"), None),
+        (Unreachable("cut"), None),
+        (b"<not xml", None),
+        (model.Response(response=said("463")), None),
+    ],
+)
+async def test_a_changed_answer_that_the_vtn_refuses_is_said_no_more(
+    vtn: Any, answer: Answer, says: str | None
+) -> None:
+    vtn.says("EiEvent", answer)
+    if says is not None:
+        assert await vtn.ven.restate(decision("event-1", Opt.OUT), NOON) == says
+        return
+    with pytest.raises(ProtocolError):
+        await vtn.ven.restate(decision("event-1", Opt.OUT), NOON)
+
+
+async def test_nothing_is_restated_before_we_are_registered(stranger: Any) -> None:
+    with pytest.raises(NotRegistered):
+        await stranger.ven.restate(decision("event-1", Opt.OUT), NOON)
+    assert stranger.heard == []
 
 
 @pytest.mark.parametrize(

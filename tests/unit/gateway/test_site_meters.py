@@ -7,9 +7,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.attach import in_process_fleet, open_site_meter
+from gateway.attach import in_process_fleet
 from gateway.clock import VirtualClock
 from gateway.config import SITE_METER_ID, settings_from
+from gateway.site_meters import open_site_meter
 from hardware.device import PowerReading, Quality
 
 FLEET = {"kind": "simulated", "hosts": 1, "devices_per_host": 4}
