@@ -34,9 +34,12 @@ from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
 from gateway.services.epochs import Epochs
 from gateway.services.intake import Intake
+from gateway.services.joint_plan import JointPlan
+from gateway.services.learned_curves import LearnedCurves
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
 from gateway.services.operating import Operating
+from gateway.services.planner import Planner
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling, gather_inputs
@@ -140,15 +143,23 @@ def build_services(
     readiness: Readiness,
     flush_s: float = FLUSH_S,
     keep_devices: bool = True,
+    learn_curves: bool = False,
+    joint: JointPlan | None = None,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
-    Without ``keep_devices`` device readings serve control and are not stored.
+    Without ``keep_devices`` device readings serve control and are not stored. ``joint`` plans for all events together;
+    without it the heuristic does, in this very process.
     """
     ledger = edges.record.ledger
     intakes = {
         f"intake {connection.connection_id}": Intake(
-            connection=connection, ledger=ledger, clock=clock, programs=programs, readiness=readiness
+            connection=connection,
+            ledger=ledger,
+            clock=clock,
+            programs=programs,
+            readiness=readiness,
+            zone=site.timezone,
         )
         for connection in edges.connections
     }
@@ -160,6 +171,8 @@ def build_services(
         clock=clock,
         actuator=edges.actuator,
         readiness=readiness,
+        joint=joint,
+        curves=LearnedCurves() if learn_curves else None,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
@@ -297,6 +310,8 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             programs=settings.programs(),
             clock=clock,
             readiness=readiness,
+            learn_curves=settings.control.learn_curves,
+            joint=JointPlan(Planner()),
         )
         application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
         await edges.enter_async_context(listening(application, settings.gateway.listen))

@@ -123,6 +123,7 @@ class Refusal(StrEnum):
     NOT_OUR_TARGET = "not our target"
     INVALID = "invalid"
     OPERATOR = "operator"
+    OUTSIDE_CONTRACT = "outside the contract"
     INTERNAL_ERROR = "internal error"
 
 

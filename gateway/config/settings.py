@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.agents import AgentSettings, AgentsSettings
+from gateway.config.contracts import ContractSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.explained import explain
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
@@ -62,6 +63,8 @@ class ProgramSettings(Section):
     """Its reductions come on top of those of other programs that stack, too."""
     mandatory: bool = False
     """Its events cannot be opted out of."""
+    contract: ContractSettings | None = None
+    """When and how often it may call. A call outside is opted out of, unless the program is mandatory."""
 
     def program(self) -> Program:
         """The domain's word for it."""
@@ -74,6 +77,7 @@ class ProgramSettings(Section):
             currency=self.currency,
             stacks=self.stacks,
             mandatory=self.mandatory,
+            contract=None if self.contract is None else self.contract.contract(),
         )
 
 
@@ -95,6 +99,8 @@ class ControlSettings(Section):
 
     lease_s: float = Field(default=15.0, ge=3.0, le=300.0)
     """A cap that is not renewed for so long is restored by its host."""
+    learn_curves: bool = False
+    """Learn the jobs' power curves from what their devices draw, from the declared ones on."""
 
 
 class Settings(BaseSettings):

@@ -33,6 +33,7 @@ def allocation_jobs(
     ranges: Mapping[str, CapRange] | None = None,
     pausable: Collection[str] | None = None,
     idle_w: float | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> tuple[AllocationJob, ...]:
     """The jobs whose power can be counted on: those with a curve and devices that have not finished.
 
@@ -42,8 +43,10 @@ def allocation_jobs(
     job is paused; unknown, it is taken for the least its curve was measured at, so that a pause is never sold for more
     than is known.
 
-    The floor is set so that the measured curve, not only its envelope, keeps the job's ``min_throughput``.
+    The floor is set so that the measured curve, not only its envelope, keeps the job's ``min_throughput``; ``floors``
+    are higher ones that a plan asks for, by job_id.
     """
+    planned = floors or {}
     jobs: list[AllocationJob] = []
     for view in views:
         devices = [device_id for device_id in view.device_ids if ranges is None or device_id in ranges]
@@ -56,7 +59,7 @@ def allocation_jobs(
                 job_id=view.job_id,
                 weight=view.weight,
                 devices=len(devices),
-                min_throughput=guarded_floor(curve, view.min_throughput),
+                min_throughput=guarded_floor(curve, max(view.min_throughput, planned.get(view.job_id, 0.0))),
                 can_pause=view.max_pause_s > 0.0 and (pausable is None or view.job_id in pausable),
                 curve=curve,
                 idle_w=least_w if idle_w is None else idle_w,

@@ -57,8 +57,8 @@ class PowerPlan:
 
     ``intervals`` are in order of time, and there is no target between them. ``expected_w`` is the lowest site power
     that the plan expects to reach, ``shortfall_w`` what the lowest target asks beyond it (0 when all can be delivered).
-    ``paused_job_ids`` are paused while the plan's target is under ``pause_below_w``, the least that caps alone reach
-    (``None``: whenever it has a target).
+    ``paused_job_ids`` would have to be paused, since caps alone do not reach: an estimate, made at once for this event
+    alone. Who is paused when is planned for all events together (``gateway.domain.site_curtailment``).
 
     Of several events (``gateway.domain.overlap``): ``is_limit`` marks a ceiling on import, ``stacks`` a reduction that
     comes on top of others, and ``rank`` is the event's (lower is more important).
@@ -74,7 +74,6 @@ class PowerPlan:
     expected_w: float
     shortfall_w: float
     reason: str
-    pause_below_w: float | None = None
     program_id: str = ""
     rank: int | None = None
     is_limit: bool = False
@@ -92,12 +91,9 @@ def target_w(plan: PowerPlan, at: datetime) -> float | None:
     return None
 
 
-def pauses_at(plan: PowerPlan, at: datetime) -> tuple[str, ...]:
-    """The jobs that the plan wants paused at an instant."""
-    target = target_w(plan, at)
-    if target is None or (plan.pause_below_w is not None and target >= plan.pause_below_w):
-        return ()
-    return plan.paused_job_ids
+def asks_later(plan: PowerPlan, at: datetime) -> bool:
+    """Whether the plan has a target at an instant or at any later one."""
+    return any(interval.ends_at is None or interval.ends_at > at for interval in plan.intervals)
 
 
 def plan(
@@ -142,7 +138,6 @@ def plan(
         expected_w=done.expected_w,
         shortfall_w=done.shortfall_w,
         reason=reason,
-        pause_below_w=done.floors_w if done.paused else None,
         program_id=program.program_id,
         rank=record.event.rank,
         is_limit=signal is not None and signal.kind in _CEILINGS,

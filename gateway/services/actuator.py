@@ -94,6 +94,11 @@ class Actuator:
         return self._not_ours
 
     @property
+    def caps_w(self) -> Mapping[str, float]:
+        """The caps that were confirmed last, by device."""
+        return self._caps_w
+
+    @property
     def guards(self) -> bool:
         """Whether the electrical tree has limits: then caps may be needed at any time."""
         return self._guard.watches

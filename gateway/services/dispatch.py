@@ -16,20 +16,21 @@ from gateway.domain.control import ControlMode, ControlState, ControlStep, step
 from gateway.domain.electrical import ceilings_w
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
-from gateway.domain.measurement import mean_power
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
-from gateway.domain.plan import LiveBaseline, PowerPlan, pauses_at, plan
-from gateway.ledger import Ledger, LedgerUnavailable, LogEntry, Topic
+from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
+from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.actuator import Actuator, Fleet
+from gateway.services.joint_plan import JointPlan
+from gateway.services.learned_curves import LearnedCurves
+from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from hardware.device import CapRange, PowerReading, Quality
+from hardware.device import CapRange, Quality
 from hardware.job import JobState, JobView
-from protocols.grid import GridEvent, Opt
+from protocols.grid import Opt
 
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
-BASELINE_WINDOW = timedelta(minutes=15)
 REFRESH_PERIOD = timedelta(seconds=10)
 STALE_AFTER = timedelta(seconds=5)
 """A reading that is older than this is no feedback any more; nor is one that a clock set back left in the future."""
@@ -66,7 +67,11 @@ class Dispatch:
         clock: Clock,
         actuator: Actuator,
         readiness: Readiness,
+        joint: JointPlan | None = None,
+        curves: LearnedCurves | None = None,
     ) -> None:
+        self._curves = curves
+        self._joint = joint or JointPlan()
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -78,11 +83,11 @@ class Dispatch:
         # None until the events were read for the first time: nothing is done, nor put back, before that.
         self._records: tuple[EventRecord, ...] | None = None
         self._plans: dict[EventKey, PowerPlan] = {}
-        self._baselines: dict[EventKey, LiveBaseline] = {}
-        self._unwritten: deque[LiveBaseline | PowerPlan | LogEntry] = deque()
+        self._baselines = LiveBaselines(ledger, site.meter_id)
+        self._unwritten: deque[PowerPlan | LogEntry] = deque()
         self._jobs: tuple[JobView, ...] = ()
         self._allocator: Allocator | None = None
-        self._allocated_paused: tuple[str, ...] = ()
+        self._allocated_for: tuple[tuple[str, ...], dict[str, float]] = ((), {})
         self._control = ControlState()
         self._held: set[EventKey] = set()
         self._short: set[EventKey] = set()
@@ -131,9 +136,7 @@ class Dispatch:
                 if stood is not None and stood.revision == record.event.revision:
                     plans[key] = stood
         self._records, self._plans = records, plans
-        self._baselines = {
-            key: baseline for key, baseline in self._baselines.items() if key in {_key(record) for record in records}
-        }
+        self._baselines.keep({_key(record) for record in records})
 
     async def _refresh(self) -> None:
         """Hear of devices and jobs again from time to time."""
@@ -163,10 +166,9 @@ class Dispatch:
 
     async def _write_down(self) -> None:
         """What was decided, into the record. What cannot be written now stays, in order."""
+        await self._baselines.write_down()
         while self._unwritten:
             match self._unwritten[0]:
-                case LiveBaseline() as baseline:
-                    await self._ledger.freeze_baseline(baseline)
                 case PowerPlan() as made:
                     await self._ledger.record_plan(made)
                 case LogEntry() as line:
@@ -186,11 +188,13 @@ class Dispatch:
             if _key(record) in self._plans and (record.ended_at is None or now < record.ended_at)
         ]
         governing = governing_target(running, now)
+        await self._plan_together(running, now)
         if governing is None:
             self._control_step(None, (), now)
             trouble = await self._release()
         else:
             trouble = await self._hold(governing, now)
+        self._learn(now)
         short = self._actuator.shortfall
         return "; ".join(filter(None, (self._actuator.outbid, short, trouble))) or None
 
@@ -212,9 +216,26 @@ class Dispatch:
         self._control = stepped.state
         return stepped
 
+    async def _plan_together(self, running: Sequence[PowerPlan], now: datetime) -> None:
+        """Have the pauses planned for all that is asked of the site; what comes of it is told to each event."""
+        asking = [made for made in running if asks_later(made, now)]
+        said = await self._joint.keep(
+            asking,
+            self._jobs,
+            now=now,
+            fixed_w=max(0.0, self._control.other_w or 0.0),
+            ranges=self._ranges,
+            states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
+            tree=self._site.tree,
+            devices=self._fleet.devices,
+        )
+        if said is not None:
+            for made in asking:
+                self._say((made.connection_id, made.event_id), "scheduled", said)
+
     async def _make_plan(self, record: EventRecord, now: datetime) -> None:
         """Freeze the event's live baseline and plan against it."""
-        baseline = await self._frozen_baseline(record.event, now)
+        baseline = await self._baselines.of(record.event, now, self._plans.values())
         if baseline is None or not self._jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
@@ -238,56 +259,6 @@ class Dispatch:
         fleet_w = self._jobs_power_w(now)
         return max(0.0, baseline.power_w - (self._allocator_with(()).ceiling_w if fleet_w is None else fleet_w))
 
-    async def _frozen_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
-        """The event's live baseline: the first that was found, whatever revision the event is of."""
-        key = (event.connection_id, event.event_id)
-        if key not in self._baselines:
-            found = await self._live_baseline(event, now)
-            if found is None:
-                return None
-            try:
-                found = await self._ledger.freeze_baseline(found)
-            except LedgerUnavailable:
-                self._unwritten.append(found)
-            self._baselines[key] = found
-        return self._baselines[key]
-
-    async def _live_baseline(self, event: GridEvent, now: datetime) -> LiveBaseline | None:
-        """Mean site power over the last 15 minutes before the ramp, or over what there is.
-
-        While another event holds the site down its own frozen baseline stands in: what we curtail now must not lower
-        what the next event is measured from.
-        """
-        to_at = min(ramp_starts_at(event), now)
-        held = [plan_ for plan_ in self._plans.values() if governing_target([plan_], to_at) is not None]
-        if held:
-            power_w, count, from_at = held[0].baseline_w, 0, to_at
-        else:
-            from_at = to_at - BASELINE_WINDOW
-            mean = mean_power(await self._site_readings(from_at, to_at), from_at, to_at)
-            if mean is None:
-                latest = self._ledger.latest_readings().get(self._site.meter_id)
-                if latest is None:
-                    return None
-                mean = (latest.power_w, 1)
-                from_at, to_at = latest.measured_at, now
-            power_w, count = mean
-        return LiveBaseline(
-            connection_id=event.connection_id,
-            event_id=event.event_id,
-            power_w=power_w,
-            from_at=from_at,
-            to_at=to_at,
-            readings=count,
-        )
-
-    async def _site_readings(self, start: datetime, end: datetime) -> Sequence[PowerReading]:
-        """The site meter's readings, none where the record cannot be read: the latest one must do then."""
-        try:
-            return await self._ledger.readings_between(self._site.meter_id, start, end)
-        except LedgerUnavailable:
-            return ()
-
     async def _hold(self, governing: GoverningTarget, now: datetime) -> str | None:
         """Bring the site to the target and keep it there."""
         if not self._jobs:
@@ -300,7 +271,7 @@ class Dispatch:
                 self._say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
         self._tell_outranked(governing)
         self._released = False
-        paused = pauses_at(self._plans[governing.event_keys[0]], now)
+        paused = self._joint.paused_at(now)
         stepped = self._control_step(target_w, paused, now)
         stale = stepped.changed or not self._caps_w or paused != self._caps_paused
         if stepped.fleet_budget_w is not None and stale:
@@ -355,9 +326,11 @@ class Dispatch:
             log.warning("not_written_down", entries=len(self._unwritten), reason=trouble)
 
     def _allocator_with(self, paused: tuple[str, ...]) -> Allocator:
-        if self._allocator is None or self._allocated_paused != paused:
-            self._allocator = Allocator(allocation_jobs(self._jobs, ranges=self._ranges()), paused=paused)
-            self._allocated_paused = paused
+        wanted = (paused, self._joint.floors)
+        if self._allocator is None or self._allocated_for != wanted:
+            able = allocation_jobs(self._jobs, ranges=self._ranges(), floors=self._joint.floors)
+            self._allocator = Allocator(able, paused=paused)
+            self._allocated_for = wanted
         return self._allocator
 
     def _ranges(self) -> dict[str, CapRange]:
@@ -381,11 +354,24 @@ class Dispatch:
             if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
         )
         # What changes from moment to moment would have the allocator rebuilt each time.
-        return tuple(
+        jobs = tuple(
             replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
             for job in kept
             if job.device_ids
         )
+        if self._curves is None:
+            return jobs
+        return self._curves.as_taken(jobs) if self._held else self._curves.taken_up(jobs, self._clock.now())
+
+    def _learn(self, now: datetime) -> None:
+        """Have the curves learnt from what is known now."""
+        if self._curves is not None:
+            self._curves.note(
+                now,
+                self._fleet.jobs().values(),
+                readings=self._ledger.latest_readings(),
+                caps_w=self._actuator.caps_w,
+            )
 
     def _fresh_site_w(self, now: datetime) -> float | None:
         reading = self._ledger.latest_readings().get(self._site.meter_id)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from gateway.clock import Clock
 from gateway.domain.contract import Program
+from gateway.domain.contract_answer import within_contract
 from gateway.domain.event import Change, ChangeKind, EventRecord, changes, decide
 from gateway.domain.operator import kept_out
 from gateway.ledger import Ledger, LogEntry, Quarantined
@@ -18,6 +20,8 @@ from protocols.errors import MessageError
 from protocols.grid import EventBatch, EventStatus, GridConnection, GridEvent, Opt, OptDecision, Refusal
 
 log = structlog.get_logger()
+
+_UTC = ZoneInfo("UTC")
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 60.0
@@ -39,7 +43,9 @@ class Intake:
         clock: Clock,
         programs: Mapping[str, Program],
         readiness: Readiness,
+        zone: ZoneInfo = _UTC,
     ) -> None:
+        self._zone = zone
         self._connection = connection
         self._ledger = ledger
         self._clock = clock
@@ -137,6 +143,8 @@ class Intake:
         if change.kind is ChangeKind.STALE:
             return record.decision if record is not None else None
         decision = decide(event, self._programs, self._connection.party_ids, now)
+        if not _is_over(event, now):
+            decision = await self._within_contract(decision, event, record, now)
         if (
             record is not None
             and record.decision is not None
@@ -157,6 +165,18 @@ class Intake:
             await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
         await self._log(change, again)
         return again
+
+    async def _within_contract(
+        self, decision: OptDecision, event: GridEvent, record: EventRecord | None, now: datetime
+    ) -> OptDecision:
+        """Our answer, or that the event is not within the contract. A change that moves no start keeps its notice."""
+        program = self._programs.get(event.program_id)
+        if program is None or program.contract is None:
+            return decision
+        moved = record is None or record.event.starts_at != event.starts_at
+        notified_at = now if record is None or moved else record.first_received_at
+        others = await self._ledger.events()
+        return within_contract(decision, event, program, others, notified_at=notified_at, zone=self._zone)
 
     async def _after_the_operator(self, decision: OptDecision, event: GridEvent, now: datetime) -> OptDecision:
         """Our answer to a revision, or the operator's where they have opted out of its event."""

@@ -8,7 +8,9 @@ from gateway import app
 from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.ledger import Ledger, Topic
+from gateway.services.joint_plan import JointPlan
 from gateway.services.readiness import Readiness
+from gateway.simulation.planning import PATIENCE_S, PlanHere
 from gateway.simulation.scenario import Scenario
 from gateway.simulation.site import PlayedSite
 
@@ -60,6 +62,7 @@ class GatewayLife:
             readiness=Readiness(),
             flush_s=FLUSH_S,
             keep_devices=False,
+            joint=JointPlan(PlanHere(), wait_s=PATIENCE_S),
         )
         self.ledger = record.ledger
         self.plans_changed = record.ledger.subscribe(Topic.PLANS)

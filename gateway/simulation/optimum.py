@@ -7,7 +7,6 @@ cooling will follow. So its optimum is a bound, and the distance to it what not 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,14 +100,9 @@ class _Program:
         """The best sum of weighted throughput over intervals and jobs."""
         import highspy  # noqa: PLC0415 - the solver is loaded where it solves
 
-        class QuietHighs(highspy.Highs):
-            """Its callbacks print a banner on standard output, which carries results, before they can be silenced."""
+        from gateway.domain.quiet_highs import quiet_highs  # noqa: PLC0415 - as above
 
-            def enableCallbacks(self) -> None:  # noqa: N802 - the binding's name
-                return
-
-        solver: Any = QuietHighs()  # type: ignore[no-untyped-call]  # the binding has no annotations
-        solver.setOptionValue("output_flag", False)
+        solver = quiet_highs()
         # The simplex of HiGHS 1.16.0 says of this program that it cannot tell, with primal rows kilowatts off; the
         # interior point method solves it to 1e-9, and nobody needs a vertex.
         solver.setOptionValue("solver", "ipm")

@@ -62,6 +62,7 @@ _REFUSAL_CODES = {
     Refusal.INTERNAL_ERROR: OTHER_ERROR,
     # Our own will is no error: the opt type says it.
     Refusal.OPERATOR: OK,
+    Refusal.OUTSIDE_CONTRACT: OK,
 }
 
 Keys = frozenset[tuple[str, int]]

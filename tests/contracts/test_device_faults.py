@@ -86,7 +86,7 @@ def nvml(request) -> Bench:
     board = request.getfixturevalue("nvml_board")
     for device in board.devices:
         device.limit_w = FOUND_W
-    lanes = Lanes(deadline_s=0.5)
+    lanes = Lanes(deadline_s=1.5)
     driver = NvmlDriver(host_id="h00", lanes=lanes)
 
     def heal() -> None:

@@ -195,7 +195,7 @@ class TestPauses:
         driver.pause(job_id)
         paused = view(driver, job_id)
         assert (paused.state, paused.device_ids) == (JobState.PAUSED, ())
-        assert cluster.state(job_id).startswith("PENDING job requeued in held state")
+        cluster.wait("it has ended", lambda: cluster.state(job_id).startswith("PENDING job requeued in held state"))
         driver.resume(job_id)
         cluster.wait("it runs again", lambda: view(driver, job_id).state is JobState.RUNNING, within_s=30.0)
 

@@ -102,11 +102,14 @@ async def test_a_wake_that_is_set_and_an_instant_that_is_past_do_not_wait() -> N
 async def test_who_is_cancelled_waits_no_longer() -> None:
     clock = VirtualClock(START)
     task = asyncio.create_task(clock.tend(sleep(clock, 10)))
-    busy = asyncio.create_task(clock.tend(asyncio.sleep(0.02)))
-    await asyncio.sleep(0.01)
+    work = asyncio.Event()
+    busy = asyncio.create_task(clock.tend(work.wait()))
+    for _ in range(5):
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    work.set()
     await busy
     await clock.tend(sleep(clock, 30))
     assert clock.now() == at(30)

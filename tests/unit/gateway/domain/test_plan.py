@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
-from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan, pauses_at, plan, target_w
+from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan, plan, target_w
 from hardware.device import CapRange
 from hardware.job import CurvePoint, JobView
 from protocols.grid import (
@@ -233,7 +233,7 @@ class TestDelivery:
     def test_caps_reach_it(self) -> None:
         found = make(event(signal(SignalKind.LEVEL, (30, 1.0), (30, 2.0))))
         assert found.expected_w == pytest.approx(75_000.0)
-        assert (found.shortfall_w, found.paused_job_ids, found.pause_below_w) == (0.0, (), None)
+        assert (found.shortfall_w, found.paused_job_ids) == (0.0, ())
         assert found.reason == (
             "SIMPLE of ev1 asks for 75.0 kW at most, 25.0 kW under the baseline: caps reach it with 90.0% of weighted "
             "throughput"
@@ -256,13 +256,9 @@ class TestDelivery:
         brief = event(signal(SignalKind.LIMIT, (55, 70_000.0), (5, 50_000.0)))
         found = make(brief, jobs=jobs)
         assert found.paused_job_ids == ("a",)
-        assert found.pause_below_w == pytest.approx(60_000.0)
         assert found.expected_w == pytest.approx(50_000.0)
         assert found.shortfall_w == 0.0
         assert "pausing a reaches 50.0 kW" in found.reason
-        assert pauses_at(found, at(10)) == ()
-        assert pauses_at(found, at(56)) == ("a",)
-        assert pauses_at(found, at(61)) == ()
         assert make(event(signal(SignalKind.LIMIT, (5, 60_000.0))), jobs=jobs).paused_job_ids == ()
 
     @pytest.mark.parametrize("minutes", [6.0, None])
@@ -332,8 +328,3 @@ class TestTarget:
             70.0,
             70.0,
         ]
-
-    def test_a_plan_that_names_no_level_pauses_whenever_it_has_a_target(self) -> None:
-        one = self.of("one", self.interval(0, 60, 70.0, 70.0))
-        assert pauses_at(one, at(1)) == ("x",)
-        assert pauses_at(one, at(61)) == ()

@@ -36,7 +36,7 @@ async def test_caps_are_down_within_five_seconds_and_back_within_five(rig: Rig) 
     assert seen["down_w"] < 0.85 * before_w
     assert seen["held_w"] == pytest.approx(0.8 * before_w, rel=0.02)
     assert seen["back_w"] == pytest.approx(before_w, rel=0.03)
-    assert await rig.words() == ["planned", "started", "released"]
+    assert await rig.words() == ["planned", "scheduled", "started", "released"]
 
 
 async def test_a_test_event_and_an_event_that_we_opted_out_of_move_nothing(rig: Rig) -> None:
@@ -214,7 +214,7 @@ async def test_a_ledger_locked_from_before_the_start_does_not_keep_control_waiti
     assert seen["held"] != 0
     assert "another process holds the database" in str(seen["trouble"])
     assert seen["after"] == 0
-    assert await rig.words() == ["planned", "started", "released"]
+    assert await rig.words() == ["planned", "scheduled", "started", "released"]
     assert await rig.ledger.plan(CONNECTION_ID, "peak-1") is not None
     assert rig.readiness.parts()["dispatch"] is None
 
@@ -269,7 +269,7 @@ async def test_an_agent_that_is_gone_for_a_while_is_told_again(rig: Rig) -> None
     assert held[0] == 0
     assert held[1] > 0
     assert held[2] == 0
-    assert await rig.words() == ["planned", "started", "released"]
+    assert await rig.words() == ["planned", "scheduled", "started", "released"]
 
 
 async def test_nothing_is_put_back_before_the_events_are_known(rig: Rig) -> None:
@@ -326,7 +326,7 @@ async def test_a_lost_device_leaves_the_event_and_does_not_make_the_release_endl
     )
     assert seen[0] != 0
     assert seen[1] is None
-    assert await rig.words() == ["planned", "started", "released"]
+    assert await rig.words() == ["planned", "scheduled", "started", "scheduled", "released"]
 
 
 async def test_a_silent_site_meter_holds_what_stands_and_says_so(rig: Rig) -> None:

@@ -59,9 +59,18 @@ async def test_an_opt_out_in_the_middle_lets_every_cap_go_within_two_seconds_and
     assert (held[42], held[59]) == (0, 0)
     assert held[75] > 0
     words = await history(rig)
-    assert [what for what, _ in words] == ["planned", "started", "opt-out", "released", "opt-in", "started"]
-    assert words[2] == ("opt-out", "opted out by ann: chiller down")
-    assert words[4] == ("opt-in", "opted in again by ann: it runs again")
+    assert [what for what, _ in words] == [
+        "planned",
+        "scheduled",
+        "started",
+        "opt-out",
+        "released",
+        "opt-in",
+        "scheduled",
+        "started",
+    ]
+    assert words[3] == ("opt-out", "opted out by ann: chiller down")
+    assert words[5] == ("opt-in", "opted in again by ann: it runs again")
 
 
 async def test_a_refusal_stands_in_the_history_with_who_asked(rig: Rig) -> None:

@@ -1,0 +1,193 @@
+"""What a curtailment plan says: who slows down or pauses when, what that gives and costs, and why each was chosen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+
+from gateway.domain.curtailment.choice import Choice, Worth, gap_of, pauses, worth
+from gateway.domain.curtailment.prepared import Prepared
+from gateway.domain.curtailment.reasons import reasons
+from hardware.job import PauseMethod
+
+NOTHING_W = 0.5
+"""A shortfall under half a watt is none."""
+
+
+class Status(StrEnum):
+    """How good a schedule is."""
+
+    OPTIMAL = "optimal"
+    """Nothing is missing, and no schedule is better by more than the gap asked for."""
+    FEASIBLE = "feasible"
+    """Nothing is missing; how much better another might be is the gap."""
+    INFEASIBLE = "infeasible"
+    """Something is missing, and said in watts. A small gap says that no schedule misses notably less."""
+
+
+class MadeBy(StrEnum):
+    """Which method made a schedule."""
+
+    MILP = "milp"
+    HEURISTIC = "heuristic"
+
+
+class Limit(StrEnum):
+    """What could not be kept."""
+
+    TARGET = "target"
+    RAMP = "ramp"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """So many watts over a limit in interval ``interval``; ``node_id`` says which node's."""
+
+    limit: Limit
+    interval: int
+    starts_at: datetime
+    missing_w: float
+    node_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPause:
+    """A pause that was chosen. One that goes on from before has the start of the plan as its own."""
+
+    job_id: str
+    from_at: datetime
+    to_at: datetime
+    method: PauseMethod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSchedule:
+    """One job's part, one element an interval: ``throughput`` of a device, ``power_w`` of all its devices together.
+
+    ``mean_throughput`` is that over all intervals, the cost of its pauses taken off. ``lost_gpu_hours`` are devices
+    times hours of full throughput. ``reason`` says why it was chosen, and is empty where it gives nothing.
+    """
+
+    job_id: str
+    tier: str
+    throughput: tuple[float, ...]
+    power_w: tuple[float, ...]
+    mean_throughput: float
+    lost_gpu_hours: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurtailmentSchedule:
+    """The plan of one curtailment. Tuples in watts have one element an interval, ``edges_at`` one more.
+
+    ``objective`` is the weighted throughput less the price of what is missing, ``bound`` what no schedule can exceed,
+    and ``gap`` how far they are apart, as a fraction of the weighted throughput; ``heuristic_gap`` is the same for the
+    schedule of the heuristic alone. ``lost_gpu_hours`` are by tier.
+    """
+
+    status: Status
+    made_by: MadeBy
+    edges_at: tuple[datetime, ...]
+    jobs: tuple[JobSchedule, ...]
+    pauses: tuple[PlannedPause, ...]
+    expected_w: tuple[float, ...]
+    shortfall_w: tuple[float, ...]
+    missing: tuple[Missing, ...]
+    weighted_throughput: float
+    lost_gpu_hours: Mapping[str, float]
+    objective: float
+    bound: float
+    gap: float
+    heuristic_gap: float
+
+    def reasons(self) -> dict[str, str]:
+        """Why each job that gives something was chosen, one sentence each."""
+        return {job.job_id: job.reason for job in self.jobs if job.reason}
+
+
+def schedule(
+    prepared: Prepared, choice: Choice, *, made_by: MadeBy, bound: float, gap: float, by_heuristic: Worth
+) -> CurtailmentSchedule:
+    """Put into words and instants what was chosen. ``gap`` is what was asked for."""
+    found = worth(prepared, choice)
+    missing = _missing(prepared, found)
+    reached = gap_of(found, bound)
+    status = Status.INFEASIBLE if missing else Status.OPTIMAL if reached <= gap else Status.FEASIBLE
+    jobs = _jobs(prepared, choice, found)
+    lost: dict[str, float] = {}
+    for job in jobs:
+        lost[job.tier] = lost.get(job.tier, 0.0) + job.lost_gpu_hours
+    return CurtailmentSchedule(
+        status=status,
+        made_by=made_by,
+        edges_at=tuple(prepared.at(edge) for edge in range(prepared.intervals + 1)),
+        jobs=jobs,
+        pauses=_pauses(prepared, choice),
+        expected_w=tuple(found.site_w.tolist()),
+        shortfall_w=tuple(np.where(found.missing_w >= NOTHING_W, found.missing_w, 0.0).tolist()),
+        missing=missing,
+        weighted_throughput=found.weighted_throughput,
+        lost_gpu_hours=lost,
+        objective=found.objective,
+        bound=max(bound, found.objective),
+        gap=reached,
+        heuristic_gap=gap_of(by_heuristic, max(bound, found.objective)),
+    )
+
+
+def _missing(prepared: Prepared, found: Worth) -> tuple[Missing, ...]:
+    rows: list[tuple[Limit, str | None, Sequence[float]]] = [
+        (Limit.TARGET, None, found.missing_w.tolist()),
+        (Limit.RAMP, None, found.over_ramp_w.tolist()),
+    ]
+    nodes = zip(prepared.problem.nodes, found.over_node_w.tolist(), strict=True)
+    rows += [(Limit.NODE, node.node_id, over_w) for node, over_w in nodes]
+    return tuple(
+        Missing(limit=limit, interval=t, starts_at=prepared.at(t), missing_w=watts, node_id=node_id)
+        for limit, node_id, row in rows
+        for t, watts in enumerate(row)
+        if watts >= NOTHING_W
+    )
+
+
+def _jobs(prepared: Prepared, choice: Choice, found: Worth) -> tuple[JobSchedule, ...]:
+    hours = prepared.duration_s / 3600.0
+    whole_s = float(prepared.edges_s[-1])
+    why = reasons(prepared, choice, found)
+    jobs: list[JobSchedule] = []
+    for j, job in enumerate(prepared.jobs):
+        cost_s = float(found.pause_cost_s[j])
+        given_s = float(found.throughput[j] @ prepared.duration_s) - cost_s
+        lost = float((prepared.top[j] - found.throughput[j]) @ hours) + cost_s / 3600.0
+        jobs.append(
+            JobSchedule(
+                job_id=job.job_id,
+                tier=job.tier,
+                throughput=tuple(found.throughput[j].tolist()),
+                power_w=tuple(choice.power_w[j].tolist()),
+                mean_throughput=given_s / whole_s,
+                lost_gpu_hours=max(0.0, job.devices * lost),
+                reason=why.get(j, ""),
+            )
+        )
+    return tuple(jobs)
+
+
+def _pauses(prepared: Prepared, choice: Choice) -> tuple[PlannedPause, ...]:
+    planned: list[PlannedPause] = []
+    for pause in pauses(prepared, choice.paused):
+        job = prepared.jobs[pause.job]
+        if job.pause is not None and pause.last > pause.first:
+            planned.append(
+                PlannedPause(
+                    job_id=job.job_id,
+                    from_at=prepared.at(pause.first),
+                    to_at=prepared.at(pause.last),
+                    method=job.pause.method,
+                )
+            )
+    return tuple(planned)
