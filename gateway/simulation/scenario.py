@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
 from gateway.config.explained import explain
-from gateway.config.parts import rule, zone
+from gateway.config.parts import Section, rule, zone
 from hardware.job_terms import MIN_THROUGHPUT
 from hardware.workloads import WORKLOADS, SimulatedJob
 
@@ -21,14 +21,12 @@ Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+FIRST_S = 10.0
+"""No event begins sooner: it would have nothing to be measured from."""
+
+
 class ScenarioError(Exception):
     """The scenario cannot be played; the text says where and why."""
-
-
-class Part(BaseModel):
-    """A table of the file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _workload(name: str) -> str:
@@ -43,7 +41,7 @@ def _tier(name: str) -> str:
     return name
 
 
-class JobPart(Part):
+class JobPart(Section):
     """``[[fleet.job]]``: a job on the next free devices. ``burst_fraction`` over 0 makes its load a bursty one."""
 
     id: Name
@@ -69,7 +67,7 @@ class JobPart(Part):
         )
 
 
-class FleetPart(Part):
+class FleetPart(Section):
     """``[fleet]``. Devices without a job stay idle."""
 
     hosts: int = Field(ge=1, le=1024)
@@ -92,7 +90,7 @@ class FleetPart(Part):
         return self
 
 
-class ProgramPart(Part):
+class ProgramPart(Section):
     """``[program]``: what settles the events and what is paid.
 
     The site has no past before the scenario: of the rules, those that look at days before have nothing to stand on.
@@ -103,7 +101,7 @@ class ProgramPart(Part):
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
 
 
-class RegulationPart(Part):
+class RegulationPart(Section):
     """``[event.regulation]``: a made-up fast signal around a basepoint, both shares of the mean power before it."""
 
     basepoint_fraction: Share
@@ -113,7 +111,7 @@ class RegulationPart(Part):
     seed: int = 1
 
 
-class EventPart(Part):
+class EventPart(Section):
     """``[[event]]``: what the grid asks, and from when on it can be heard.
 
     ``values`` are pairs of seconds and a value: a fraction of the live baseline, or kilowatts. ``received_s`` is when
@@ -143,12 +141,16 @@ class EventPart(Part):
             raise ValueError("values are missing: pairs of seconds and a value")
         if sum(seconds for seconds, _ in self.values) > self.duration_s:
             raise ValueError("values last longer than the event")
+        if self.duration_s <= max(0.0, self.ramp_s) + max(0.0, -self.recovery_s):
+            raise ValueError("its ramp and recovery leave no time to hold anything")
+        if self.starts_s + min(0.0, self.ramp_s) < FIRST_S:
+            raise ValueError(f"its ramp or start comes sooner than {FIRST_S:g} s: there is nothing to measure it from")
         if self.received_s is not None and self.received_s > self.starts_s + min(0.0, self.ramp_s):
             raise ValueError("it would be received after its ramp or start")
         return self
 
 
-class FaultPart(Part):
+class FaultPart(Section):
     """``[[fault]]``: what goes wrong at ``at_s``, for ``lasts_s`` (for good where none is given).
 
     ``hosts_lost`` takes the first ``share`` of the hosts, rounded up. A gateway that is killed leaves everything as it
@@ -167,14 +169,14 @@ class FaultPart(Part):
         return self
 
 
-class Stretch(Part):
+class Stretch(Section):
     """A part of the scenario that is played through, in seconds after its start."""
 
     from_s: float
     to_s: float
 
 
-class Scenario(Part):
+class Scenario(Section):
     """All of it. ``around_events_s`` plays only so much before and after each event, and skips the time between."""
 
     name: str = ""
@@ -203,6 +205,8 @@ class Scenario(Part):
         late = [fault.what for fault in self.fault if fault.at_s >= self.duration_s]
         if late:
             raise ValueError(f"fault {late[0]!r} comes after duration_s = {self.duration_s:g}")
+        if self.around_events_s is not None and min(self.around_events_s[0] - FIRST_S, self.around_events_s[1]) < 0.0:
+            raise ValueError(f"around_events_s is at least {FIRST_S:g} before an event, and 0 after it")
         if self.starts_at.microsecond:
             raise ValueError("starts_at is a whole second")
         return self
