@@ -162,7 +162,7 @@ class PauseKeeper:
         restraint = restraint_of(action.verb)
         holds = restraint is None or in_force(restraint, target) is (action.verb is restraint.begins)
         if known is not None and known.verb is action.verb:
-            if known.outcome is Outcome.APPLIED and not holds:
+            if known.outcome in {Outcome.APPLIED, Outcome.CLAMPED} and not holds:
                 return answer(action, target, Outcome.REFUSED, detail="heard already, and its lease has ended")
             return replace(known, state=state_of(target))
         outcome = Outcome.APPLIED if holds else Outcome.REFUSED

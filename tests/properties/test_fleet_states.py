@@ -684,6 +684,17 @@ def test_a_pause_that_is_asked_for_again_after_its_lease_is_not_said_to_hold():
     run.teardown()
 
 
+def test_a_pause_that_was_cut_to_its_maximum_is_not_said_to_hold_after_it_either():
+    run = machine("none")
+    run.hold({0: 105.0}, {0}, WELL, old=False)
+    run.all_goes_on(17)
+    renewal = next(one for one in reversed(run.sent) if isinstance(one[2], Act))
+    run.gateways_stand_still(8)
+    assert not run.is_paused(run.hosts[0])
+    run.bring(*renewal)
+    run.teardown()
+
+
 def test_two_pauses_with_nothing_between_them_are_one_and_end_at_the_tested_maximum():
     run = machine("none")
     run.hold({0: 105.0}, {0}, WELL, old=False)
