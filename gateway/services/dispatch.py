@@ -218,12 +218,16 @@ class Dispatch:
 
     async def _plan_together(self, running: Sequence[PowerPlan], now: datetime) -> None:
         """Have the pauses planned for all that is asked of the site; what comes of it is told to each event."""
+        other_w = self._control.other_w
+        if other_w is None:
+            # The first step of a gateway that begins in the middle of an event: what no cap moves is not known yet.
+            return
         asking = [made for made in running if asks_later(made, now)]
         said = await self._joint.keep(
             asking,
             self._jobs,
             now=now,
-            fixed_w=max(0.0, self._control.other_w or 0.0),
+            fixed_w=max(0.0, other_w),
             ranges=self._ranges,
             states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
             tree=self._site.tree,

@@ -56,6 +56,18 @@ async def test_an_event_is_held_by_caps_while_the_planner_thinks_and_it_is_asked
     assert joint.schedule is None, "over with its event"
 
 
+async def test_a_gateway_that_begins_in_an_event_plans_with_what_no_cap_moves(rig: Rig) -> None:
+    slow = Slow()
+    slow.let.set()
+    full_w = rig.physical._physics.site_w()
+    devices_w = float(rig.physical._state.power_w.sum())
+    await rig.take(rig.event(lasts_s=60))
+    await rig.run(rig.metering(), dispatch(rig, JointPlan(slow)), for_s=30)
+    assert len(slow.asked) == 1
+    # Overhead, cooling and idle devices: all that is not the jobs'.
+    assert slow.asked[0].fixed_w >= 0.8 * (full_w - devices_w)
+
+
 async def test_jobs_are_paused_where_caps_do_not_reach_and_only_for_as_long(rig: Rig) -> None:
     full_w = rig.physical._physics.site_w()
     event = rig.event(in_s=10, lasts_s=300, kind=SignalKind.LIMIT)
