@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+import structlog
+
 from gateway.domain.curtailment.planning import plan_by_heuristic
 from gateway.domain.curtailment.problem import CurtailmentProblem
 from gateway.domain.curtailment.schedule import CurtailmentSchedule
@@ -13,6 +15,8 @@ from gateway.domain.site_curtailment import curtailment_problem, floors, in_word
 from gateway.domain.tree import ElectricalTree
 from hardware.device import CapRange, DeviceView
 from hardware.job import JobState, JobView
+
+log = structlog.get_logger()
 
 WAIT_S = 0.05
 """A control step waits no longer for a plan. Until it is there caps alone hold the site, and nothing is paused anew."""
@@ -114,6 +118,12 @@ class JointPlan:
             return None
         asking, self._asking = self._asking, None
         self._planned_for = self._asked_for
+        bug = asking.exception()
+        if bug is not None:
+            # It would come again at every start, and the event with it: caps alone hold what they can.
+            log.error("planning_failed", exc_info=bug)
+            self._take(None)
+            return f"no pauses are planned, caps alone hold the site: {type(bug).__name__}: {bug}"
         found = asking.result()
         self._take(found)
         return in_words(found)

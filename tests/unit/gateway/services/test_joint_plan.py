@@ -56,6 +56,24 @@ async def test_an_event_is_held_by_caps_while_the_planner_thinks_and_it_is_asked
     assert joint.schedule is None, "over with its event"
 
 
+class Broken:
+    """A planner with a bug in it."""
+
+    async def plan(self, problem: CurtailmentProblem) -> CurtailmentSchedule:
+        raise ZeroDivisionError("no such thing")
+
+
+async def test_a_bug_in_planning_leaves_the_event_to_caps_and_is_told(rig: Rig) -> None:
+    before_w = rig.physical._physics.site_w()
+    await rig.take(rig.event(in_s=5, lasts_s=60))
+    seen: list[float] = []
+    script = {40.0: lambda: seen.append(rig.physical._physics.site_w())}
+    await rig.run(rig.metering(), dispatch(rig, JointPlan(Broken())), for_s=80, script=script)
+    assert seen == pytest.approx([0.8 * before_w], rel=0.02)
+    (words,) = [line.detail for line in await rig.ledger.log("utility", "peak-1") if line.what == "scheduled"]
+    assert words == "no pauses are planned, caps alone hold the site: ZeroDivisionError: no such thing"
+
+
 async def test_a_gateway_that_begins_in_an_event_plans_with_what_no_cap_moves(rig: Rig) -> None:
     slow = Slow()
     slow.let.set()
