@@ -44,12 +44,12 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_SVG_TAG = (
+SVG_TAG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
     'role="img" aria-labelledby="title desc">'
 )
 
-_STYLE = """
+STYLE = """
 text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; fill: #333 }
 .title { font-size: 20px; font-weight: 600; fill: #111 }
 .fact { font-size: 14px }
@@ -142,10 +142,10 @@ def event_picture(
     height = FACTS_TOP + FACT_LEADING * len(notes) + 14
     keys, shapes = _drawing(curves, scale, event)
     parts = [
-        _SVG_TAG.format(width=WIDTH, height=height),
+        SVG_TAG.format(width=WIDTH, height=height),
         f'<title id="title">{xml_text(title)}</title>',
         f'<desc id="desc">{xml_text(_description(curves, event, facts))}</desc>',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text class="title" x="{PLOT_LEFT}" y="40">{xml_text(title)}</text>',
         _event_band(scale, event),

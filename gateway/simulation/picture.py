@@ -20,6 +20,8 @@ from gateway.picture import (
     MINUS,
     MONTHS,
     SITE_COLOUR,
+    STYLE,
+    SVG_TAG,
     TARGET_COLOUR,
     TICK_STEPS_S,
     nice_step,
@@ -41,21 +43,6 @@ TIER_STEP_S = 60
 MOST_TICKS = 10
 FACT_CHARACTERS = 136
 ZOOM_S = 300
-
-_SVG_TAG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-    'role="img" aria-labelledby="title desc">'
-)
-
-_STYLE = """
-text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; fill: #333 }
-.title { font-size: 20px; font-weight: 600; fill: #111 }
-.fact { font-size: 14px }
-.label { fill: #555 }
-.grid { stroke: #e3e3e3; stroke-width: 1 }
-.axis { stroke: #888; stroke-width: 1 }
-.line { fill: none; stroke-linejoin: round }
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +95,10 @@ def scenario_picture(played: Played, found: Sequence[EventFigures]) -> str:
     facts = _facts(played, found)
     height = foot + 8 + 22 * len(facts)
     parts = [
-        _SVG_TAG.format(width=WIDTH, height=height),
+        SVG_TAG.format(width=WIDTH, height=height),
         f'<title id="title">{xml_text(_title(played))}</title>',
         f'<desc id="desc">{xml_text(" ".join(facts))}</desc>',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text class="title" x="{LEFT}" y="38">{xml_text(played.scenario.title or played.scenario.name)}</text>',
         f'<text class="label" x="{RIGHT}" y="72" text-anchor="end">{xml_text(_which(played))}</text>',

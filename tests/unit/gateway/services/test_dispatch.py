@@ -326,7 +326,7 @@ async def test_a_lost_device_leaves_the_event_and_does_not_make_the_release_endl
     )
     assert seen[0] != 0
     assert seen[1] is None
-    assert await rig.words() == ["planned", "scheduled", "started", "scheduled", "released"]
+    assert await rig.words() == ["planned", "started", "scheduled", "scheduled", "released"]
 
 
 async def test_a_silent_site_meter_holds_what_stands_and_says_so(rig: Rig) -> None:
