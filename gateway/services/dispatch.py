@@ -1,40 +1,32 @@
 """Dispatch: from durable events to plans, and each second from the plans to caps on devices."""
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from gateway.clock import Clock
-from gateway.domain.allocate import Allocator
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlMode, ControlState, ControlStep, step
-from gateway.domain.electrical import ceilings_w
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
-from gateway.domain.fleet import Site, allocation_jobs, device_caps
+from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
-from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.ledger import Ledger, Topic
 from gateway.services.actuator import Actuator, Fleet
+from gateway.services.decided import Decided
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from hardware.device import CapRange, Quality
-from hardware.job import JobState, JobView
+from gateway.services.within_reach import WithinReach
 from protocols.grid import Opt
 
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
-REFRESH_PERIOD = timedelta(seconds=10)
-STALE_AFTER = timedelta(seconds=5)
-"""A reading that is older than this is no feedback any more; nor is one that a clock set back left in the future."""
-
 LOOK_BACK = timedelta(hours=6)
 """An event that ended longer ago has nothing left to recover from."""
 
@@ -70,7 +62,7 @@ class Dispatch:
         joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
     ) -> None:
-        self._curves = curves
+        self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
         self._joint = joint or JointPlan()
         self._fleet = fleet
         self._site = site
@@ -84,19 +76,13 @@ class Dispatch:
         self._records: tuple[EventRecord, ...] | None = None
         self._plans: dict[EventKey, PowerPlan] = {}
         self._baselines = LiveBaselines(ledger, site.meter_id)
-        self._unwritten: deque[PowerPlan | LogEntry] = deque()
-        self._jobs: tuple[JobView, ...] = ()
-        self._allocator: Allocator | None = None
-        self._allocated_for: tuple[tuple[str, ...], dict[str, float]] = ((), {})
+        self._decided = Decided(ledger, clock)
         self._control = ControlState()
         self._held: set[EventKey] = set()
         self._short: set[EventKey] = set()
         self._outranked: set[EventKey] = set()
-        self._unknown_names: tuple[str, ...] = ()
-        self._ceilings_w: dict[str, float] = {}
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
-        self._refreshed_at: datetime | None = None
         self._stepped_at: datetime | None = None
         # A gateway that was killed may have left caps behind: the first step without a target puts them back.
         self._released = False
@@ -114,7 +100,7 @@ class Dispatch:
                 troubles.append(await _trouble(self._reload()))
                 reload_due = troubles[0] is not None
             # Each by itself: whatever is away, the others go on.
-            troubles.append(await _trouble(self._refresh()))
+            troubles.append(await _trouble(self._refresh(self._clock.now())))
             troubles.append(await _trouble(self._step(self._clock.now())))
             troubles.append(await _trouble(self._write_down()))
             said = "; ".join(dict.fromkeys(trouble for trouble in troubles if trouble))
@@ -138,42 +124,14 @@ class Dispatch:
         self._records, self._plans = records, plans
         self._baselines.keep({_key(record) for record in records})
 
-    async def _refresh(self) -> None:
-        """Hear of devices and jobs again from time to time."""
-        now = self._clock.now()
-        if self._refreshed_at is not None and abs(now - self._refreshed_at) < REFRESH_PERIOD:
-            return
-        await self._fleet.refresh()
-        self._refreshed_at = now
-        most_w = self._look_at_the_tree()
-        jobs = self._controllable_jobs()
-        if jobs != self._jobs or most_w != self._ceilings_w:
-            self._ceilings_w = most_w
-            self._jobs = jobs
-            self._allocator = None
+    async def _refresh(self, now: datetime) -> None:
+        if await self._reach.refresh(now, holding=bool(self._held)):
             self._caps_w = {}
 
-    def _look_at_the_tree(self) -> dict[str, float]:
-        """The most that each device can have under it, to the watt; names in it that no agent has are told."""
-        if self._site.tree is None:
-            return {}
-        devices = self._fleet.devices()
-        unknown = self._site.tree.unknown_names({device_id: device.host_id for device_id, device in devices.items()})
-        if unknown != self._unknown_names:
-            self._unknown_names = unknown
-            log.warning("tree_names_unknown", names=unknown[:8], count=len(unknown))
-        return {device_id: float(round(most_w)) for device_id, most_w in ceilings_w(self._site.tree, devices).items()}
-
     async def _write_down(self) -> None:
-        """What was decided, into the record. What cannot be written now stays, in order."""
+        """What was decided, into the record."""
         await self._baselines.write_down()
-        while self._unwritten:
-            match self._unwritten[0]:
-                case PowerPlan() as made:
-                    await self._ledger.record_plan(made)
-                case LogEntry() as line:
-                    await self._ledger.record_log(line)
-            self._unwritten.popleft()
+        await self._decided.write_down()
 
     async def _step(self, now: datetime) -> str | None:
         """One control step. Returns what is wrong in plain words, ``None`` where nothing is."""
@@ -194,7 +152,7 @@ class Dispatch:
             trouble = await self._release()
         else:
             trouble = await self._hold(governing, now)
-        self._learn(now)
+        self._reach.learn(now)
         short = self._actuator.shortfall
         return "; ".join(filter(None, (self._actuator.outbid, short, trouble))) or None
 
@@ -202,13 +160,13 @@ class Dispatch:
         """Feed the meters into the control loop; without a target it only keeps its estimate of other loads."""
         elapsed_s = PERIOD_S if self._stepped_at is None else (now - self._stepped_at).total_seconds()
         self._stepped_at = now
-        allocator = self._allocator_with(paused)
+        allocator = self._reach.allocator(paused, self._joint.floors)
         stepped = step(
             self._control,
             target_w=target_w,
-            site_w=self._fresh_site_w(now),
-            site_age_s=self._site_age_s(now),
-            fleet_w=self._jobs_power_w(now),
+            site_w=self._reach.site_w(now),
+            site_age_s=self._reach.site_age_s(now),
+            fleet_w=self._reach.jobs_w(now),
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
             dt_s=min(max(elapsed_s, SHORTEST_STEP_S), LONGEST_STEP_S),
@@ -225,62 +183,65 @@ class Dispatch:
         asking = [made for made in running if asks_later(made, now)]
         said = await self._joint.keep(
             asking,
-            self._jobs,
+            self._reach.jobs,
             now=now,
             fixed_w=max(0.0, other_w),
-            ranges=self._ranges,
+            ranges=self._reach.ranges,
             states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
             tree=self._site.tree,
             devices=self._fleet.devices,
         )
         if said is not None:
             for made in asking:
-                self._say((made.connection_id, made.event_id), "scheduled", said)
+                self._decided.say((made.connection_id, made.event_id), "scheduled", said)
 
     async def _make_plan(self, record: EventRecord, now: datetime) -> None:
         """Freeze the event's live baseline and plan against it."""
         baseline = await self._baselines.of(record.event, now, self._plans.values())
-        if baseline is None or not self._jobs:
+        if baseline is None or not self._reach.jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
         made = plan(
             record,
             self._programs[record.event.program_id],
             baseline,
-            self._jobs,
+            self._reach.jobs,
             fixed_w=self._fixed_w(baseline, now),
             made_at=now,
-            ranges=self._ranges(),
+            ranges=self._reach.ranges(),
         )
         self._plans[_key(record)] = made
-        self._unwritten.append(made)
-        self._say(_key(record), "planned", made.reason)
+        self._decided.planned(made)
 
     def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
         """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""
         if self._control.other_w is not None:
             return max(0.0, self._control.other_w)
-        fleet_w = self._jobs_power_w(now)
-        return max(0.0, baseline.power_w - (self._allocator_with(()).ceiling_w if fleet_w is None else fleet_w))
+        fleet_w = self._reach.jobs_w(now)
+        return max(
+            0.0,
+            baseline.power_w
+            - (self._reach.allocator((), self._joint.floors).ceiling_w if fleet_w is None else fleet_w),
+        )
 
     async def _hold(self, governing: GoverningTarget, now: datetime) -> str | None:
         """Bring the site to the target and keep it there."""
-        if not self._jobs:
+        if not self._reach.jobs:
             return "no device with a job is known that could be capped"
         limit_w = self._site.import_limit_w
         target_w = governing.target_w if limit_w is None else min(governing.target_w, limit_w)
         for key in governing.event_keys:
             if key not in self._held:
                 self._held.add(key)
-                self._say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
+                self._decided.say(key, "started", f"holding the site at or under {target_w / 1000:.1f} kW")
         self._tell_outranked(governing)
         self._released = False
         paused = self._joint.paused_at(now)
         stepped = self._control_step(target_w, paused, now)
         stale = stepped.changed or not self._caps_w or paused != self._caps_paused
         if stepped.fleet_budget_w is not None and stale:
-            allocation = self._allocator_with(paused).solve(stepped.fleet_budget_w)
-            self._caps_w = device_caps(allocation, self._jobs, self._ranges())
+            allocation = self._reach.allocator(paused, self._joint.floors).solve(stepped.fleet_budget_w)
+            self._caps_w = device_caps(allocation, self._reach.jobs, self._reach.ranges())
             self._caps_paused = paused
         trouble = await self._actuator.hold(self._caps_w, paused)
         self._tell_shortfall(governing.event_keys)
@@ -292,7 +253,7 @@ class Dispatch:
         """Which events give way to a more important one, into the history of each, once a change."""
         for key in governing.outranked:
             if key not in self._outranked:
-                self._say(key, "outranked", "a more important event of its program is in force: it waits meanwhile")
+                self._decided.say(key, "outranked", "it waits: a more important event of its program is in force")
         self._outranked = set(governing.outranked)
 
     def _tell_shortfall(self, keys: Sequence[EventKey]) -> None:
@@ -304,7 +265,7 @@ class Dispatch:
         for key in keys:
             if key not in self._short:
                 self._short.add(key)
-                self._say(key, "shortfall", short)
+                self._decided.say(key, "shortfall", short)
 
     async def _release(self) -> str | None:
         """Put everything back, again and again until it is confirmed, as far as the electrical tree has room."""
@@ -316,7 +277,7 @@ class Dispatch:
             return trouble
         self._released = True
         for key in sorted(self._held):
-            self._say(key, "released", self._actuator.held_back or "every limit is put back")
+            self._decided.say(key, "released", self._actuator.held_back or "every limit is put back")
         self._held.clear()
         return None
 
@@ -327,78 +288,7 @@ class Dispatch:
             log.warning("not_all_put_back", reason=trouble)
         trouble = await _trouble(self._write_down())
         if trouble is not None:
-            log.warning("not_written_down", entries=len(self._unwritten), reason=trouble)
-
-    def _allocator_with(self, paused: tuple[str, ...]) -> Allocator:
-        wanted = (paused, self._joint.floors)
-        if self._allocator is None or self._allocated_for != wanted:
-            able = allocation_jobs(self._jobs, ranges=self._ranges(), floors=self._joint.floors)
-            self._allocator = Allocator(able, paused=paused)
-            self._allocated_for = wanted
-        return self._allocator
-
-    def _ranges(self) -> dict[str, CapRange]:
-        """The range of each device, up to what the electrical tree has room for."""
-        return {
-            device_id: _up_to(device.cap_range, self._ceilings_w.get(device_id))
-            for device_id, device in self._fleet.devices().items()
-        }
-
-    def _controllable_jobs(self) -> tuple[JobView, ...]:
-        """Jobs with a curve that run on devices we can cap: neither lost nor under somebody else's limit."""
-        devices = self._fleet.devices()
-        usable = {
-            device_id
-            for device_id, device in devices.items()
-            if device.present and device_id not in self._actuator.not_ours
-        }
-        kept = (
-            replace(job, device_ids=tuple(device_id for device_id in job.device_ids if device_id in usable))
-            for job in self._fleet.jobs().values()
-            if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
-        )
-        # What changes from moment to moment would have the allocator rebuilt each time.
-        jobs = tuple(
-            replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
-            for job in kept
-            if job.device_ids
-        )
-        if self._curves is None:
-            return jobs
-        return self._curves.as_taken(jobs) if self._held else self._curves.taken_up(jobs, self._clock.now())
-
-    def _learn(self, now: datetime) -> None:
-        """Have the curves learnt from what is known now."""
-        if self._curves is not None:
-            self._curves.note(
-                now,
-                self._fleet.jobs().values(),
-                readings=self._ledger.latest_readings(),
-                caps_w=self._actuator.caps_w,
-            )
-
-    def _fresh_site_w(self, now: datetime) -> float | None:
-        reading = self._ledger.latest_readings().get(self._site.meter_id)
-        if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
-            return None
-        return reading.power_w if reading.quality is Quality.GOOD else None
-
-    def _site_age_s(self, now: datetime) -> float:
-        """How long ago the site meter's latest reading was taken."""
-        reading = self._ledger.latest_readings().get(self._site.meter_id)
-        return 0.0 if reading is None else (now - reading.measured_at).total_seconds()
-
-    def _jobs_power_w(self, now: datetime) -> float | None:
-        """What the devices draw that our caps can move; ``None`` while any of them has not been heard of lately."""
-        latest = self._ledger.latest_readings()
-        drawn_w = 0.0
-        for job in self._jobs:
-            for device_id in job.device_ids:
-                reading = latest.get(device_id)
-                if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
-                    return None
-                drawn_w += reading.power_w
-        return drawn_w
+            log.warning("not_written_down", entries=self._decided.unwritten, reason=trouble)
 
     def _is_ours_to_act_on(self, record: EventRecord) -> bool:
         event, decision = record.event, record.decision
@@ -410,13 +300,6 @@ class Dispatch:
             return False
         return True
 
-    def _say(self, key: EventKey, what: str, detail: str) -> None:
-        connection_id, event_id = key
-        log.info(what, connection=connection_id, event_id=event_id, detail=detail)
-        self._unwritten.append(
-            LogEntry(connection_id=connection_id, event_id=event_id, at=self._clock.now(), what=what, detail=detail)
-        )
-
 
 async def _trouble(work: Coroutine[Any, Any, str | None]) -> str | None:
     """What went wrong in plain words, by its own account or by an expected fault; ``None`` where nothing did."""
@@ -424,12 +307,6 @@ async def _trouble(work: Coroutine[Any, Any, str | None]) -> str | None:
         return await work
     except EXPECTED_FAULTS as fault:
         return str(fault) or type(fault).__name__
-
-
-def _up_to(cap_range: CapRange, most_w: float | None) -> CapRange:
-    if most_w is None or most_w >= cap_range.max_w:
-        return cap_range
-    return replace(cap_range, max_w=max(cap_range.min_w, most_w))
 
 
 def _key(record: EventRecord) -> EventKey:

@@ -414,6 +414,6 @@ async def test_a_reading_that_a_clock_set_back_left_in_the_future_is_no_feedback
     dispatch, now = rig.dispatch(), rig.clock.now()
     reading = PowerReading(meter_id=SITE.meter_id, power_w=3000.0, measured_at=now)
     rig.ledger.publish([reading])
-    assert dispatch._fresh_site_w(now + timedelta(seconds=5)) == 3000.0
-    assert dispatch._fresh_site_w(now + timedelta(seconds=6)) is None
-    assert dispatch._fresh_site_w(now - timedelta(hours=1)) is None
+    assert dispatch._reach.site_w(now + timedelta(seconds=5)) == 3000.0
+    assert dispatch._reach.site_w(now + timedelta(seconds=6)) is None
+    assert dispatch._reach.site_w(now - timedelta(hours=1)) is None

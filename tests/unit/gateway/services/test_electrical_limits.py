@@ -384,8 +384,8 @@ async def test_a_plan_counts_on_no_more_than_the_tree_has_room_for(rig: Rig) -> 
     assert max(caps_w[device_id] for device_id in RACK) <= 200.01
     busy_w = [reading for reading in rig.ledger.latest_readings().values() if reading.meter_id in RACK]
     assert sum(reading.power_w for reading in busy_w) <= 800.0 * 1.03
-    ceiling_w = dispatch._allocator_with(()).ceiling_w
+    ceiling_w = dispatch._reach.allocator((), {}).ceiling_w
     rig.site = SITE
     unlimited = rig.dispatch()
-    await unlimited._refresh()
-    assert ceiling_w < unlimited._allocator_with(()).ceiling_w - 400.0
+    await unlimited._reach.refresh(rig.clock.now(), holding=False)
+    assert ceiling_w < unlimited._reach.allocator((), {}).ceiling_w - 400.0
