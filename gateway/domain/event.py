@@ -45,7 +45,8 @@ class EventRecord:
 
     ``decision`` and ``acknowledged_at`` belong to this revision. ``ended_at`` is set once it was cancelled (by the
     grid's word, or by implication), with ``end_cause`` in plain words. ``restated_at`` is when the grid was last told
-    that an operator changed our answer.
+    that an operator changed our answer. ``left_at`` is when an operator opted out of it and we are out since, ``None``
+    where none did: up to then we took part.
     """
 
     event: GridEvent
@@ -56,6 +57,7 @@ class EventRecord:
     ended_at: datetime | None = None
     end_cause: str = ""
     restated_at: datetime | None = None
+    left_at: datetime | None = None
 
 
 def is_answer_told(record: EventRecord) -> bool:
@@ -110,6 +112,15 @@ def effective_end(record: EventRecord) -> datetime | None:
     """
     over_at = _over_at(record)
     return None if over_at is None else max(over_at, record.event.starts_at)
+
+
+def took_part_until(record: EventRecord) -> datetime | None:
+    """As ``effective_end``, but no later than when an operator opted out; the start where we never took part."""
+    start, end = record.event.starts_at, effective_end(record)
+    if record.left_at is not None:
+        left_at = max(record.left_at, start)
+        return left_at if end is None else min(left_at, end)
+    return start if record.decision is None or record.decision.opt is not Opt.IN else end
 
 
 def dispatch_ends_at(record: EventRecord) -> datetime | None:

@@ -82,8 +82,14 @@ def _opt_out(command: OperatorCommand, record: EventRecord, program: Program | N
         return _refused(f"we are out of event {event.event_id} already: {_why(decision)}")
     return Verdict(
         decision=_out(event, command, now),
-        detail=f"we are out of event {event.event_id}; what is held for it alone is let go, and it is not settled",
+        detail=f"we are out of event {event.event_id}; what is held for it alone is let go, and {_settled(event, now)}",
     )
+
+
+def _settled(event: GridEvent, now: datetime) -> str:
+    if event.test or now <= event.starts_at:
+        return "it is not settled"
+    return "it is settled up to now, unless we opt in again"
 
 
 def _opt_in(record: EventRecord, standing: OperatorCommand | None, now: datetime) -> Verdict:

@@ -218,11 +218,9 @@ class Dispatch:
         if self._control.other_w is not None:
             return max(0.0, self._control.other_w)
         fleet_w = self._reach.jobs_w(now)
-        return max(
-            0.0,
-            baseline.power_w
-            - (self._reach.allocator((), self._joint.floors).ceiling_w if fleet_w is None else fleet_w),
-        )
+        if fleet_w is None:
+            fleet_w = self._reach.allocator((), self._joint.floors).ceiling_w
+        return max(0.0, baseline.power_w - fleet_w)
 
     async def _hold(self, governing: GoverningTarget, now: datetime) -> str | None:
         """Bring the site to the target and keep it there."""

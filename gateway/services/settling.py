@@ -10,14 +10,14 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.baseline.rule import DayMatching, Rule
 from gateway.domain.contract import Program
-from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state
+from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state, took_part_until
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
 from gateway.domain.settlement import settle
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from protocols.grid import Opt, SignalKind
+from protocols.grid import SignalKind
 
 log = structlog.get_logger()
 
@@ -134,15 +134,22 @@ class Settling:
             amount=str(statement.amount),
             currency=statement.currency,
         )
+        worth = f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency} ({statement_id})"
         await self._ledger.record_log(
             LogEntry(
                 connection_id=event.connection_id,
                 event_id=event.event_id,
                 at=self._clock.now(),
                 what="settled",
-                detail=f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency} ({statement_id})",
+                detail=worth + _cut(record),
             )
         )
+
+
+def _cut(record: EventRecord) -> str:
+    if record.left_at is None:
+        return ""
+    return f"; only up to {record.left_at:%H:%M:%SZ}, when an operator opted out"
 
 
 def _version(record: EventRecord) -> tuple[str, str, int, datetime | None]:
@@ -152,14 +159,14 @@ def _version(record: EventRecord) -> tuple[str, str, int, datetime | None]:
 def settles(record: EventRecord) -> bool:
     """Whether an event is settled once it is over.
 
-    We opted in, it was no test, it called for power (a price alone does not), we knew of it before it was over, and it
-    had begun by then.
+    We took part in it, it was no test, it called for power (a price alone does not), we knew of it before it was over,
+    and it had begun by then.
     """
-    if record.decision is None or record.decision.opt is not Opt.IN or record.event.test:
+    if record.event.test:
         return False
     if all(signal.kind in {SignalKind.PRICE, SignalKind.OTHER} for signal in record.event.signals):
         return False
-    end = effective_end(record)
+    end = took_part_until(record)
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
@@ -169,7 +176,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
     The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
     """
     event = record.event
-    start, end = event.starts_at, effective_end(record)
+    start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = _interval_end(end, site.interval_s)
@@ -187,7 +194,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
         history=await _history(ledger, site, rule, ramp_starts_at(event), last),
         measured=integrate(readings, slices(start, end, site.interval_s)),
         excluded=tuple(
-            (other.event.starts_at, min(effective_end(other) or last, last))
+            (other.event.starts_at, min(took_part_until(other) or last, last))
             for other in others
             if settles(other) and other.event.starts_at < end and other.first_received_at <= last
         ),

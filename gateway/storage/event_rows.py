@@ -1,16 +1,19 @@
 """Events and our answers to them, in rows."""
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Table, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.event import EventRecord
 from gateway.domain.evidence import fingerprint
+from gateway.domain.operator import CommandKind, OperatorCommand
 from gateway.ledger import LogEntry
 from gateway.storage import rows, tables
 from gateway.storage.documents import Instant
-from protocols.grid import EventStatus, GridEvent, OptDecision
+from protocols.grid import EventStatus, GridEvent, Opt, OptDecision
 
 _event = tables.event
 _decision = tables.decision
@@ -90,6 +93,7 @@ async def records(connection: AsyncConnection, *conditions: ColumnElement[bool])
         .correlate(_event)
         .scalar_subquery()
     )
+    command, outcome = tables.operator_command, tables.command_outcome
     asked = (
         select(
             revision.c.document.label("event"),
@@ -100,15 +104,44 @@ async def records(connection: AsyncConnection, *conditions: ColumnElement[bool])
             _event.c.ended_at,
             _event.c.end_cause,
             _restated_at().label("restated_at"),
+            command.c.document.label("command"),
+            outcome.c.at.label("obeyed_at"),
         )
         .select_from(_event)
         .join(revision, _same_revision(revision))
         .outerjoin(acknowledgement, _same_revision(acknowledgement))
         .outerjoin(_decision, _decision.c.id == last_decision)
+        .outerjoin(outcome, outcome.c.id == _last_obeyed())
+        .outerjoin(command, command.c.command_id == outcome.c.command_id)
         .where(*conditions)
         .order_by(_event.c.starts_at, _event.c.connection_id, _event.c.event_id)
     )
-    return tuple(EventRecord(**row) for row in (await connection.execute(asked)).mappings())
+    return tuple(_record(**row) for row in (await connection.execute(asked)).mappings())
+
+
+def _record(*, command: OperatorCommand | None, obeyed_at: datetime | None, **row: Any) -> EventRecord:
+    """``command`` is the last one that was done for the event."""
+    record = EventRecord(**row)
+    out = record.decision is not None and record.decision.opt is Opt.OUT
+    if command is None or command.kind is not CommandKind.OPT_OUT or not out:
+        return record
+    return replace(record, left_at=obeyed_at)
+
+
+def _last_obeyed() -> ScalarSelect[int]:
+    """The outcome of the last command that was done for the event."""
+    command, outcome = tables.operator_command, tables.command_outcome
+    return (
+        select(func.max(outcome.c.id))
+        .join(command, command.c.command_id == outcome.c.command_id)
+        .where(
+            command.c.connection_id == _event.c.connection_id,
+            command.c.event_id == _event.c.event_id,
+            outcome.c.done,
+        )
+        .correlate(_event)
+        .scalar_subquery()
+    )
 
 
 def _restated_at() -> ScalarSelect[datetime]:

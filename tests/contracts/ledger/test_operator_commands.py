@@ -101,6 +101,26 @@ async def test_the_command_that_stands_is_the_last_that_was_done(ledger: Ledger)
     assert await ledger.standing_command("utility", "e1") == BACK
 
 
+async def test_an_event_says_since_when_we_are_out_of_it_by_an_operators_word(ledger: Ledger) -> None:
+    async def left_at() -> datetime | None:
+        record = await ledger.event("utility", "e1")
+        assert record is not None
+        assert record in await ledger.events()
+        return record.left_at
+
+    await ledger.record_event(EVENT, NOON)
+    await ledger.record_decision(answer(Opt.IN, NOON))
+    refused = replace(OUT, command_id="c3")
+    for command in (OUT, BACK, refused):
+        await ledger.record_command(command)
+    await ledger.record_acted(acted("c1", NOON + SECOND), answer(Opt.OUT, NOON + SECOND))
+    await ledger.record_acted(acted("c3", NOON + 2 * SECOND, done=False))
+    assert await left_at() == NOON + SECOND
+
+    await ledger.record_acted(acted("c2", NOON + 3 * SECOND), answer(Opt.IN, NOON + 3 * SECOND))
+    assert await left_at() is None
+
+
 async def test_what_was_done_is_untold_until_the_grid_was_told(ledger: Ledger) -> None:
     refused = replace(OUT, command_id="c3")
     other = replace(OUT, command_id="c4", connection_id="market")

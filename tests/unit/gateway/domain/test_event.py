@@ -21,6 +21,7 @@ from gateway.domain.event import (
     ramp_starts_at,
     revision_state,
     state,
+    took_part_until,
 )
 from protocols.grid import (
     EventBatch,
@@ -60,6 +61,9 @@ BASE = GridEvent(
     duration_s=HOUR,
     signals=(signal(),),
 )
+
+
+DECIDED = OptDecision(connection_id="utility", event_id="ev1", revision=0, opt=Opt.IN, decided_at=at(-600))
 
 
 def record(
@@ -152,6 +156,24 @@ class TestState:
         one = record(replace(BASE, duration_s=None, status=EventStatus.COMPLETED, revision=1), received_at=at(25))
         assert state(one, at(26)) is EventState.COMPLETED
         assert effective_end(one) == at(25)
+
+    @pytest.mark.parametrize(
+        ("left_at", "ended_at", "until"),
+        [(30, None, 30), (-5, None, 0), (30, 20, 20), (None, 20, 20), (None, None, 60)],
+    )
+    def test_it_was_taken_part_in_until_an_operator_opted_out(
+        self, left_at: int | None, ended_at: int | None, until: int
+    ) -> None:
+        one = replace(
+            record(ended_at=None if ended_at is None else at(ended_at)),
+            decision=DECIDED,
+            left_at=None if left_at is None else at(left_at),
+        )
+        assert took_part_until(one) == at(until)
+
+    def test_what_was_never_opted_into_was_never_taken_part_in(self) -> None:
+        assert took_part_until(record()) == START
+        assert took_part_until(replace(record(), decision=replace(DECIDED, opt=Opt.OUT))) == START
 
     def test_a_recovery_after_the_end_is_dispatched_but_does_not_count(self) -> None:
         one = record(replace(BASE, recovery_s=600.0))

@@ -67,6 +67,14 @@ def test_an_event_that_is_not_over_can_be_opted_out_of(event: dict[str, Any], pr
 
 
 @pytest.mark.parametrize(
+    ("test", "says"), [(False, "settled up to now, unless we opt in again"), (True, "not settled")]
+)
+def test_what_was_taken_part_in_so_far_is_settled(test: bool, says: str) -> None:
+    verdict = judge(OUT, known(event={"test": test}), PROGRAM, None, NOON + timedelta(minutes=10))
+    assert verdict.detail.endswith(f"is let go, and it is {says}")
+
+
+@pytest.mark.parametrize(
     ("command", "record", "program", "standing", "says"),
     [
         (OUT, None, None, None, "no event 'e1' is on record over utility"),

@@ -323,7 +323,7 @@ async def test_the_utility_sees_the_opt_out_over_a_real_vtn_and_ven(rig: Rig) ->
 
 @pytest.mark.parametrize("back", [False, True])
 async def test_nothing_is_settled_past_an_opt_out(rig: Rig, back: bool) -> None:
-    """An event that was opted out of in its middle has no statement; one that was taken part in again has its whole."""
+    """An event that was opted out of in its middle is settled up to there; one taken part in again as a whole."""
     await rig.take(rig.event(in_s=60, lasts_s=120))
     await rig.run(
         rig.operating(),
@@ -336,12 +336,17 @@ async def test_nothing_is_settled_past_an_opt_out(rig: Rig, back: bool) -> None:
             **({165: lambda: rig.ask(CommandKind.OPT_IN)} if back else {}),
         },
     )
-    statements = await rig.ledger.statements()
-    if not back:
-        assert statements == ()
-        return
-    (statement,) = statements
+    (statement,) = await rig.ledger.statements()
     first, last = statement.verified.intervals[0], statement.verified.intervals[-1]
     assert first.starts_at == STARTS_AT + timedelta(seconds=60)
-    assert last.starts_at + timedelta(seconds=last.duration_s) == STARTS_AT + timedelta(seconds=180)
+    (settled,) = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled"]
+    ends_at = last.starts_at + timedelta(seconds=last.duration_s)
+    if not back:
+        left_at = STARTS_AT + timedelta(seconds=120)
+        assert timedelta(0) <= ends_at - left_at <= timedelta(seconds=2)
+        assert settled.endswith(f"; only up to {ends_at:%H:%M:%SZ}, when an operator opted out")
+        assert first.delivered_wh > 0.0
+        return
+    assert ends_at == STARTS_AT + timedelta(seconds=180)
+    assert "operator" not in settled
     assert last.delivered_wh < first.delivered_wh / 2, "while the caps were off counts as it was"
