@@ -23,6 +23,7 @@ from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
+from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
 from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
 
@@ -164,6 +165,12 @@ class Ledger(Protocol):
 
     async def plan(self, connection_id: str, event_id: str) -> PowerPlan | None:
         """The latest plan for the event."""
+
+    async def record_work_accounts(self, accounts: Sequence[WorkAccount]) -> None:
+        """Keep what was kept back from jobs, each in place of what was known of its job."""
+
+    async def work_accounts(self) -> tuple[WorkAccount, ...]:
+        """The accounts as last recorded, by job_id."""
 
     def note_outcomes(self, outcomes: Sequence[CapOutcome]) -> None: ...
 

@@ -96,6 +96,15 @@ def asks_later(plan: PowerPlan, at: datetime) -> bool:
     return any(interval.ends_at is None or interval.ends_at > at for interval in plan.intervals)
 
 
+def lowest_target_w(plan: PowerPlan) -> float | None:
+    """The lowest site power that the plan asks for at any time, ``None`` where it asks for nothing."""
+    return _lowest_w(plan.intervals)
+
+
+def _lowest_w(intervals: Sequence[PlanInterval]) -> float | None:
+    return min((min(interval.start_w, interval.end_w) for interval in intervals), default=None)
+
+
 def plan(
     record: EventRecord,
     program: Program,
@@ -119,7 +128,7 @@ def plan(
     intervals: tuple[PlanInterval, ...] = ()
     if signal is not None and why_not is None:
         intervals = _shape(record, _steps(record, signal, program, baseline.power_w), baseline.power_w)
-    lowest_w = min((min(interval.start_w, interval.end_w) for interval in intervals), default=None)
+    lowest_w = _lowest_w(intervals)
     if lowest_w is None:
         done = _Delivery(expected_w=baseline.power_w)
         ended = cancelled_at(record) is not None

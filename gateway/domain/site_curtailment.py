@@ -4,6 +4,7 @@ Jobs are shared by all events, so that pauses are planned for the target that go
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil
@@ -22,6 +23,7 @@ from gateway.domain.fleet import allocation_jobs
 from gateway.domain.overlap import governing_target
 from gateway.domain.plan import PowerPlan
 from gateway.domain.tree import ElectricalTree, wire
+from gateway.domain.work_account import WorkAccount
 from hardware.device import CapRange, DeviceView
 from hardware.job import JobView
 
@@ -37,6 +39,9 @@ SHORTEST_S = 60.0
 MOST_REASONS = 5
 LEAST_HOURS = 0.05
 """Fewer GPU-hours than this are not worth a word."""
+
+_EVEN_S = 1.0
+"""So much less than the mean is none: curves and readings are no better."""
 
 _JUST_BEFORE = timedelta(microseconds=1)
 
@@ -94,15 +99,17 @@ def curtailment_problem(
     fixed_w: float,
     ranges: Mapping[str, CapRange],
     paused_s: Mapping[str, float],
+    accounts: Mapping[str, WorkAccount] | None = None,
     tree: ElectricalTree | None = None,
     devices: Mapping[str, DeviceView] | None = None,
 ) -> CurtailmentProblem | None:
     """What the planner is asked; ``None`` where no target governs from ``now`` on, or no job can be moved.
 
-    ``fixed_w`` and ``ranges`` are as ``plan`` takes them; ``paused_s`` says for how long jobs have been paused already.
+    ``fixed_w`` and ``ranges`` are as ``plan`` takes them; ``paused_s`` says for how long jobs have been paused already,
+    ``accounts`` what was kept back from them so far, by job_id and up to ``now``.
     """
     intervals = governed_intervals(plans, now)
-    movable = curtailment_jobs(jobs, ranges=ranges, paused_s=paused_s)
+    movable = curtailment_jobs(jobs, ranges=ranges, paused_s=paused_s, accounts=accounts or {})
     if not movable or not any(interval.target_w is not None for interval in intervals):
         return None
     return CurtailmentProblem(
@@ -115,23 +122,52 @@ def curtailment_problem(
 
 
 def curtailment_jobs(
-    views: Iterable[JobView], *, ranges: Mapping[str, CapRange], paused_s: Mapping[str, float]
+    views: Iterable[JobView],
+    *,
+    ranges: Mapping[str, CapRange],
+    paused_s: Mapping[str, float],
+    accounts: Mapping[str, WorkAccount],
 ) -> tuple[CurtailmentJob, ...]:
     """Jobs as the planner knows them: what was promised binds in each interval in which they run, and in the mean."""
     by_id = {view.job_id: view for view in views}
     return tuple(
-        CurtailmentJob(
-            job_id=job.job_id,
-            tier=by_id[job.job_id].tier,
-            weight=job.weight,
-            devices=job.devices,
-            curve=job.curve,
-            min_throughput=job.min_throughput,
-            tier_mean=_tier_mean(by_id[job.job_id]),
-            idle_w=job.idle_w,
-            pause=_pause_terms(by_id[job.job_id], paused_s.get(job.job_id, 0.0)) if job.can_pause else None,
+        _with_account(
+            CurtailmentJob(
+                job_id=job.job_id,
+                tier=by_id[job.job_id].tier,
+                weight=job.weight,
+                devices=job.devices,
+                curve=job.curve,
+                min_throughput=job.min_throughput,
+                tier_mean=_tier_mean(by_id[job.job_id]),
+                idle_w=job.idle_w,
+                pause=_pause_terms(by_id[job.job_id], paused_s.get(job.job_id, 0.0)) if job.can_pause else None,
+            ),
+            accounts.get(job.job_id),
         )
         for job in allocation_jobs(by_id.values(), ranges=ranges)
+    )
+
+
+def _with_account(job: CurtailmentJob, account: WorkAccount | None) -> CurtailmentJob:
+    if account is None:
+        return job
+    return replace(
+        job,
+        elapsed_s=(account.at - account.since).total_seconds(),
+        throughput_so_far=account.given_fraction,
+        asked_s=account.asked_s,
+        asked_given_s=account.asked_given_s,
+    )
+
+
+def in_debt(jobs: Iterable[JobView], accounts: Mapping[str, WorkAccount]) -> frozenset[str]:
+    """The jobs that have had less than their mean since something is asked: the rest of it must make up for that."""
+    return frozenset(
+        job.job_id
+        for job in jobs
+        if (account := accounts.get(job.job_id)) is not None
+        and account.asked_given_s < _tier_mean(job) * account.asked_s - _EVEN_S
     )
 
 
@@ -177,9 +213,12 @@ def paused_at(schedule: CurtailmentSchedule, at: datetime) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pause.job_id for pause in schedule.pauses if pause.from_at <= at < pause.to_at))
 
 
-def floors(schedule: CurtailmentSchedule) -> dict[str, float]:
-    """The least throughput, while it runs, of each job that is paused at some time: what its mean needs of the rest."""
-    sometimes = {pause.job_id for pause in schedule.pauses}
+def floors(schedule: CurtailmentSchedule, indebted: Collection[str] = ()) -> dict[str, float]:
+    """The least throughput, while it runs, of each job that is paused at some time: what its mean needs of the rest.
+
+    So it is for those that have had less than their mean already (``in_debt``).
+    """
+    sometimes = {pause.job_id for pause in schedule.pauses} | set(indebted)
     return {
         job.job_id: min((given for given in job.throughput if given > 0.0), default=0.0)
         for job in schedule.jobs

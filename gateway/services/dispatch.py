@@ -10,10 +10,12 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlMode, ControlState, ControlStep, step
+from gateway.domain.curtailment.problem import CurtailmentProblem
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
+from gateway.domain.site_curtailment import curtailment_problem, in_debt
 from gateway.ledger import Ledger, Topic
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.decided import Decided
@@ -22,6 +24,7 @@ from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.within_reach import WithinReach
+from gateway.services.work_accounts import WorkAccounts
 from protocols.grid import Opt
 
 log = structlog.get_logger()
@@ -77,6 +80,7 @@ class Dispatch:
         self._plans: dict[EventKey, PowerPlan] = {}
         self._baselines = LiveBaselines(ledger, site.meter_id)
         self._decided = Decided(ledger, clock)
+        self._accounts = WorkAccounts(ledger)
         self._control = ControlState()
         self._held: set[EventKey] = set()
         self._short: set[EventKey] = set()
@@ -121,6 +125,7 @@ class Dispatch:
             for stood in (self._plans.get(key), await self._ledger.plan(*key)):
                 if stood is not None and stood.revision == record.event.revision:
                     plans[key] = stood
+        await self._accounts.recall(self._clock.now())
         self._records, self._plans = records, plans
         self._baselines.keep({_key(record) for record in records})
 
@@ -132,6 +137,7 @@ class Dispatch:
         """What was decided, into the record."""
         await self._baselines.write_down()
         await self._decided.write_down()
+        await self._accounts.write_down(self._clock.now())
 
     async def _step(self, now: datetime) -> str | None:
         """One control step. Returns what is wrong in plain words, ``None`` where nothing is."""
@@ -181,19 +187,41 @@ class Dispatch:
             # The first step of a gateway that begins in the middle of an event: what no cap moves is not known yet.
             return
         asking = [made for made in running if asks_later(made, now)]
+        fixed_w = max(0.0, other_w) + self._over_floor_w(now)
+
+        def asked(paused_s: Mapping[str, float]) -> CurtailmentProblem | None:
+            return curtailment_problem(
+                asking,
+                self._reach.jobs,
+                now=now,
+                fixed_w=fixed_w,
+                ranges=self._reach.ranges(),
+                paused_s=paused_s,
+                accounts=self._accounts.at(now),
+                tree=self._site.tree,
+                devices=self._fleet.devices(),
+            )
+
         said = await self._joint.keep(
             asking,
             self._reach.jobs,
             now=now,
-            fixed_w=max(0.0, other_w),
-            ranges=self._reach.ranges,
+            fixed_w=fixed_w,
             states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
-            tree=self._site.tree,
-            devices=self._fleet.devices,
+            asked=asked,
+            indebted=lambda: in_debt(self._reach.jobs, self._accounts.at(now)),
         )
         if said is not None:
             for made in asking:
                 self._decided.say((made.connection_id, made.event_id), "scheduled", said)
+
+    def _over_floor_w(self, now: datetime) -> float:
+        """What the fleet draws over its floor with every job held there: the curves do not know of it."""
+        fleet_w, budget_w = self._reach.jobs_w(now), self._control.budget_w
+        floor_w = self._reach.allocator(self._caps_paused, self._joint.floors).floor_w
+        if fleet_w is None or budget_w is None or budget_w > floor_w:
+            return 0.0
+        return max(0.0, fleet_w - floor_w)
 
     async def _make_plan(self, record: EventRecord, now: datetime) -> None:
         """Freeze the event's live baseline and plan against it."""
@@ -241,6 +269,8 @@ class Dispatch:
             allocation = self._reach.allocator(paused, self._joint.floors).solve(stepped.fleet_budget_w)
             self._caps_w = device_caps(allocation, self._reach.jobs, self._reach.ranges())
             self._caps_paused = paused
+            given = {job.job_id: job.throughput for job in allocation.jobs}
+            self._accounts.note(now, given, self._reach.jobs)
         trouble = await self._actuator.hold(self._caps_w, paused)
         self._tell_shortfall(governing.event_keys)
         if stepped.mode in {ControlMode.HOLD, ControlMode.BLIND}:
@@ -270,6 +300,7 @@ class Dispatch:
         if self._released and not self._actuator.guards:
             return None
         self._caps_w = {}
+        self._accounts.rest(self._clock.now())
         trouble = await self._actuator.release()
         if trouble is not None or self._released:
             return trouble

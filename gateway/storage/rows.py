@@ -23,14 +23,24 @@ async def add_all(connection: AsyncConnection, table: Table, rows: Sequence[Row]
 
 async def replace(connection: AsyncConnection, table: Table, row: Row) -> None:
     """Insert the row, or overwrite the one with its primary key."""
-    key = [column.name for column in table.primary_key]
-    insert = _insert(connection, table)
-    others = {name: insert.excluded[name] for name in row if name not in key}
-    await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=others), row)
+    await connection.execute(_insert_or_replace(connection, table, row), row)
+
+
+async def replace_all(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """As ``replace``, each of the rows. Rows have the same columns."""
+    if rows:
+        await connection.execute(_insert_or_replace(connection, table, rows[0]), rows)
 
 
 def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _insert_or_replace(connection: AsyncConnection, table: Table, row: Row) -> sqlite.Insert | postgresql.Insert:
+    key = [column.name for column in table.primary_key]
+    insert = _insert(connection, table)
+    others = {name: insert.excluded[name] for name in row if name not in key}
+    return insert.on_conflict_do_update(index_elements=key, set_=others)
 
 
 def _insert_new(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:

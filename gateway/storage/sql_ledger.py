@@ -17,6 +17,7 @@ from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
+from gateway.domain.work_account import WorkAccount
 from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
 from gateway.storage import command_rows, event_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
@@ -213,6 +214,16 @@ class SqlLedger(Ledger):
         async with self.database.read() as connection:
             plan: PowerPlan | None = await _latest(connection, tables.plan, connection_id, event_id)
         return plan
+
+    async def record_work_accounts(self, accounts: Sequence[WorkAccount]) -> None:
+        found = [{"job_id": account.job_id, "document": account} for account in accounts]
+        async with self.database.write() as connection:
+            await rows.replace_all(connection, tables.work_account, found)
+
+    async def work_accounts(self) -> tuple[WorkAccount, ...]:
+        asked = select(tables.work_account.c.document).order_by(tables.work_account.c.job_id)
+        async with self.database.read() as connection:
+            return tuple((await connection.execute(asked)).scalars())
 
     def note_outcomes(self, outcomes: Sequence[CapOutcome]) -> None:
         self._outcomes.add(outcomes)

@@ -26,6 +26,7 @@ from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
+from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
 from protocols.grid import GridEvent, IntervalReport, OptDecision, Party, Registration, ReportOrder
 
@@ -186,6 +187,12 @@ plan = Table(
     _digest(),
     Column("document", Document(PowerPlan), nullable=False),
     Index(None, "connection_id", "event_id", "id"),
+)
+work_account = Table(
+    "work_account",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("document", Document(WorkAccount), nullable=False),
 )
 cap_outcome = Table(
     "cap_outcome",

@@ -93,16 +93,30 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         assert await ledger.begin_epoch() == 1
 
 
-async def test_the_second_revision_goes_down_and_leaves_the_events(url: str, engine: AsyncEngine) -> None:
-    await upgrade.upgrade(url, "0001")
+@pytest.mark.parametrize(
+    ("below", "revision", "insert", "tables"),
+    [
+        (
+            "0001",
+            "0002",
+            "operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')",
+            {"operator_command", "command_outcome", "command_told"},
+        ),
+        ("0002", "0003", "work_account VALUES ('train-1', '{}')", {"work_account"}),
+    ],
+)
+async def test_a_revision_goes_down_and_leaves_the_events(
+    url: str, engine: AsyncEngine, below: str, revision: str, insert: str, tables: set[str]
+) -> None:
+    await upgrade.upgrade(url, below)
     await execute(engine, "INSERT INTO event_log VALUES (1, 'utility', 'e1', 1, 'new', '', 'ab')")
     before = await table_names(engine)
 
-    await upgrade.upgrade(url)
-    await execute(engine, "INSERT INTO operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')")
-    assert await table_names(engine) - before == {"operator_command", "command_outcome", "command_told"}
+    await upgrade.upgrade(url, revision)
+    await execute(engine, f"INSERT INTO {insert}")
+    assert await table_names(engine) - before == tables
 
-    assert await upgrade.downgrade(url, "0001") == "0001"
+    assert await upgrade.downgrade(url, below) == below
     assert await table_names(engine) == before
     async with engine.begin() as connection:
         assert (await connection.execute(text("SELECT what FROM event_log"))).scalars().all() == ["new"]

@@ -137,7 +137,8 @@ class Prepared:
             mean = job.tier_mean + self.envelopes[j].error if job.tier_mean > 0.0 else 0.0
             gone_s = max(0.0, job.elapsed_s)
             life_s = mean * (gone_s + end_s) - job.throughput_so_far * gone_s
-            asked = [(in_event_s, mean * float(in_event_s.sum())), (self.duration_s, life_s)]
+            event_s = mean * (job.asked_s + float(in_event_s.sum())) - job.asked_given_s
+            asked = [(in_event_s, event_s), (self.duration_s, life_s)]
             if job.deadline_at is not None:
                 until_s = (job.deadline_at - self.problem.starts_at).total_seconds()
                 inside_s = np.clip(until_s - self.edges_s[:-1], 0.0, self.duration_s)

@@ -38,7 +38,9 @@ class CurtailmentJob:
     ``curve`` is one device's, in rising order of cap and not empty. ``min_throughput`` binds in each interval in which
     the job runs; ``tier_mean`` is the least mean throughput, a pause counting as nothing, over the intervals with a
     target and over the job's life. Of that life ``elapsed_s`` are gone at a mean of ``throughput_so_far``, so that a
-    job that was slowed before has less to give. What can be kept no more is kept as far as it can be.
+    job that was slowed before has less to give. Where something was asked without a break up to ``starts_at``, that was
+    for ``asked_s``, in which it had ``asked_given_s`` seconds of its full work. What can be kept no more is kept as far
+    as it can be.
 
     ``idle_w`` is what a device draws while the job is paused. ``pause`` is ``None`` where it must not be. A job that
     has ``remaining_s`` of work at full throughput to do by ``deadline_at`` is left the time for it.
@@ -53,6 +55,8 @@ class CurtailmentJob:
     tier_mean: float = 0.0
     throughput_so_far: float = 1.0
     elapsed_s: float = 0.0
+    asked_s: float = 0.0
+    asked_given_s: float = 0.0
     idle_w: float = 0.0
     pause: PauseTerms | None = None
     deadline_at: datetime | None = None

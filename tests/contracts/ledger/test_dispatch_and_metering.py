@@ -6,6 +6,7 @@ import pytest
 
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan
+from gateway.domain.work_account import brought_up, opened
 from gateway.ledger import CapOutcome, Ledger, Topic
 from gateway.storage.sql_ledger import open_ledger
 from hardware.device import PowerReading, Quality
@@ -251,3 +252,14 @@ async def test_energy_that_is_no_number_is_refused(ledger: Ledger) -> None:
         await ledger.record_energy("site", [an_interval(0), an_interval(5, energy_wh=float("nan"))])
 
     assert await ledger.energy_between("site", NOON, NOON + HOUR) == ()
+
+
+async def test_the_account_of_a_job_is_the_last_one_recorded(ledger: Ledger) -> None:
+    assert await ledger.work_accounts() == ()
+    one = opened("train-1", NOON)
+    other = brought_up(opened("chat-1", NOON), NOON, throughput=0.8, cost_s=12.5)
+    await ledger.record_work_accounts([one, other])
+    later = brought_up(one, NOON + timedelta(seconds=10), throughput=0.5)
+    await ledger.record_work_accounts([later])
+    await ledger.record_work_accounts([])
+    assert await ledger.work_accounts() == (other, later)

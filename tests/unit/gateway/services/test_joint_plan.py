@@ -1,19 +1,24 @@
 """The joint plan beside the control loop: never waited for, always answered, and held."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from gateway.domain.curtailment.planning import plan_by_heuristic
 from gateway.domain.curtailment.problem import CurtailmentProblem
 from gateway.domain.curtailment.schedule import CurtailmentSchedule
+from gateway.domain.plan import PlanInterval, PowerPlan
+from gateway.domain.site_curtailment import curtailment_problem
+from gateway.domain.work_account import WorkAccount
 from gateway.services.dispatch import Dispatch
 from gateway.services.joint_plan import JointPlan
-from hardware.job import JobState
+from hardware.device import CapRange
+from hardware.job import CurvePoint, JobState, JobView
 from protocols.grid import EventInterval, SignalKind
-from tests.unit.gateway.services.rig import Rig
+from tests.unit.gateway.services.rig import STARTS_AT, Rig
 
 
 class Slow:
@@ -140,3 +145,144 @@ async def test_a_job_that_goes_is_planned_without(rig: Rig) -> None:
     await rig.run(rig.metering(), made, for_s=50, script={20.0: without_one})
     assert len(slow.asked) == 2
     assert len(slow.asked[1].jobs) == len(slow.asked[0].jobs) - 1
+
+
+JOBS = tuple(
+    JobView(
+        job_id=f"train-{number}",
+        device_ids=(f"d{number}",),
+        tier="flex3",
+        weight=1.0,
+        min_throughput=0.5,
+        curve=tuple(CurvePoint(cap_w=w, power_w=w, throughput=w / 700.0) for w in (70.0, 350.0, 700.0)),
+        max_pause_s=3600.0,
+        mean_throughput=0.2,
+    )
+    for number in range(4)
+)
+RANGES = {f"d{number}": CapRange(min_w=70.0, default_w=700.0, max_w=700.0) for number in range(4)}
+
+
+class Asking:
+    """A joint plan asked each ten seconds, and what it was asked and said."""
+
+    def __init__(self, *, ends_at: datetime | None, target_w: float = 3000.0) -> None:
+        piece = PlanInterval(starts_at=STARTS_AT, ends_at=ends_at, start_w=target_w, end_w=target_w)
+        self.plan = PowerPlan(
+            connection_id="utility",
+            event_id="peak-1",
+            revision=0,
+            made_at=STARTS_AT,
+            baseline_w=4000.0,
+            intervals=(piece,),
+            paused_job_ids=(),
+            expected_w=3000.0,
+            shortfall_w=0.0,
+            reason="",
+        )
+        self.joint = JointPlan()
+        # Any of them may be paused for all of it.
+        self.jobs = tuple(replace(job, mean_throughput=0.0) for job in JOBS)
+        self.now = STARTS_AT
+        self.problems: list[CurtailmentProblem] = []
+        self.said: list[str] = []
+
+    async def hold(self, for_s: float, fixed_w: float) -> None:
+        def asked(paused_s: Mapping[str, float]) -> CurtailmentProblem | None:
+            problem = curtailment_problem(
+                [self.plan], self.jobs, now=self.now, fixed_w=fixed_w, ranges=RANGES, paused_s=paused_s
+            )
+            if problem is not None:
+                self.problems.append(problem)
+            return problem
+
+        until = self.now + timedelta(seconds=for_s)
+        while self.now < until:
+            said = await self.joint.keep([self.plan], self.jobs, now=self.now, fixed_w=fixed_w, states={}, asked=asked)
+            self.said += [] if said is None else [said]
+            self.now += timedelta(seconds=10)
+
+
+async def test_it_is_planned_anew_where_other_load_has_grown_for_good() -> None:
+    asking = Asking(ends_at=STARTS_AT + timedelta(hours=1))
+    await asking.hold(600, fixed_w=1000.0)
+    assert asking.joint.paused_at(asking.now) == ()
+    await asking.hold(50, fixed_w=2000.0)
+    await asking.hold(20, fixed_w=1000.0)
+    assert len(asking.problems) == 1, "a swing is no change"
+    await asking.hold(100, fixed_w=2000.0)
+    assert [problem.fixed_w for problem in asking.problems] == [1000.0, 2000.0]
+    assert asking.joint.paused_at(asking.now)
+    assert len(asking.said) == 2
+    assert asking.said[1].startswith("planned anew, since caps leave 1.0 kW more than before: ")
+
+
+async def test_a_change_that_changes_no_pause_is_not_told_and_changes_are_minutes_apart() -> None:
+    asking = Asking(ends_at=STARTS_AT + timedelta(hours=1))
+    await asking.hold(100, fixed_w=1000.0)
+    await asking.hold(190, fixed_w=1100.0)
+    assert len(asking.problems) == 1
+    await asking.hold(60, fixed_w=1100.0)
+    assert len(asking.problems) == 2
+    assert len(asking.said) == 1
+
+
+async def test_an_event_without_an_end_is_planned_on_before_its_plan_ends() -> None:
+    asking = Asking(ends_at=None)
+    await asking.hold(3.7 * 3600, fixed_w=1000.0)
+    assert len(asking.problems) == 1
+    await asking.hold(600, fixed_w=1000.0)
+    assert len(asking.problems) == 2
+    assert asking.joint.schedule is not None
+    assert asking.joint.schedule.edges_at[-1] > asking.now + timedelta(hours=3)
+
+
+async def test_an_event_with_an_end_is_not_planned_on_at_it() -> None:
+    asking = Asking(ends_at=STARTS_AT + timedelta(hours=1))
+    await asking.hold(3590, fixed_w=1000.0)
+    assert len(asking.problems) == 1
+
+
+async def test_a_job_that_has_lost_its_share_already_is_paused_no_more() -> None:
+    """What an earlier plan, or an earlier gateway, kept back from a job counts in the mean that was promised to it."""
+
+    def paused(lost_s: float) -> set[str]:
+        asked = curtailment_problem(
+            [Asking(ends_at=STARTS_AT + timedelta(hours=1)).plan],
+            JOBS,
+            now=STARTS_AT + timedelta(minutes=30),
+            fixed_w=2000.0,
+            ranges=RANGES,
+            paused_s={},
+            accounts={
+                "train-0": WorkAccount(
+                    job_id="train-0",
+                    since=STARTS_AT,
+                    asked_since=STARTS_AT,
+                    at=STARTS_AT + timedelta(minutes=30),
+                    lost_s=lost_s,
+                    asked_lost_s=lost_s,
+                )
+            },
+        )
+        assert asked is not None
+        return {pause.job_id for pause in plan_by_heuristic(asked).pauses}
+
+    assert paused(0.0) == {"train-0"}
+    assert "train-0" not in paused(1700.0)
+
+
+async def test_the_next_gateway_knows_what_was_given_and_lets_jobs_make_up_for_it(rig: Rig) -> None:
+    slow = Slow()
+    slow.let.set()
+    await rig.take(rig.event(lasts_s=600))
+    await rig.run(rig.metering(), dispatch(rig, JointPlan(slow)), for_s=120)
+    rig.epoch += 1
+    await rig.run(rig.metering(), dispatch(rig, JointPlan(slow)), for_s=30)
+    first, second = slow.asked
+    assert max(job.asked_s for job in first.jobs) <= 2.0
+    given = {job.job_id: (job.asked_s, job.asked_given_s / job.asked_s) for job in second.jobs}
+    assert all(asked_s == pytest.approx(120.0, abs=5.0) for asked_s, _ in given.values())
+    capped = [fraction for _, fraction in given.values() if fraction < 1.0]
+    assert capped
+    assert min(capped) > 0.5
