@@ -23,6 +23,7 @@ from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from gateway.services.shortfalls import Shortfalls
 from gateway.services.within_reach import WithinReach
 from gateway.services.work_accounts import WorkAccounts
 from protocols.grid import Opt
@@ -80,10 +81,10 @@ class Dispatch:
         self._plans: dict[EventKey, PowerPlan] = {}
         self._baselines = LiveBaselines(ledger, site.meter_id)
         self._decided = Decided(ledger, clock)
+        self._shortfalls = Shortfalls(self._decided)
         self._accounts = WorkAccounts(ledger)
         self._control = ControlState()
         self._held: set[EventKey] = set()
-        self._short: set[EventKey] = set()
         self._outranked: set[EventKey] = set()
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
@@ -272,7 +273,8 @@ class Dispatch:
             given = {job.job_id: job.throughput for job in allocation.jobs}
             self._accounts.note(now, given, self._reach.jobs)
         trouble = await self._actuator.hold(self._caps_w, paused)
-        self._tell_shortfall(governing.event_keys)
+        floor_w = self._reach.allocator(paused, self._joint.floors).floor_w
+        self._tell_shortfalls(governing.event_keys, target_w, floor_w, now)
         if stepped.mode in {ControlMode.HOLD, ControlMode.BLIND}:
             return f"the site meter is silent: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
         return trouble
@@ -284,16 +286,16 @@ class Dispatch:
                 self._decided.say(key, "outranked", "it waits: a more important event of its program is in force")
         self._outranked = set(governing.outranked)
 
-    def _tell_shortfall(self, keys: Sequence[EventKey]) -> None:
-        """What the electrical tree cannot keep, into the history of each event, at once and once."""
-        short = self._actuator.shortfall
-        if short is None:
-            self._short.clear()
-            return
-        for key in keys:
-            if key not in self._short:
-                self._short.add(key)
-                self._decided.say(key, "shortfall", short)
+    def _tell_shortfalls(self, keys: Sequence[EventKey], target_w: float, floor_w: float, now: datetime) -> None:
+        budget_w = self._control.budget_w
+        over = self._shortfalls.at_the_meter(
+            now,
+            site_w=self._reach.site_w(now),
+            target_w=target_w,
+            spent=budget_w is not None and budget_w <= floor_w,
+        )
+        self._shortfalls.tell(keys, "tree", self._actuator.shortfall)
+        self._shortfalls.tell(keys, "meter", over)
 
     async def _release(self) -> str | None:
         """Put everything back, again and again until it is confirmed, as far as the electrical tree has room."""

@@ -9,8 +9,8 @@ from gateway.domain.event import EventRecord, EventState, state
 from gateway.domain.plan import LiveBaseline
 from hardware.device import PowerReading
 from hardware.faults import Faults
-from protocols.grid import EventStatus, Opt, OptDecision
-from tests.unit.gateway.services.rig import CONNECTION_ID, SITE, Rig
+from protocols.grid import EventStatus, Opt, OptDecision, SignalKind
+from tests.unit.gateway.services.rig import CONNECTION_ID, SITE, STARTS_AT, Rig
 
 
 def site_w(rig: Rig) -> float:
@@ -417,3 +417,22 @@ async def test_a_reading_that_a_clock_set_back_left_in_the_future_is_no_feedback
     assert dispatch._reach.site_w(now + timedelta(seconds=5)) == 3000.0
     assert dispatch._reach.site_w(now + timedelta(seconds=6)) is None
     assert dispatch._reach.site_w(now - timedelta(hours=1)) is None
+
+
+async def test_what_the_site_draws_over_its_target_with_nothing_left_to_give_is_told_once_to_its_event(
+    rig: Rig,
+) -> None:
+    full_w = rig.physical._physics.site_w()
+    await rig.take(rig.event(in_s=10, lasts_s=120, kind=SignalKind.LIMIT, value=0.3 * full_w))
+    await rig.run(rig.metering(), rig.dispatch(), for_s=150)
+    lines = await rig.ledger.log("utility", "peak-1")
+    (short,) = [line for line in lines if line.what == "shortfall"]
+    assert short.detail.endswith("kW over its target, and no job has anything left to give")
+    assert timedelta(seconds=15) <= short.at - STARTS_AT - timedelta(seconds=10) <= timedelta(seconds=40)
+
+
+async def test_a_site_that_comes_under_its_target_has_no_shortfall(rig: Rig) -> None:
+    full_w = rig.physical._physics.site_w()
+    await rig.take(rig.event(in_s=10, lasts_s=120, kind=SignalKind.LIMIT, value=0.85 * full_w))
+    await rig.run(rig.metering(), rig.dispatch(), for_s=150)
+    assert "shortfall" not in await rig.words()
