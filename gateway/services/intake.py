@@ -10,7 +10,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.domain.contract import Program
-from gateway.domain.contract_answer import within_contract
+from gateway.domain.contract_answer import left_after, within_contract
 from gateway.domain.event import Change, ChangeKind, EventRecord, changes, decide
 from gateway.domain.operator import kept_out
 from gateway.ledger import Ledger, LogEntry, Quarantined
@@ -178,6 +178,14 @@ class Intake:
         others = await self._ledger.events()
         return within_contract(decision, event, program, others, notified_at=notified_at, zone=self._zone)
 
+    async def _left(self, event: GridEvent) -> str:
+        """What its contract still allows after an event, to be added to a line of its history."""
+        program = self._programs.get(event.program_id)
+        if program is None or program.contract is None:
+            return ""
+        left = left_after(event, program, await self._ledger.events(), zone=self._zone)
+        return f"; {left}" if left else ""
+
     async def _after_the_operator(self, decision: OptDecision, event: GridEvent, now: datetime) -> OptDecision:
         """Our answer to a revision, or the operator's where they have opted out of its event."""
         if _is_over(event, now):
@@ -188,6 +196,8 @@ class Intake:
     async def _log(self, change: Change, decision: OptDecision | None = None) -> None:
         event = change.event
         answer = "" if decision is None else f"; we opt {decision.opt} {decision.detail}".rstrip()
+        if decision is not None and decision.opt is Opt.IN and not _is_over(event, self._clock.now()):
+            answer += await self._left(event)
         if decision is not None and decision.refusal is Refusal.OPERATOR:
             answer = f"; it stays {decision.detail}"
         log.info(

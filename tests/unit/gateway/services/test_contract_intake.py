@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.domain.contract import Contract
+from gateway.domain.operator import CommandKind
 from protocols.grid import Opt, Refusal
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, Rig
 
@@ -61,3 +62,33 @@ async def test_a_change_that_moves_no_start_keeps_its_notice(rig: Rig) -> None:
     await rig.run(for_s=30)
     found = await answered(rig, replace(event, revision=1))
     assert found["one"][0] is Opt.IN
+
+
+async def test_what_the_contract_still_allows_stands_in_the_history(rig: Rig) -> None:
+    rig.programs = {"peak": replace(PROGRAM, contract=replace(CONTRACT, calls_per_season=10, hours_per_season=20.0))}
+    await answered(rig, rig.event(event_id="one", in_s=120, lasts_s=360))
+    await answered(rig, rig.event(event_id="two", in_s=1200, lasts_s=360))
+    (first,), (second,) = [await rig.ledger.log(CONNECTION_ID, event_id) for event_id in ("one", "two")]
+    assert first.detail.endswith(
+        "; 1 of 2 calls of the day, 9 of 10 calls of the season and 19.9 of 20.0 hours of the season are left after "
+        "it; the rest after it lasts until 22:50 on 15 July"
+    )
+    assert "; 0 of 2 calls of the day, 8 of 10 calls of the season and 19.8 of 20.0 hours" in second.detail
+
+
+async def test_a_program_without_a_contract_or_without_counts_says_nothing_of_what_is_left(rig: Rig) -> None:
+    await answered(rig, rig.event(event_id="free", in_s=120, lasts_s=360))
+    rig.programs = {"peak": replace(PROGRAM, contract=Contract(committed_w=1000.0))}
+    await answered(rig, rig.event(event_id="bounded", in_s=120, lasts_s=360))
+    for event_id in ("free", "bounded"):
+        (line,) = await rig.ledger.log(CONNECTION_ID, event_id)
+        assert "left" not in line.detail
+
+
+async def test_a_call_that_an_operator_left_in_its_middle_was_a_call(rig: Rig) -> None:
+    rig.programs = {"peak": replace(PROGRAM, contract=CONTRACT)}
+    rig.connection.says.append(rig.batch(rig.event(event_id="peak-1", in_s=120, lasts_s=600), complete=False))
+    script = {200: lambda: rig.ask(CommandKind.OPT_OUT)}
+    await rig.run(rig.intake(), rig.operating(), for_s=230, script=script)
+    early = await answered(rig, rig.event(event_id="early", in_s=800 - 230, lasts_s=60))
+    assert "rest" in early["early"][1]
