@@ -16,9 +16,11 @@ from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
 from gateway.domain.site_curtailment import curtailment_problem, in_debt
+from gateway.domain.work_account import WorkAccount
 from gateway.ledger import Ledger, Topic
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.decided import Decided
+from gateway.services.foresight import Foresight
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
@@ -83,6 +85,7 @@ class Dispatch:
         self._decided = Decided(ledger, clock)
         self._shortfalls = Shortfalls(self._decided)
         self._accounts = WorkAccounts(ledger)
+        self._foresight = Foresight(self._joint.planner, self._decided)
         self._control = ControlState()
         self._held: set[EventKey] = set()
         self._outranked: set[EventKey] = set()
@@ -128,6 +131,7 @@ class Dispatch:
                     plans[key] = stood
         await self._accounts.recall(self._clock.now())
         self._records, self._plans = records, plans
+        self._foresight.forget(records)
         self._baselines.keep({_key(record) for record in records})
 
     async def _refresh(self, now: datetime) -> None:
@@ -154,6 +158,7 @@ class Dispatch:
         ]
         governing = governing_target(running, now)
         await self._plan_together(running, now)
+        await self._look_ahead(running, now)
         if governing is None:
             self._control_step(None, (), now)
             trouble = await self._release()
@@ -189,32 +194,60 @@ class Dispatch:
             return
         asking = [made for made in running if asks_later(made, now)]
         fixed_w = max(0.0, other_w) + self._over_floor_w(now)
-
-        def asked(paused_s: Mapping[str, float]) -> CurtailmentProblem | None:
-            return curtailment_problem(
-                asking,
-                self._reach.jobs,
-                now=now,
-                fixed_w=fixed_w,
-                ranges=self._reach.ranges(),
-                paused_s=paused_s,
-                accounts=self._accounts.at(now),
-                tree=self._site.tree,
-                devices=self._fleet.devices(),
-            )
-
         said = await self._joint.keep(
             asking,
             self._reach.jobs,
             now=now,
             fixed_w=fixed_w,
             states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
-            asked=asked,
+            asked=lambda paused_s: self._problem(
+                asking, now, fixed_w=fixed_w, paused_s=paused_s, accounts=self._accounts.at(now)
+            ),
             indebted=lambda: in_debt(self._reach.jobs, self._accounts.at(now)),
         )
         if said is not None:
             for made in asking:
                 self._decided.say((made.connection_id, made.event_id), "scheduled", said)
+
+    async def _look_ahead(self, running: Sequence[PowerPlan], now: datetime) -> None:
+        """Say of events that are announced what they will come to as the site is now."""
+        other_w = self._control.other_w
+        if other_w is None or not self._reach.jobs:
+            return
+        known = {(made.connection_id, made.event_id) for made in running}
+        await self._foresight.look(
+            [record for record in self._records or () if _key(record) not in known and record.ended_at is None],
+            [made for made in running if asks_later(made, now)],
+            now=now,
+            provisional=lambda record: self._provisional(record, now),
+            problem=lambda plans, at: self._problem(plans, at, fixed_w=max(0.0, other_w)),
+        )
+
+    async def _provisional(self, record: EventRecord, now: datetime) -> PowerPlan | None:
+        baseline = await self._baselines.as_it_is(record.event, now, self._plans.values())
+        return None if baseline is None else self._plan_of(record, baseline, now)
+
+    def _problem(
+        self,
+        plans: Sequence[PowerPlan],
+        at: datetime,
+        *,
+        fixed_w: float,
+        paused_s: Mapping[str, float] | None = None,
+        accounts: Mapping[str, WorkAccount] | None = None,
+    ) -> CurtailmentProblem | None:
+        """All these plans as one question to the planner, from an instant on."""
+        return curtailment_problem(
+            plans,
+            self._reach.jobs,
+            now=at,
+            fixed_w=fixed_w,
+            ranges=self._reach.ranges(),
+            paused_s=paused_s or {},
+            accounts=accounts,
+            tree=self._site.tree,
+            devices=self._fleet.devices(),
+        )
 
     def _over_floor_w(self, now: datetime) -> float:
         """What the fleet draws over its floor with every job held there: the curves do not know of it."""
@@ -230,7 +263,12 @@ class Dispatch:
         if baseline is None or not self._reach.jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
-        made = plan(
+        made = self._plan_of(record, baseline, now)
+        self._plans[_key(record)] = made
+        self._decided.planned(made)
+
+    def _plan_of(self, record: EventRecord, baseline: LiveBaseline, now: datetime) -> PowerPlan:
+        return plan(
             record,
             self._programs[record.event.program_id],
             baseline,
@@ -239,8 +277,6 @@ class Dispatch:
             made_at=now,
             ranges=self._reach.ranges(),
         )
-        self._plans[_key(record)] = made
-        self._decided.planned(made)
 
     def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
         """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""
@@ -314,6 +350,8 @@ class Dispatch:
 
     async def _put_back(self) -> None:
         """The last act: caps are put back before the edges close. What cannot be reached restores itself by lease."""
+        self._joint.drop()
+        self._foresight.drop()
         trouble = await _trouble(self._actuator.put_back())
         if trouble is not None:
             log.warning("not_all_put_back", reason=trouble)

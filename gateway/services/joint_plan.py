@@ -60,7 +60,7 @@ class JointPlan:
     """
 
     def __init__(self, planner: Planning | None = None, *, wait_s: float = WAIT_S) -> None:
-        self._planner = planner or Heuristic()
+        self.planner = planner or Heuristic()
         self._wait_s = wait_s
         self._schedule: CurtailmentSchedule | None = None
         self._planned_for: _Key | None = None
@@ -113,7 +113,7 @@ class JointPlan:
                 self._planned_for = key
                 self._take(None)
                 return None
-            self._asking = asyncio.ensure_future(self._planner.plan(problem))
+            self._asking = asyncio.ensure_future(self.planner.plan(problem))
         return await self._answered()
 
     def drop(self) -> None:

@@ -30,7 +30,7 @@ class LiveBaselines:
         """
         key = (event.connection_id, event.event_id)
         if key not in self._frozen:
-            found = await self._found(event, now, plans)
+            found = await self.as_it_is(event, now, plans)
             if found is None:
                 return None
             try:
@@ -50,8 +50,8 @@ class LiveBaselines:
             await self._ledger.freeze_baseline(baseline)
             del self._unwritten[key]
 
-    async def _found(self, event: GridEvent, now: datetime, plans: Iterable[PowerPlan]) -> LiveBaseline | None:
-        """Mean site power over the last 15 minutes before the ramp, or over what there is.
+    async def as_it_is(self, event: GridEvent, now: datetime, plans: Iterable[PowerPlan]) -> LiveBaseline | None:
+        """Mean site power over the last 15 minutes before the ramp (or before now), or over what there is; not frozen.
 
         While another event holds the site down its own frozen baseline stands in: what we curtail now must not lower
         what the next event is measured from.
