@@ -109,8 +109,9 @@ class Rebound:
 class Throughput:
     """From the ramp to the end of the recovery, as a share of the twin's.
 
-    ``weighted`` is by weight and devices; ``optimum`` the linear program's (``None`` where it was not asked for or
-    there is none). ``tier_violations`` are jobs under their tier's minimum.
+    ``weighted`` is by weight and devices; ``optimum`` the linear program's (``None`` where it was not asked for, there
+    is none, or the site has an electrical tree, of which the program knows nothing). ``tier_violations`` are jobs under
+    their tier's minimum.
     """
 
     weighted: float
@@ -254,6 +255,7 @@ def _rebound(recording: Recording, event: PlayedEvent, until_s: float) -> Reboun
 def _throughput(played: Played, event: PlayedEvent, *, with_optimum: bool) -> Throughput:
     recording, jobs = played.recording, played.scenario.fleet.job
     during = recording.during(event.ramp_from_s, event.recovered_s)
+    with_optimum = with_optimum and not recording.nodes
     done_s, possible_s = recording.work_s[during].sum(axis=0), recording.twin_work_s[during].sum(axis=0)
     part = done_s / np.maximum(possible_s, 1e-9)
     simulated = [job.job() for job in jobs]

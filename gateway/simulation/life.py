@@ -11,12 +11,11 @@ from gateway.ledger import Ledger, Topic
 from gateway.services.joint_plan import JointPlan
 from gateway.services.readiness import Readiness
 from gateway.simulation.planning import PATIENCE_S, PlanHere
-from gateway.simulation.scenario import Scenario
+from gateway.simulation.scenario import SITE_ID, Scenario
 from gateway.simulation.site import PlayedSite
 
 CONNECTION_ID = "simulated-utility"
 PROGRAM_ID = "simulated-program"
-SITE_ID = "simulated-site"
 
 FLUSH_S = 60.0
 """How long readings stay in memory. Virtual time loses nothing by it, and the disk has less to do."""
@@ -97,7 +96,12 @@ class GatewayLife:
 def settings_of(scenario: Scenario) -> Settings:
     """The settings of the gateway that is played with."""
     declared = {
-        "site": {"id": SITE_ID, "timezone": scenario.timezone, "interval_s": scenario.interval_s},
+        "site": {
+            "id": SITE_ID,
+            "timezone": scenario.timezone,
+            "interval_s": scenario.interval_s,
+            **scenario.site.model_dump(),
+        },
         "program": [
             {
                 "id": PROGRAM_ID,

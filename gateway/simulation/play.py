@@ -140,6 +140,9 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
         case "hosts_lost":
             hosts = parts.scenario.fleet.host_ids
             parts.site.lose(hosts[: math.ceil(fault.share * len(hosts))])
+        case "hosts_silent":
+            hosts = parts.scenario.fleet.host_ids
+            parts.site.hang(hosts[-math.ceil(fault.share * len(hosts)) :])
         case "meter_silent":
             parts.site.silence({"site"})
         case "gateway_killed":
@@ -150,6 +153,8 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
     match fault.what:
         case "hosts_lost":
             parts.site.lose(())
+        case "hosts_silent":
+            parts.site.hang(())
         case "meter_silent":
             parts.site.silence(())
         case "gateway_killed":

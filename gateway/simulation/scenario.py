@@ -14,12 +14,16 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, mode
 
 from gateway.config.explained import explain
 from gateway.config.parts import Section, rule, zone
+from gateway.config.site import SupplySettings
+from gateway.domain.tree import ElectricalTree
 from hardware.job_terms import MIN_THROUGHPUT
 from hardware.workloads import WORKLOADS, SimulatedJob
 
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+
+SITE_ID = "simulated-site"
 
 FIRST_S = 10.0
 """No event begins sooner: it would have nothing to be measured from."""
@@ -78,6 +82,10 @@ class FleetPart(Section):
     def host_ids(self) -> tuple[str, ...]:
         """As the simulated fleet names them."""
         return tuple(f"h{host:02d}" for host in range(self.hosts))
+
+    def host_of_device(self) -> dict[str, str]:
+        """As the simulated fleet names them."""
+        return {f"{host}-d{slot}": host for host in self.host_ids for slot in range(self.devices_per_host)}
 
     @model_validator(mode="after")
     def _jobs_fit(self) -> "FleetPart":
@@ -154,10 +162,11 @@ class FaultPart(Section):
     """``[[fault]]``: what goes wrong at ``at_s``, for ``lasts_s`` (for good where none is given).
 
     ``hosts_lost`` takes the first ``share`` of the hosts, rounded up. A gateway that is killed leaves everything as it
-    is; ``lasts_s`` later another is started on the same record.
+    is; ``lasts_s`` later another is started on the same record. ``hosts_silent`` has the last ``share`` of the
+    hosts, rounded up, go on as they are without an answer to anything.
     """
 
-    what: Literal["hosts_lost", "meter_silent", "gateway_killed"]
+    what: Literal["hosts_lost", "hosts_silent", "meter_silent", "gateway_killed"]
     at_s: float = Field(ge=0)
     lasts_s: float | None = Field(default=None, gt=0)
     share: Share = 0.05
@@ -190,6 +199,8 @@ class Scenario(Section):
     interval_s: Literal[60, 300, 900] = 300
     committed_kw: float | None = Field(default=None, gt=0)
     """What the contract commits each event to, for the judge to hold against what was delivered."""
+    site: SupplySettings = SupplySettings()
+    """``[site]`` as the config file has it: the electrical tree, and what is drawn beside the devices."""
     fleet: FleetPart
     program: ProgramPart = ProgramPart()
     event: tuple[EventPart, ...] = ()
@@ -209,7 +220,15 @@ class Scenario(Section):
             raise ValueError(f"around_events_s is at least {FIRST_S:g} before an event, and 0 after it")
         if self.starts_at.microsecond:
             raise ValueError("starts_at is a whole second")
+        tree = self.tree()
+        unknown = () if tree is None else tree.unknown_names(self.fleet.host_of_device())
+        if unknown:
+            raise ValueError(f"site: the fleet has no {', '.join(unknown[:3])}; its hosts are h00, h01 and so on")
         return self
+
+    def tree(self) -> ElectricalTree | None:
+        """The site's electrical tree, ``None`` where nothing has a limit."""
+        return self.site.tree_under(SITE_ID)
 
     @property
     def zero(self) -> datetime:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.simulation.figures import Delivered, EventFigures
+from gateway.simulation.node_figures import node_figures
 from gateway.simulation.picture import scenario_picture
 from gateway.simulation.play import Played
 from gateway.simulation.recorder import STEP_S, Recording
@@ -32,6 +33,7 @@ class Written:
         lines = [f"{self.summary['scenario']}, seed {self.summary['seed']}: {self.summary['title']}"]
         lines += [_event_in_words(event) for event in self.summary["events"]]
         lines += [f"event {name}: nothing came of it" for name in self.summary["events_without_effect"]]
+        lines += [_node_in_words(node) for node in self.summary["nodes"]]
         contract = self.summary["contract"]
         if contract is not None:
             lines.append(
@@ -51,6 +53,13 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
         f" {of_counterfactual:.2%} of the counterfactual;"
         f" {tracking['minutes_over']} minutes over target; throughput {throughput['weighted']:.1%}{best};"
         f" {len(throughput['tier_violations'])} tier violations"
+    )
+
+
+def _node_in_words(node: Mapping[str, Any]) -> str:
+    return (
+        f"{node['kind']} {node['node_id']}: limit {node['limit_w'] / 1000:g} kW, drew up to"
+        f" {node['highest_w'] / 1000:.2f} kW; {node['over_limit_s']:g} s over"
     )
 
 
@@ -111,6 +120,7 @@ def summary_of(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any
             "restores": played.restores,
             "cap_commands_per_device_minute": played.cap_commands / devices / (played_s / 60.0) if played_s else 0.0,
         },
+        "nodes": [asdict(node) for node in node_figures(recording)],
         "contract": _contract(played, found),
     }
 

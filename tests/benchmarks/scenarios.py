@@ -19,11 +19,12 @@ from pathlib import Path
 import structlog
 
 from gateway.simulation.figures import EventFigures, figures
+from gateway.simulation.node_figures import NodeFigures, node_figures
 from gateway.simulation.play import play
 from gateway.simulation.scenario import load, shipped
 
 STEADY = ("phoenix", "two-step")
-QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "year")
+QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "tree", "year")
 """Scenarios whose load does not rise by itself."""
 
 
@@ -34,6 +35,7 @@ class Run:
     name: str
     seed: int
     events: tuple[EventFigures, ...]
+    nodes: tuple[NodeFigures, ...]
     unanswered: tuple[str, ...]
     cap_commands: int
     cpu_s: float
@@ -46,7 +48,15 @@ def run(name: str, seed: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         played = asyncio.run(play(scenario, seed=seed, folder=Path(folder)))
     found = figures(played)
-    return Run(name, seed, found, played.unanswered, played.cap_commands, time.process_time() - began)
+    return Run(
+        name=name,
+        seed=seed,
+        events=found,
+        nodes=node_figures(played.recording),
+        unanswered=played.unanswered,
+        cap_commands=played.cap_commands,
+        cpu_s=time.process_time() - began,
+    )
 
 
 Check = Callable[[Run, EventFigures], tuple[str, bool]]
@@ -128,7 +138,7 @@ CHECKS: Sequence[tuple[Sequence[str], Sequence[Check]]] = (
     (("phoenix",), (reduction, over_target, tiers, near_optimum)),
     (("fast",), (within_ten_seconds, tiers)),
     (STEADY, (steady,)),
-    (("two-step", "failures"), (over_target, tiers)),
+    (("two-step", "failures", "tree"), (over_target, tiers)),
     (("bursty",), (bursts, tiers, recovery_of_bursts)),
     (("regulation",), (followed, tiers)),
     (QUIET, (recovery,)),
@@ -141,6 +151,14 @@ def verdicts(one: Run) -> Iterator[bool]:
     for event_id in one.unanswered:
         print(f"  {event_id}: nothing came of it: BROKEN")
         yield False
+    for node in one.nodes:
+        kept = node.over_limit_s == 0.0
+        print(
+            f"  {node.kind} {node.node_id}: {node.over_limit_s:g} s over its limit of {node.limit_w / 1000:g} kW (0),"
+            f" drew up to {node.highest_w / 1000:.2f} kW, could have drawn {node.most_w / 1000:.2f} kW:"
+            f" {'kept' if kept else 'BROKEN'}"
+        )
+        yield kept
     for names, checks in CHECKS:
         for check in checks if one.name in names else ():
             for event in one.events:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.domain.tree import Node, NodeKind
 from gateway.simulation.figures import figures
+from gateway.simulation.node_figures import FOUND_S, node_figures
 from gateway.simulation.play import Played, PlayedEvent
 from gateway.simulation.recorder import Recording
 from tests.unit.gateway.simulation.small_scenario import small
@@ -25,10 +27,15 @@ def recording(**changes: Any) -> Recording:
         "target_w": np.where(held, 800.0, math.nan),
         "baseline_w": np.where(held, 1000.0, math.nan),
         "counterfactual_w": np.full(SECONDS, 1000.0),
+        "true_w": np.where(held, 800.0, 1000.0),
+        "twin_true_w": np.full(SECONDS, 1000.0),
         "devices_w": np.where(held, 600.0, 800.0),
         "twin_devices_w": np.full(SECONDS, 800.0),
         "work_s": np.where(held, 0.9, 1.0)[:, np.newaxis] * np.ones(2),
         "twin_work_s": np.ones((SECONDS, 2)),
+        "nodes": (),
+        "node_w": np.zeros((SECONDS, 0)),
+        "node_most_w": np.zeros((SECONDS, 0)),
         "jobs": (),
         "possible": (),
     }
@@ -135,3 +142,13 @@ def test_a_regulation_signal_is_judged_by_its_amplitude() -> None:
     (found,) = figures(played(recording(site_w=site_w), event(regulation=(800.0, 100.0))), with_optimum=False)
     assert found.regulation is not None
     assert found.regulation.rmse_fraction == pytest.approx(0.05)
+
+
+def test_seconds_over_a_limit_are_counted_once_the_gateway_had_its_time() -> None:
+    rack = Node(node_id="rack", kind=NodeKind.RACK, parent_id="site", limit_w=500.0)
+    drawn_w = np.full((SECONDS, 1), 400.0)
+    drawn_w[: round(FOUND_S) + 3] = 501.0
+    drawn_w[700] = 600.0
+    (found,) = node_figures(recording(nodes=(rack,), node_w=drawn_w, node_most_w=drawn_w + 10.0))
+    assert (found.over_limit_s, found.highest_w, found.most_w) == (4.0, 600.0, 610.0)
+    assert (found.node_id, found.kind, found.limit_w) == ("rack", "rack", 500.0)

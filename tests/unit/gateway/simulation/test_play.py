@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from gateway.simulation.node_figures import FOUND_S
 from gateway.simulation.play import Played
 from tests.unit.gateway.simulation.small_scenario import played_with
 
@@ -85,3 +87,38 @@ def test_the_clock_jumps_over_what_is_not_played(tmp_path: Path) -> None:
     assert [event.event_id for event in played.events] == ["now-01", "now-02"]
     assert [(time_s[0], time_s[139]), (time_s[140], time_s[-1])] == [(60.0, 199.0), (50_060.0, 50_199.0)]
     assert all(event.baseline_w > 0 for event in played.events)
+
+
+TREE = {
+    "import_limit_kw": 2.6,
+    "overhead": {"min_kw": 0.05, "max_kw": 0.4, "max_fraction": 0.16},
+    "node": [
+        {"id": "rack-1", "kind": "rack", "limit_kw": 1.0, "overhead_kw": 0.1, "hosts": ["h00"]},
+        {"id": "rack-2", "kind": "rack", "limit_kw": 1.2, "overhead_kw": 0.1, "hosts": ["h01"]},
+    ],
+}
+
+
+def test_a_site_under_a_tree_stays_under_it_whatever_is_lost_or_silent(tmp_path: Path) -> None:
+    faults = [
+        {"what": "hosts_silent", "at_s": 80, "lasts_s": 30, "share": 0.5},
+        {"what": "gateway_killed", "at_s": 130, "lasts_s": 30},
+    ]
+    played = played_with(tmp_path, site=TREE, fault=faults)
+    recording = played.recording
+    later = recording.during(FOUND_S, 240)
+    assert [node.node_id for node in recording.nodes] == ["simulated-site", "rack-1", "rack-2"]
+    limits_w = np.array([2600.0, 1000.0, 1200.0])
+    assert np.all(recording.node_most_w[later] <= limits_w + 1e-6)
+    assert np.all(recording.node_w[later] <= limits_w)
+    # Both the site and a rack are filled as far as they go.
+    assert recording.node_most_w[later, :2].max(axis=0) == pytest.approx(limits_w[:2])
+    # The twin is the same site under the same limits, and not a richer one.
+    before = recording.during(30, 60)
+    assert recording.site_w[before].mean() == pytest.approx(recording.counterfactual_w[before].mean(), rel=5e-3)
+
+
+def test_the_site_is_what_its_branches_draw_and_the_cooling(small_played: Played) -> None:
+    recording = small_played.recording
+    assert recording.true_w == pytest.approx(recording.site_w, rel=5e-3)
+    assert recording.twin_true_w == pytest.approx(recording.counterfactual_w, rel=5e-3)

@@ -7,7 +7,7 @@ from tests.unit.gateway.simulation.small_scenario import SMALL, small
 
 
 def test_what_is_shipped_can_be_loaded() -> None:
-    assert set(shipped()) == {"bursty", "failures", "fast", "phoenix", "regulation", "two-step", "year"}
+    assert set(shipped()) == {"bursty", "failures", "fast", "phoenix", "regulation", "tree", "two-step", "year"}
     for name in shipped():
         scenario = load(name)
         assert scenario.name == name
@@ -40,6 +40,9 @@ def test_phoenix_is_the_field_test() -> None:
         ({"fault": [{"what": "gateway_killed", "at_s": 10}]}, "needs lasts_s"),
         ({"fault": [{"what": "meter_silent", "at_s": 999}]}, "comes after duration_s"),
         ({"starts_at": "2026-07-15T15:00:00"}, "starts_at"),
+        ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "hosts": ["h09"]}]}}, "the fleet has no h09"),
+        ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "parent": "feed"}]}}, "no node is called"),
+        ({"site": {"import_limit": 3}}, "site.import_limit: unknown key; did you mean 'import_limit_kw'?"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused_in_plain_words(changes: dict[str, Any], says: str) -> None:

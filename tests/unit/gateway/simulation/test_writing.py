@@ -61,6 +61,7 @@ def test_the_summary_has_each_reference_and_the_optimum(folder: Path) -> None:
     assert found["throughput"]["tier_violations"] == []
     assert summary["writes"]["cap_commands"] > 0
     assert summary["contract"] is None
+    assert summary["nodes"] == []
 
 
 def test_the_picture_is_svg_and_names_the_event(folder: Path) -> None:
