@@ -176,6 +176,14 @@ async def _events(
         starts_s = (record.event.starts_at - scenario.zero).total_seconds()
         ends_s = starts_s + asked.duration_s
         hold = (starts_s + max(0.0, asked.ramp_s), ends_s + min(0.0, asked.recovery_s))
+        recovery_s = max(0.0, asked.recovery_s)
+        if asked.cancelled_s is not None:
+            # What was cut short has no recovery.
+            ends_s, recovery_s = asked.cancelled_s, 0.0
+            hold = (hold[0], min(hold[1], ends_s))
+        if hold[0] >= hold[1]:
+            missing.append(asked.id)
+            continue
         found.append(
             PlayedEvent(
                 event_id=asked.id,
@@ -183,7 +191,7 @@ async def _events(
                 starts_s=starts_s,
                 ends_s=ends_s,
                 ramp_from_s=starts_s + min(0.0, asked.ramp_s),
-                recovered_s=ends_s + max(0.0, asked.recovery_s),
+                recovered_s=ends_s + recovery_s,
                 hold=hold,
                 baseline_w=plan.baseline_w,
                 lowest_w=min(min(interval.start_w, interval.end_w) for interval in plan.intervals),

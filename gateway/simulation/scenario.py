@@ -123,7 +123,8 @@ class EventPart(Section):
     """``[[event]]``: what the grid asks, and from when on it can be heard.
 
     ``values`` are pairs of seconds and a value: a fraction of the live baseline, or kilowatts. ``received_s`` is when
-    the utility publishes it (default: at the start). ``day`` counts from 0. ``times`` and ``every_s`` repeat it.
+    the utility publishes it (default: at the start), ``cancelled_s`` when it cancels it. ``day`` counts from 0, for all
+    three. ``times`` and ``every_s`` repeat it.
     """
 
     id: Name
@@ -131,6 +132,7 @@ class EventPart(Section):
     day: int = Field(default=0, ge=0)
     starts_s: float = Field(ge=0)
     received_s: float | None = Field(default=None, ge=0)
+    cancelled_s: float | None = Field(default=None, ge=0)
     duration_s: float = Field(gt=0)
     ramp_s: float = 0.0
     """Negative ends at the start, positive begins there (``x-eiRampUp``)."""
@@ -155,6 +157,9 @@ class EventPart(Section):
             raise ValueError(f"its ramp or start comes sooner than {FIRST_S:g} s: there is nothing to measure it from")
         if self.received_s is not None and self.received_s > self.starts_s + min(0.0, self.ramp_s):
             raise ValueError("it would be received after its ramp or start")
+        received_s = self.starts_s if self.received_s is None else self.received_s
+        if self.cancelled_s is not None and not received_s < self.cancelled_s < self.starts_s + self.duration_s:
+            raise ValueError("it is cancelled between its receipt and its end")
         return self
 
 
@@ -255,6 +260,7 @@ class Scenario(Section):
                             "times": 1,
                             "starts_s": event.starts_s + later_s,
                             "received_s": received_s + later_s,
+                            "cancelled_s": None if event.cancelled_s is None else event.cancelled_s + later_s,
                         }
                     )
                 )

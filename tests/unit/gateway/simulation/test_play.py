@@ -7,7 +7,7 @@ import pytest
 
 from gateway.simulation.node_figures import FOUND_S
 from gateway.simulation.play import Played
-from tests.unit.gateway.simulation.small_scenario import played_with
+from tests.unit.gateway.simulation.small_scenario import SMALL, played_with
 
 
 def test_there_is_one_row_a_second(small_played: Played) -> None:
@@ -122,3 +122,20 @@ def test_the_site_is_what_its_branches_draw_and_the_cooling(small_played: Played
     recording = small_played.recording
     assert recording.true_w == pytest.approx(recording.site_w, rel=5e-3)
     assert recording.twin_true_w == pytest.approx(recording.counterfactual_w, rel=5e-3)
+
+
+def test_an_event_that_is_cancelled_ends_there(tmp_path: Path) -> None:
+    played = played_with(tmp_path, event=[{**SMALL["event"][0], "cancelled_s": 100}])
+    recording, (event,) = played.recording, played.events
+    # It is heard of at the next poll, and everything goes back at once.
+    after = recording.during(110, 240)
+    assert (event.ends_s, event.recovered_s, event.hold) == (100.0, 100.0, (60.0, 100.0))
+    assert recording.site_w[recording.during(65, 100)].max() < 0.8 * recording.site_w[:60].mean()
+    assert recording.site_w[after].min() > 0.95 * recording.counterfactual_w[after].min()
+
+
+def test_an_event_that_is_cancelled_before_it_begins_comes_to_nothing(tmp_path: Path) -> None:
+    asked = {**SMALL["event"][0], "received_s": 20, "cancelled_s": 40}
+    played = played_with(tmp_path, event=[asked])
+    assert (played.events, played.unanswered) == ((), ("now",))
+    assert played.recording.site_w.tolist() == played.recording.counterfactual_w.tolist()

@@ -36,6 +36,7 @@ def test_phoenix_is_the_field_test() -> None:
         ({"event": [*SMALL["event"], *SMALL["event"]]}, "event id 'now' is used twice"),
         ({"event": [{**SMALL["event"][0], "starts_s": 5}]}, "nothing to measure it from"),
         ({"event": [{**SMALL["event"][0], "ramp_s": 90}]}, "no time to hold anything"),
+        ({"event": [{**SMALL["event"][0], "cancelled_s": 150}]}, "between its receipt and its end"),
         ({"around_events_s": [5, 60]}, "around_events_s is at least 10"),
         ({"fault": [{"what": "gateway_killed", "at_s": 10}]}, "needs lasts_s"),
         ({"fault": [{"what": "meter_silent", "at_s": 999}]}, "comes after duration_s"),
