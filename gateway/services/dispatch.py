@@ -12,7 +12,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.allocate import Allocator
 from gateway.domain.contract import Program
-from gateway.domain.control import ControlMode, ControlState, ControlStep, step
+from gateway.domain.control import DEFAULTS, ControlMode, ControlSettings, ControlState, ControlStep, step
 from gateway.domain.electrical import ceilings_w
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, allocation_jobs, device_caps
@@ -69,7 +69,9 @@ class Dispatch:
         readiness: Readiness,
         joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
+        control: ControlSettings = DEFAULTS,
     ) -> None:
+        self._settings = control
         self._curves = curves
         self._joint = joint or JointPlan()
         self._fleet = fleet
@@ -98,6 +100,8 @@ class Dispatch:
         self._caps_paused: tuple[str, ...] = ()
         self._refreshed_at: datetime | None = None
         self._stepped_at: datetime | None = None
+        self.mode = ControlMode.IDLE
+        """What the last step's budget stood on."""
         # A gateway that was killed may have left caps behind: the first step without a target puts them back.
         self._released = False
 
@@ -209,11 +213,13 @@ class Dispatch:
             site_w=self._fresh_site_w(now),
             site_age_s=self._site_age_s(now),
             fleet_w=self._jobs_power_w(now),
+            fleet_age_s=self._jobs_age_s(now),
+            settings=self._settings,
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
             dt_s=min(max(elapsed_s, SHORTEST_STEP_S), LONGEST_STEP_S),
         )
-        self._control = stepped.state
+        self._control, self.mode = stepped.state, stepped.mode
         return stepped
 
     async def _plan_together(self, running: Sequence[PowerPlan], now: datetime) -> None:
@@ -399,6 +405,11 @@ class Dispatch:
                     return None
                 drawn_w += reading.power_w
         return drawn_w
+
+    def _jobs_age_s(self, now: datetime) -> float | None:
+        """How long ago the devices' readings were taken; they are read together."""
+        reading = self._ledger.latest_readings().get(self._jobs[0].device_ids[0]) if self._jobs else None
+        return None if reading is None else (now - reading.measured_at).total_seconds()
 
     def _is_ours_to_act_on(self, record: EventRecord) -> bool:
         event, decision = record.event, record.decision
