@@ -45,13 +45,17 @@ class PlayedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """A scenario, played: what was recorded, its events, and the commands that reached the agent."""
+    """A scenario, played: what was recorded, its events, and the commands that reached the agent.
+
+    ``told_of_the_meter`` are the changes that the site's metering told of: when, which part, and what is wrong with it.
+    """
 
     scenario: Scenario
     seed: int
     recording: Recording
     events: tuple[PlayedEvent, ...]
     unanswered: tuple[str, ...]
+    told_of_the_meter: tuple[tuple[float, str, str | None], ...]
     cap_commands: int
     restores: int
 
@@ -85,6 +89,7 @@ async def play(
         recording=recorder.recording(),
         events=events,
         unanswered=unanswered,
+        told_of_the_meter=tuple(gateway.told_of_the_meter),
         cap_commands=site.agent.cap_commands,
         restores=site.agent.restores,
     )
@@ -143,10 +148,10 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
         case "hosts_silent":
             hosts = parts.scenario.fleet.host_ids
             parts.site.hang(hosts[-math.ceil(fault.share * len(hosts)) :])
-        case "meter_silent":
-            parts.site.silence({"site"})
         case "gateway_killed":
             await parts.gateway.kill()
+        case _:
+            parts.site.meter.go_wrong(fault)
     if fault.lasts_s is None:
         return
     await clock.wait(at + timedelta(seconds=fault.lasts_s))
@@ -155,10 +160,10 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
             parts.site.lose(())
         case "hosts_silent":
             parts.site.hang(())
-        case "meter_silent":
-            parts.site.silence(())
         case "gateway_killed":
             await parts.gateway.start(group)
+        case _:
+            parts.site.meter.go_wrong(None)
 
 
 async def _events(

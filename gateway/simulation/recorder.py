@@ -56,7 +56,8 @@ class Recording:
     ``true_w`` and ``twin_true_w`` are the same before any meter's noise. ``devices_w`` and ``twin_devices_w`` are the
     mean of all devices with a job. ``node_w`` (a column for each of ``nodes``) is what each node with a limit drew, and
     ``node_most_w`` what it would have drawn at the end of the step, had every device drawn all that its limit, the
-    overshoot and the overhead allow. ``work_s`` and ``twin_work_s`` (a row
+    overshoot and the overhead allow. ``modes`` are what control stood on at the end of the step, empty where no
+    gateway ran. ``work_s`` and ``twin_work_s`` (a row
     a step, a column a job) are seconds of uncapped running done in the step. ``possible`` is the truth about the jobs
     every ``POSSIBLE_STEP_S``, with the seconds it was so at.
     """
@@ -75,6 +76,7 @@ class Recording:
     nodes: tuple[Node, ...]
     node_w: Floats
     node_most_w: Floats
+    modes: tuple[str, ...]
     jobs: tuple[JobRow, ...]
     possible: tuple[tuple[float, Possible], ...]
 
@@ -97,6 +99,7 @@ class Recorder:
         self._rows: list[tuple[float, ...]] = []
         self._work: list[tuple[Floats, Floats]] = []
         self._node: list[tuple[Floats, Floats]] = []
+        self._modes: list[str] = []
         self._jobs: list[JobRow] = []
         self._possible: list[tuple[float, Possible]] = []
 
@@ -123,6 +126,7 @@ class Recorder:
             after = self._registers()
             time_s = (at - self._scenario.zero).total_seconds()
             self._note(time_s, before, after)
+            self._modes.append(gateway.mode)
             step = round((at - began).total_seconds() / STEP_S) + 1
             if step % JOBS_STEP_S == 0:
                 self._note_jobs(time_s + STEP_S - JOBS_STEP_S * STEP_S, after.work_s[0] - jobs_before)
@@ -199,6 +203,7 @@ class Recorder:
             nodes=self._site.nodes,
             node_w=np.array([drawn for drawn, _ in self._node]).reshape(node_shape),
             node_most_w=np.array([most for _, most in self._node]).reshape(node_shape),
+            modes=tuple(self._modes),
             jobs=tuple(self._jobs),
             possible=tuple(self._possible),
         )

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
 from gateway.config.explained import explain
+from gateway.config.meters import MeterSettings
 from gateway.config.parts import Section, rule, zone
 from gateway.config.site import SupplySettings
 from gateway.domain.tree import ElectricalTree
@@ -163,18 +164,41 @@ class EventPart(Section):
         return self
 
 
+Fault = Literal[
+    "hosts_lost", "hosts_silent", "meter_silent", "meter_stuck", "meter_wrong", "meter_jumps", "gateway_killed"
+]
+
+
 class FaultPart(Section):
     """``[[fault]]``: what goes wrong at ``at_s``, for ``lasts_s`` (for good where none is given).
 
     ``hosts_lost`` takes the first ``share`` of the hosts, rounded up. A gateway that is killed leaves everything as it
     is; ``lasts_s`` later another is started on the same record. ``hosts_silent`` has the last ``share`` of the
     hosts, rounded up, go on as they are without an answer to anything.
+
+    The site's meter may be silent, stuck at what it showed last, wrong (all that it shows is ``factor`` of the truth),
+    or jump (one reading in ``every_s`` is ``factor`` of the truth). It lies to the gateway alone.
     """
 
-    what: Literal["hosts_lost", "hosts_silent", "meter_silent", "gateway_killed"]
+    what: Fault
     at_s: float = Field(ge=0)
     lasts_s: float | None = Field(default=None, gt=0)
     share: Share = 0.05
+    factor: float | None = Field(default=None, ge=0)
+    """Default: 0.7 of a meter that is wrong, 10 of one that jumps."""
+    every_s: float = Field(default=20.0, ge=2)
+
+    @property
+    def size(self) -> float:
+        """What the meter shows, as a share of the truth."""
+        if self.factor is not None:
+            return self.factor
+        return 10.0 if self.what == "meter_jumps" else 0.7
+
+    @property
+    def of_the_meter(self) -> bool:
+        """Whether it is the site's meter that goes wrong."""
+        return self.what.startswith("meter_")
 
     @model_validator(mode="after")
     def _a_gateway_comes_back(self) -> "FaultPart":
@@ -206,6 +230,8 @@ class Scenario(Section):
     """What the contract commits each event to, for the judge to hold against what was delivered."""
     site: SupplySettings = SupplySettings()
     """``[site]`` as the config file has it: the electrical tree, and what is drawn beside the devices."""
+    meter: MeterSettings = MeterSettings(name="site meter")
+    """``[meter]``: what is believed of the site's meter, as of one in ``[[hardware]]``."""
     fleet: FleetPart
     program: ProgramPart = ProgramPart()
     event: tuple[EventPart, ...] = ()

@@ -11,6 +11,7 @@ from gateway.attach import MeteredFleet, agent_over, reached_in_process, simulat
 from gateway.clock import Clock
 from gateway.domain.electrical import ceilings_w
 from gateway.domain.tree import Node, Wiring, wire
+from gateway.simulation.meter import PlayedMeter
 from gateway.simulation.scenario import Scenario
 from hardware.device import DeviceView, PowerReading
 from hardware.faults import Faults
@@ -98,6 +99,7 @@ class PlayedSite:
         self.twin: Truth = opened()
         self.wiring = _wiring(scenario)
         self._guard_the_twin(scenario)
+        self.meter = PlayedMeter(self.real.metered)
         self.agent = CountingAgent(agent_over(self.real, boot_s=boot_s))
         self._faults = Faults()
 
@@ -146,10 +148,6 @@ class PlayedSite:
         devices = {device.device_id: device for device in self.twin.devices()}
         for device_id, most_w in ceilings_w(tree, devices).items():
             self.twin.set_limit_w(device_id, most_w)
-
-    def silence(self, meter_ids: Collection[str]) -> None:
-        """Let these meters, and no others, be silent."""
-        self._set(replace(self._faults, silent_meters=frozenset(meter_ids)))
 
     def _set(self, faults: Faults) -> None:
         self._faults = faults

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.figures import Delivered, EventFigures
 from gateway.simulation.node_figures import node_figures
 from gateway.simulation.picture import scenario_picture
@@ -17,7 +18,7 @@ from gateway.simulation.recorder import STEP_S, Recording
 
 FILES = ("power.csv", "jobs.csv", "summary.json", "power.svg")
 
-POWER_COLUMNS = ("time_s", "site_w", "target_w", "baseline_w", "counterfactual_w")
+POWER_COLUMNS = ("time_s", "site_w", "target_w", "baseline_w", "counterfactual_w", "mode")
 JOB_COLUMNS = ("time_s", "job_id", "tier", "throughput", "cap_w", "state")
 
 
@@ -33,6 +34,7 @@ class Written:
         lines = [f"{self.summary['scenario']}, seed {self.summary['seed']}: {self.summary['title']}"]
         lines += [_event_in_words(event) for event in self.summary["events"]]
         lines += [f"event {name}: nothing came of it" for name in self.summary["events_without_effect"]]
+        lines += [_fault_in_words(fault) for fault in self.summary["meter_faults"]]
         lines += [_node_in_words(node) for node in self.summary["nodes"]]
         contract = self.summary["contract"]
         if contract is not None:
@@ -53,6 +55,18 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
         f" {of_counterfactual:.2%} of the counterfactual;"
         f" {tracking['minutes_over']} minutes over target; throughput {throughput['weighted']:.1%}{best};"
         f" {len(throughput['tier_violations'])} tier violations"
+    )
+
+
+def _fault_in_words(fault: Mapping[str, Any]) -> str:
+    states = ", ".join(f"{state} after {after_s:g} s" for state, after_s in fault["states"].items()) or (
+        "its readings set aside" if fault["told"] else "not noticed"
+    )
+    normal = "never" if fault["normal_after_s"] is None else f"{fault['normal_after_s']:g} s after it"
+    return (
+        f"{fault['what']} for {fault['until_s'] - fault['at_s']:g} s: {states};"
+        f" {fault['minutes_over']} minutes truly over target, by up to {fault['worst_minute_fraction']:.2%};"
+        f" back to normal {normal}"
     )
 
 
@@ -93,10 +107,11 @@ def _power_rows(recording: Recording) -> Iterator[list[str]]:
         recording.counterfactual_w,
     )
     next_s = 0.0
-    for time_s, *values in zip(recording.time_s.tolist(), *(column.tolist() for column in columns), strict=True):
+    rows = zip(recording.time_s.tolist(), *(column.tolist() for column in columns), strict=True)
+    for (time_s, *values), mode in zip(rows, recording.modes, strict=True):
         if time_s > next_s:
-            yield [f"{next_s:g}", *[""] * len(columns)]
-        yield [f"{time_s:.0f}", *("" if math.isnan(value) else f"{value:.2f}" for value in values)]
+            yield [f"{next_s:g}", *[""] * (len(columns) + 1)]
+        yield [f"{time_s:.0f}", *("" if math.isnan(value) else f"{value:.2f}" for value in values), mode]
         next_s = time_s + STEP_S
 
 
@@ -120,6 +135,7 @@ def summary_of(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any
             "restores": played.restores,
             "cap_commands_per_device_minute": played.cap_commands / devices / (played_s / 60.0) if played_s else 0.0,
         },
+        "meter_faults": [asdict(fault) for fault in fault_figures(played)],
         "nodes": [asdict(node) for node in node_figures(recording)],
         "contract": _contract(played, found),
     }

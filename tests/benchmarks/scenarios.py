@@ -18,13 +18,14 @@ from pathlib import Path
 
 import structlog
 
+from gateway.simulation.fault_figures import FaultFigures, fault_figures
 from gateway.simulation.figures import EventFigures, figures
 from gateway.simulation.node_figures import NodeFigures, node_figures
 from gateway.simulation.play import play
 from gateway.simulation.scenario import load, shipped
 
 STEADY = ("phoenix", "two-step")
-QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "tree", "year")
+QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "meter", "tree", "year")
 """Scenarios whose load does not rise by itself."""
 
 
@@ -36,6 +37,7 @@ class Run:
     seed: int
     events: tuple[EventFigures, ...]
     nodes: tuple[NodeFigures, ...]
+    meter_faults: tuple[FaultFigures, ...]
     unanswered: tuple[str, ...]
     cap_commands: int
     cpu_s: float
@@ -53,6 +55,7 @@ def run(name: str, seed: int) -> Run:
         seed=seed,
         events=found,
         nodes=node_figures(played.recording),
+        meter_faults=fault_figures(played),
         unanswered=played.unanswered,
         cap_commands=played.cap_commands,
         cpu_s=time.process_time() - began,
@@ -146,6 +149,20 @@ CHECKS: Sequence[tuple[Sequence[str], Sequence[Check]]] = (
 """What is asked of which scenarios."""
 
 
+def told_of(fault: FaultFigures) -> tuple[str, bool]:
+    """A lie: noticed within a minute, never followed by more than a hundredth, and forgotten within a minute."""
+    states = ", ".join(f"{state} after {after_s:g} s" for state, after_s in fault.states.items())
+    text = (
+        f"{fault.what} from {fault.at_s:g} s on for {fault.until_s - fault.at_s:g} s:"
+        f" {states or 'set aside'} (60 s), told {fault.told[0] if fault.told else 'nothing'};"
+        f" truly over target in {fault.minutes_over} of {fault.minutes} minutes, by up to"
+        f" {fault.worst_minute_fraction:.2%} (1 %); back to normal after {fault.normal_after_s} s (60)"
+    )
+    noticed = bool(fault.told) if not fault.states else min(fault.states.values()) <= 60.0
+    back = fault.normal_after_s is not None and fault.normal_after_s <= 60.0
+    return text, noticed and back and fault.worst_minute_fraction <= 0.01
+
+
 def verdicts(one: Run) -> Iterator[bool]:
     print(f"{one.name}, seed {one.seed}: {len(one.events)} events, {one.cap_commands} caps, {one.cpu_s:.0f} s of CPU")
     for event_id in one.unanswered:
@@ -158,6 +175,10 @@ def verdicts(one: Run) -> Iterator[bool]:
             f" drew up to {node.highest_w / 1000:.2f} kW, could have drawn {node.most_w / 1000:.2f} kW:"
             f" {'kept' if kept else 'BROKEN'}"
         )
+        yield kept
+    for fault in one.meter_faults if one.name == "meter" else ():
+        text, kept = told_of(fault)
+        print(f"  {text}: {'kept' if kept else 'BROKEN'}")
         yield kept
     for names, checks in CHECKS:
         for check in checks if one.name in names else ():

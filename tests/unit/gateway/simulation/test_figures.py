@@ -1,12 +1,14 @@
 """Figures of recordings that were made up, where each is known beforehand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gateway.domain.tree import Node, NodeKind
+from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.figures import figures
 from gateway.simulation.node_figures import FOUND_S, node_figures
 from gateway.simulation.play import Played, PlayedEvent
@@ -15,6 +17,7 @@ from tests.unit.gateway.simulation.small_scenario import small
 
 SECONDS = 1200
 STARTS, ENDS = 300, 900
+LOST = {"what": "hosts_lost", "share": 0.5}
 
 
 def recording(**changes: Any) -> Recording:
@@ -36,6 +39,7 @@ def recording(**changes: Any) -> Recording:
         "nodes": (),
         "node_w": np.zeros((SECONDS, 0)),
         "node_most_w": np.zeros((SECONDS, 0)),
+        "modes": ("follow",) * SECONDS,
         "jobs": (),
         "possible": (),
     }
@@ -68,6 +72,7 @@ def played(one: Recording, *events: PlayedEvent) -> Played:
         recording=one,
         events=events or (event(),),
         unanswered=(),
+        told_of_the_meter=(),
         cap_commands=0,
         restores=0,
     )
@@ -152,3 +157,26 @@ def test_seconds_over_a_limit_are_counted_once_the_gateway_had_its_time() -> Non
     (found,) = node_figures(recording(nodes=(rack,), node_w=drawn_w, node_most_w=drawn_w + 10.0))
     assert (found.over_limit_s, found.highest_w, found.most_w) == (4.0, 600.0, 610.0)
     assert (found.node_id, found.kind, found.limit_w) == ("rack", "rack", 500.0)
+
+
+def test_a_fault_of_the_meter_is_judged_by_what_was_truly_drawn() -> None:
+    true_w = recording().true_w.copy()
+    true_w[420:480] = 804.0
+    true_w[480:510] = 816.0
+    modes = ["follow"] * SECONDS
+    modes[405:430] = ["coast"] * 25
+    modes[430:485] = ["hold"] * 55
+    one = replace(
+        played(recording(true_w=true_w, modes=tuple(modes))),
+        scenario=small(
+            duration_s=SECONDS, fault=[{"what": "meter_wrong", "at_s": 400, "lasts_s": 80}, {**LOST, "at_s": 10}]
+        ),
+        told_of_the_meter=((390.0, "meter", "early"), (404.0, "meter", "low"), (470.0, "meter", None)),
+    )
+    (found,) = fault_figures(one)
+    assert (found.minutes, found.minutes_over) == (1, 1)
+    assert found.worst_minute_fraction == pytest.approx(40.0 / 60.0 * 0.005)
+    assert found.states == {"coast": 6.0, "hold": 31.0}
+    assert found.told == ("after 4 s: meter: low",)
+    # Followed again from 485 on, and near its target from 510 on.
+    assert found.normal_after_s == 30.0

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.node_figures import FOUND_S
 from gateway.simulation.play import Played
 from tests.unit.gateway.simulation.small_scenario import SMALL, played_with
@@ -78,6 +79,26 @@ def test_a_silent_meter_lets_no_cap_go(tmp_path: Path) -> None:
     recording, (event,) = played.recording, played.events
     silent = recording.during(80, event.ends_s)
     assert (recording.site_w / recording.target_w)[silent].max() <= 1.02
+
+
+OVERHEAD = {"min_kw": 0.02, "max_kw": 0.2, "min_fraction": 0.16, "max_fraction": 0.24}
+
+
+def test_a_meter_that_shows_too_little_is_followed_nowhere(tmp_path: Path) -> None:
+    fault = {"what": "meter_wrong", "at_s": 90, "lasts_s": 60, "factor": 0.7}
+    event = {**SMALL["event"][0], "duration_s": 170, "values": [[170, 0.25]]}
+    played = played_with(tmp_path, event=[event], fault=[fault], site={"overhead": OVERHEAD})
+    (found,) = fault_figures(played)
+    assert found.states["coast"] <= 3.0
+    assert found.states["hold"] <= 33.0
+    assert "under the sum of the devices" in found.told[0]
+    assert found.worst_minute_fraction <= 0.005
+    assert found.minutes == 1
+    assert found.normal_after_s is not None
+    assert found.normal_after_s <= 5.0
+    # The recording has what was truly drawn.
+    lied = played.recording.during(90, 150)
+    assert played.recording.true_w[lied] == pytest.approx(played.recording.site_w[lied], rel=5e-3)
 
 
 def test_the_clock_jumps_over_what_is_not_played(tmp_path: Path) -> None:

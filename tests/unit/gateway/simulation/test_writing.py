@@ -31,11 +31,13 @@ def test_every_file_is_there(folder: Path) -> None:
 
 def test_power_is_a_row_a_control_step_from_zero_in_numbers_or_nothing(folder: Path) -> None:
     head, *rows = rows_of(folder / "power.csv")
-    assert head == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w"]
+    assert head == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w", "mode"]
     assert [float(row[0]) for row in rows] == list(range(240))
-    assert all(cell == "" or float(cell) > 0.0 for row in rows for cell in row[1:])
+    assert all(cell == "" or float(cell) > 0.0 for row in rows for cell in row[1:5])
     assert all(row[1] and row[4] for row in rows)
     assert [bool(row[2]) for row in rows] == [bool(row[3]) for row in rows]
+    assert [row[5] for row in rows[65:70]] == ["follow"] * 5
+    assert {row[5] for row in rows} == {"idle", "follow"}
 
 
 def test_jobs_keep_the_mean_throughput_of_every_ten_seconds(folder: Path, small_played: Played) -> None:
@@ -61,7 +63,7 @@ def test_the_summary_has_each_reference_and_the_optimum(folder: Path) -> None:
     assert found["throughput"]["tier_violations"] == []
     assert summary["writes"]["cap_commands"] > 0
     assert summary["contract"] is None
-    assert summary["nodes"] == []
+    assert (summary["nodes"], summary["meter_faults"]) == ([], [])
 
 
 def test_the_picture_is_svg_and_names_the_event(folder: Path) -> None:
@@ -79,7 +81,7 @@ def test_where_the_clock_jumped_a_row_is_empty(tmp_path: Path) -> None:
     one = played(recording(time_s=time_s), event(ends_s=600.0, recovered_s=600.0, hold=(300.0, 600.0)))
     write(tmp_path, one, figures(one, with_optimum=False))
     rows = rows_of(tmp_path / "power.csv")[1:]
-    assert rows[600] == ["600", "", "", "", ""]
+    assert rows[600] == ["600", "", "", "", "", ""]
     assert [row[0] for row in rows[599:602]] == ["599", "600", "5600"]
 
 
@@ -92,6 +94,7 @@ def test_a_contract_is_held_against_what_was_delivered(tmp_path: Path) -> None:
             recording=one.recording,
             events=one.events,
             unanswered=("never",),
+            told_of_the_meter=(),
             cap_commands=0,
             restores=0,
         )
