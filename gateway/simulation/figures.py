@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.simulation.optimum import NoOptimum, OptimumJob, best_throughput
+from gateway.simulation.oscillation import Oscillation, oscillation
 from gateway.simulation.play import Played, PlayedEvent
 from gateway.simulation.recorder import POSSIBLE_STEP_S, STEP_S, Recording
 from gateway.simulation.regulation_score import RegulationScore, regulation_score
@@ -140,6 +141,7 @@ class EventFigures:
     counterfactual: Delivered
     settlement: Settled | None
     tracking: Tracking
+    oscillation: Oscillation | None
     reached: Reached
     rebound: Rebound
     throughput: Throughput
@@ -165,6 +167,7 @@ def _of_event(played: Played, event: PlayedEvent, until_s: float, *, with_optimu
         counterfactual=_delivered(recording, hold, recording.counterfactual_w),
         settlement=_settled(event, recording),
         tracking=_tracking(recording, hold),
+        oscillation=oscillation(recording.true_w[hold], recording.twin_true_w[hold], recording.target_w[hold]),
         reached=_reached(recording, event, hold),
         rebound=_rebound(recording, event, until_s),
         throughput=_throughput(played, event, with_optimum=with_optimum),

@@ -165,6 +165,7 @@ def _event(one: EventFigures) -> dict[str, Any]:
         "counterfactual": _delivered(one.counterfactual),
         "settlement": None if one.settlement is None else asdict(one.settlement),
         "tracking": asdict(one.tracking),
+        "oscillation": None if one.oscillation is None else asdict(one.oscillation),
         "reached": asdict(one.reached),
         "rebound": asdict(one.rebound),
         "throughput": asdict(one.throughput),

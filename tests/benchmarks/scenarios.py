@@ -62,6 +62,9 @@ def run(name: str, seed: int) -> Run:
     )
 
 
+SWING = 0.002
+"""A line in the spectrum of a hold under this share of the target is none of ours."""
+
 Check = Callable[[Run, EventFigures], tuple[str, bool]]
 
 
@@ -122,6 +125,18 @@ def followed(_: Run, one: EventFigures) -> tuple[str, bool]:
     return text, regulation.rmse_fraction <= 0.10 and score.score >= 0.95
 
 
+def no_swing(_: Run, one: EventFigures) -> tuple[str, bool]:
+    found = one.oscillation
+    if found is None:
+        return "its target never stood still", False
+    most = max(SWING, found.twin_fraction)
+    text = (
+        f"largest line from 0.1 to 0.5 Hz {found.amplitude_fraction:.3%} of the target, at {found.at_hz:.2f} Hz"
+        f" ({SWING:.1%}, or the twin's own {found.twin_fraction:.3%})"
+    )
+    return text, found.amplitude_fraction <= most
+
+
 def recovery(_: Run, one: EventFigures) -> tuple[str, bool]:
     rebound = one.rebound
     text = f"{rebound.minutes_over} of {rebound.minutes} minutes over the pre-event mean by over 1 % (0)"
@@ -145,6 +160,7 @@ CHECKS: Sequence[tuple[Sequence[str], Sequence[Check]]] = (
     (("bursty",), (bursts, tiers, recovery_of_bursts)),
     (("regulation",), (followed, tiers)),
     (QUIET, (recovery,)),
+    (("phoenix", "two-step", "fast", "failures", "meter", "tree", "year", "bursty"), (no_swing,)),
 )
 """What is asked of which scenarios."""
 

@@ -62,6 +62,7 @@ def test_the_summary_has_each_reference_and_the_optimum(folder: Path) -> None:
     assert found["throughput"]["weighted"] <= found["throughput"]["optimum"] + 0.005
     assert found["throughput"]["tier_violations"] == []
     assert summary["writes"]["cap_commands"] > 0
+    assert found["oscillation"]["amplitude_fraction"] < 0.01
     assert summary["contract"] is None
     assert (summary["nodes"], summary["meter_faults"]) == ([], [])
 
