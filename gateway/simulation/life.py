@@ -132,6 +132,7 @@ def settings_of(scenario: Scenario) -> Settings:
                 "baseline": scenario.program.baseline,
                 "price_per_kwh": scenario.program.price_per_kwh,
                 "currency": scenario.program.currency,
+                "contract": None if scenario.program.contract is None else scenario.program.contract.model_dump(),
             }
         ],
     }

@@ -18,6 +18,7 @@ from gateway.simulation.recorder import Recorder, Recording
 from gateway.simulation.scenario import FaultPart, Scenario, Stretch
 from gateway.simulation.site import PlayedSite
 from gateway.simulation.utility import Utility
+from protocols.grid import Opt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class PlayedEvent:
 class Played:
     """A scenario, played: what was recorded, its events, and the commands that reached the agent.
 
+    ``refused`` are events that the gateway opted out of, each with its reason; nothing came of those ``unanswered``.
     ``told_of_the_meter`` are the changes that the site's metering told of: when, which part, and what is wrong with it.
     """
 
@@ -54,6 +56,7 @@ class Played:
     seed: int
     recording: Recording
     events: tuple[PlayedEvent, ...]
+    refused: tuple[tuple[str, str], ...]
     unanswered: tuple[str, ...]
     told_of_the_meter: tuple[tuple[float, str, str | None], ...]
     cap_commands: int
@@ -82,12 +85,13 @@ async def play(
                 tell,
             )
         async with app.open_record(gateway.url, migrate=True) as record:
-            events, unanswered = await _events(record.ledger, scenario, utility)
+            events, refused, unanswered = await _events(record.ledger, scenario, utility)
     return Played(
         scenario=scenario,
         seed=seed,
         recording=recorder.recording(),
         events=events,
+        refused=refused,
         unanswered=unanswered,
         told_of_the_meter=tuple(gateway.told_of_the_meter),
         cap_commands=site.agent.cap_commands,
@@ -168,13 +172,17 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
 
 async def _events(
     ledger: Ledger, scenario: Scenario, utility: Utility
-) -> tuple[tuple[PlayedEvent, ...], tuple[str, ...]]:
-    """What the record holds of each event, and the events that came to nothing."""
+) -> tuple[tuple[PlayedEvent, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """What the record holds of each event, events that were opted out of, and those that came to nothing."""
     statements = {statement.verified.event_id: statement for statement in await ledger.statements()}
     found: list[PlayedEvent] = []
+    refused: list[tuple[str, str]] = []
     missing: list[str] = []
     for asked in scenario.events():
         record, plan = await ledger.event(CONNECTION_ID, asked.id), await ledger.plan(CONNECTION_ID, asked.id)
+        if record is not None and record.decision is not None and record.decision.opt is Opt.OUT:
+            refused.append((asked.id, record.decision.detail))
+            continue
         if record is None or plan is None or not plan.intervals:
             missing.append(asked.id)
             continue
@@ -206,4 +214,4 @@ async def _events(
                 statement=statements.get(asked.id),
             )
         )
-    return tuple(found), tuple(missing)
+    return tuple(found), tuple(refused), tuple(missing)

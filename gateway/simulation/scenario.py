@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
+from gateway.config.contracts import ContractSettings
 from gateway.config.explained import explain
 from gateway.config.meters import MeterSettings
 from gateway.config.parts import Section, rule, zone
@@ -108,6 +109,8 @@ class ProgramPart(Section):
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    contract: ContractSettings | None = None
+    """``[program.contract]`` as the config file has it. A call outside of it is refused, as it would be."""
 
 
 class RegulationPart(Section):
@@ -226,8 +229,6 @@ class Scenario(Section):
     duration_s: float = Field(gt=0)
     around_events_s: tuple[float, float] | None = None
     interval_s: Literal[60, 300, 900] = 300
-    committed_kw: float | None = Field(default=None, gt=0)
-    """What the contract commits each event to, for the judge to hold against what was delivered."""
     site: SupplySettings = SupplySettings()
     """``[site]`` as the config file has it: the electrical tree, and what is drawn beside the devices."""
     meter: MeterSettings = MeterSettings(name="site meter")

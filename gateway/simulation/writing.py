@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.simulation.contract_figures import ContractFigures, contract_figures
 from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.figures import Delivered, EventFigures
 from gateway.simulation.node_figures import node_figures
@@ -36,12 +37,8 @@ class Written:
         lines += [f"event {name}: nothing came of it" for name in self.summary["events_without_effect"]]
         lines += [_fault_in_words(fault) for fault in self.summary["meter_faults"]]
         lines += [_node_in_words(node) for node in self.summary["nodes"]]
-        contract = self.summary["contract"]
-        if contract is not None:
-            lines.append(
-                f"contract: {contract['events_met']} of {contract['events']} events delivered"
-                f" {contract['committed_w'] / 1000:g} kW; paid {contract['paid']} {contract['currency']}"
-            )
+        lines += [f"event {name}: refused, {reason}" for name, reason in self.summary["events_refused"].items()]
+        lines += _contract_in_words(self.summary["contract"])
         return "\n".join([*lines, *(f"  {name}" for name in self.files)])
 
 
@@ -56,6 +53,23 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
         f" {tracking['minutes_over']} minutes over target; throughput {throughput['weighted']:.1%}{best};"
         f" {len(throughput['tier_violations'])} tier violations"
     )
+
+
+def _contract_in_words(contract: Mapping[str, Any] | None) -> list[str]:
+    if contract is None:
+        return []
+    last = contract["calls"][-1] if contract["calls"] else {}
+    text = (
+        f"contract: {contract['events_met']} of {contract['calls_made']} calls delivered"
+        f" {contract['committed_w'] / 1000:g} kW; {contract['hours_used']:g} hours used;"
+        f" left: {_left(last.get('calls_left'))} calls, {_left(last.get('hours_left'))} hours;"
+        f" paid {contract['paid']} {contract['currency']}"
+    )
+    return [text]
+
+
+def _left(number: float | None) -> str:
+    return "any number of" if number is None else f"{number:g}"
 
 
 def _fault_in_words(fault: Mapping[str, Any]) -> str:
@@ -129,6 +143,7 @@ def summary_of(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any
         "played_s": played_s,
         "devices": devices,
         "events": [_event(one) for one in found],
+        "events_refused": dict(played.refused),
         "events_without_effect": list(played.unanswered),
         "writes": {
             "cap_commands": played.cap_commands,
@@ -137,7 +152,7 @@ def summary_of(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any
         },
         "meter_faults": [asdict(fault) for fault in fault_figures(played)],
         "nodes": [asdict(node) for node in node_figures(recording)],
-        "contract": _contract(played, found),
+        "contract": _contract(contract_figures(played, found)),
     }
 
 
@@ -184,20 +199,11 @@ def _delivered(one: Delivered) -> dict[str, float]:
     return {**asdict(one), "asked_fraction": one.asked_fraction, "delivered_fraction": one.delivered_fraction}
 
 
-def _contract(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any] | None:
-    """What was committed against what each event delivered on its live baseline, and what the statements come to."""
-    committed_kw = played.scenario.committed_kw
-    if committed_kw is None:
+def _contract(one: ContractFigures | None) -> dict[str, Any] | None:
+    if one is None:
         return None
-    statements = [one.event.statement for one in found if one.event.statement is not None]
-    met = [one for one in found if one.live_baseline.delivered_w >= committed_kw * 1000.0]
-    return {
-        "committed_w": committed_kw * 1000.0,
-        "events": len(found) + len(played.unanswered),
-        "events_met": len(met),
-        "events_settled": len(statements),
-        "paid": str(
-            sum((statement.amount for statement in statements), start=0 * played.scenario.program.price_per_kwh)
-        ),
-        "currency": played.scenario.program.currency,
-    }
+    calls = [
+        {**asdict(call), "rests_until": None if call.rests_until is None else instant(call.rests_until)}
+        for call in one.calls
+    ]
+    return {**asdict(one), "calls": calls}

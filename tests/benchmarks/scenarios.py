@@ -29,6 +29,13 @@ QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "meter", "tree
 """Scenarios whose load does not rise by itself."""
 
 
+OUTSIDE = {
+    ("too-soon", "outside the contract: the rest after the last call lasts"),
+    ("too-many", "outside the contract: all 10 calls of the season were made"),
+}
+"""Calls of ``year`` that its contract does not have, and why."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One scenario with one seed."""
@@ -38,6 +45,7 @@ class Run:
     events: tuple[EventFigures, ...]
     nodes: tuple[NodeFigures, ...]
     meter_faults: tuple[FaultFigures, ...]
+    refused: tuple[tuple[str, str], ...]
     unanswered: tuple[str, ...]
     cap_commands: int
     cpu_s: float
@@ -56,6 +64,7 @@ def run(name: str, seed: int) -> Run:
         events=found,
         nodes=node_figures(played.recording),
         meter_faults=fault_figures(played),
+        refused=played.refused,
         unanswered=played.unanswered,
         cap_commands=played.cap_commands,
         cpu_s=time.process_time() - began,
@@ -184,6 +193,10 @@ def verdicts(one: Run) -> Iterator[bool]:
     for event_id in one.unanswered:
         print(f"  {event_id}: nothing came of it: BROKEN")
         yield False
+    for event_id, reason in one.refused:
+        kept = (event_id, reason.partition(";")[0].partition(" until ")[0]) in OUTSIDE
+        print(f"  {event_id}: refused, {reason}: {'kept' if kept else 'BROKEN'}")
+        yield kept
     for node in one.nodes:
         kept = node.over_limit_s == 0.0
         print(

@@ -71,6 +71,7 @@ def played(one: Recording, *events: PlayedEvent) -> Played:
         seed=1,
         recording=one,
         events=events or (event(),),
+        refused=(),
         unanswered=(),
         told_of_the_meter=(),
         cap_commands=0,

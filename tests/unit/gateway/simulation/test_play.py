@@ -160,3 +160,17 @@ def test_an_event_that_is_cancelled_before_it_begins_comes_to_nothing(tmp_path: 
     played = played_with(tmp_path, event=[asked])
     assert (played.events, played.unanswered) == ((), ("now",))
     assert played.recording.site_w.tolist() == played.recording.counterfactual_w.tolist()
+
+
+def test_a_call_outside_the_contract_is_refused_with_its_reason(tmp_path: Path) -> None:
+    contract = {"committed_kw": 0.1, "calls_per_season": 1, "rest_s": 3600}
+    first = {**SMALL["event"][0], "starts_s": 40, "duration_s": 40, "values": [[40, 0.25]]}
+    again = {**first, "id": "again", "starts_s": 120, "received_s": 90}
+    played = played_with(tmp_path, event=[first, again], program={"contract": contract}, duration_s=180)
+    assert [event.event_id for event in played.events] == ["now"]
+    ((name, reason),) = played.refused
+    assert name == "again"
+    assert "all 1 calls of the season were made; the rest after the last call lasts until" in reason
+    # It is not acted on, either.
+    refused = played.recording.during(125, 160)
+    assert np.all(np.isnan(played.recording.target_w[refused]))

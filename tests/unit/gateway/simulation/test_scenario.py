@@ -44,6 +44,8 @@ def test_phoenix_is_the_field_test() -> None:
         ({"starts_at": "2026-07-15T15:00:00"}, "starts_at"),
         ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "hosts": ["h09"]}]}}, "the fleet has no h09"),
         ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "parent": "feed"}]}}, "no node is called"),
+        ({"program": {"contract": {"commited_kw": 3}}}, "program.contract.commited_kw: unknown key"),
+        ({"program": {"contract": {"committed_kw": 3, "season": {"first": "6", "last": "7"}}}}, "no day of the year"),
         ({"site": {"import_limit": 3}}, "site.import_limit: unknown key; did you mean 'import_limit_kw'?"),
     ],
 )

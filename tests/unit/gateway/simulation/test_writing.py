@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +87,24 @@ def test_where_the_clock_jumped_a_row_is_empty(tmp_path: Path) -> None:
     assert [row[0] for row in rows[599:602]] == ["599", "600", "5600"]
 
 
-def test_a_contract_is_held_against_what_was_delivered(tmp_path: Path) -> None:
+CONTRACT = {"calls_per_season": 3, "hours_per_season": 2.0, "rest_s": 3600}
+
+
+def test_a_contract_is_held_against_what_was_delivered_and_says_what_is_left(tmp_path: Path) -> None:
     for committed_kw, met in ((0.19, 1), (0.21, 0)):
-        one = played(recording())
-        committed = Played(
-            scenario=small(committed_kw=committed_kw),
-            seed=1,
-            recording=one.recording,
-            events=one.events,
+        committed = replace(
+            played(recording()),
+            scenario=small(program={"contract": {"committed_kw": committed_kw, **CONTRACT}}),
+            refused=(("sooner", "outside the contract: it rests"),),
             unanswered=("never",),
-            told_of_the_meter=(),
-            cap_commands=0,
-            restores=0,
         )
         written = write(tmp_path, committed, figures(committed, with_optimum=False))
         contract = written.summary["contract"]
-        assert (contract["events"], contract["events_met"], contract["paid"]) == (2, met, "0")
+        assert (contract["events"], contract["events_met"], contract["paid"]) == (3, met, "0")
+        assert (contract["calls_made"], contract["hours_used"]) == (1, pytest.approx(1 / 6))
+        (call,) = contract["calls"]
+        assert (call["calls_left"], call["hours_left"]) == (2, pytest.approx(2.0 - 1 / 6))
+        assert (call["rested_h"], call["rests_until"]) == (None, "2026-07-15T23:15:00Z")
+        assert contract["refused"] == written.summary["events_refused"] == {"sooner": "outside the contract: it rests"}
         assert "nothing came of it" in written.in_words()
+        assert "event sooner: refused, outside the contract: it rests" in written.in_words()
