@@ -25,6 +25,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
+from gateway.domain.control import DEFAULTS, ControlSettings
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
 from gateway.host_agent import stop_on_signals
@@ -145,11 +146,12 @@ def build_services(
     keep_devices: bool = True,
     learn_curves: bool = False,
     joint: JointPlan | None = None,
+    loop: ControlSettings = DEFAULTS,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
     Without ``keep_devices`` device readings serve control and are not stored. ``joint`` plans for all events together;
-    without it the heuristic does, in this very process.
+    without it the heuristic does, in this very process. ``loop`` has the figures of the control loop.
     """
     ledger = edges.record.ledger
     intakes = {
@@ -173,6 +175,7 @@ def build_services(
         readiness=readiness,
         joint=joint,
         curves=LearnedCurves() if learn_curves else None,
+        control=loop,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
@@ -312,6 +315,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             readiness=readiness,
             learn_curves=settings.control.learn_curves,
             joint=JointPlan(Planner()),
+            loop=settings.control.loop(),
         )
         application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
         await edges.enter_async_context(listening(application, settings.gateway.listen))

@@ -4,6 +4,7 @@ Each driver is imported inside the function that opens it, so that only what is 
 """
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.attach import MeteredFleet
 from gateway.clock import Clock
 from gateway.config import (
     SITE_METER_ID,
+    MeterSettings,
     ModbusSettings,
     OverheadSettings,
     PrometheusSettings,
@@ -31,35 +33,50 @@ async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: Mete
 
     Where none is declared a simulated site brings its own, and elsewhere the devices are summed.
     """
+    local = settings.fleets[0] if settings.fleets and settings.agents is None else None
+    if not settings.meters and isinstance(local, SimulatedSettings):
+        return fleet
+    opened = [(meter, await open_meter(edges, meter, clock)) for meter in settings.meters]
+    return over_devices(opened, settings.site.overhead, fleet, clock)
+
+
+def over_devices(
+    meters: Sequence[tuple[MeterSettings, PowerMeter]],
+    overhead: OverheadSettings | None,
+    fleet: MeteredFleet,
+    clock: Clock,
+    tell: Callable[[str, str | None], None] | None = None,
+) -> PowerMeter:
+    """Site meters, in order of preference, over the devices' sum. Without any the devices are summed.
+
+    ``tell(part, reason)`` hears of changes; without it the log does.
+    """
     from hardware.device_sum import DeviceSum, EstimatedMeter
     from hardware.meter_watch import Plausible
     from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
 
-    local = settings.fleets[0] if settings.fleets and settings.agents is None else None
-    if not settings.meters and isinstance(local, SimulatedSettings):
-        return fleet
     devices = DeviceSum(
         devices=fleet,
         expected=lambda: [view.device_id for view in fleet.devices().values() if draws(view)],
         site_meter_id=SITE_METER_ID,
         now=clock.now,
     )
-    if not settings.meters:
+    if not meters:
         return SiteAndDevices(devices=devices, site=EstimatedMeter(meter_id=SITE_METER_ID, devices=devices))
     sources = [
         Source(
             name=meter.name,
-            meter=await open_meter(edges, meter, clock),
+            meter=opened,
             plausible=Plausible(
                 min_w=meter.min_kw * 1000.0,
                 max_w=math.inf if meter.max_kw is None else meter.max_kw * 1000.0,
                 stale_after_s=meter.stale_after_s,
                 stuck_after_s=meter.stuck_after_s,
+                moved_fraction=meter.stuck_moved_fraction,
             ),
         )
-        for meter in settings.meters
+        for meter, opened in meters
     ]
-    overhead = settings.site.overhead
     if overhead is not None and overhead.estimate:
         guess = EstimatedMeter(
             meter_id=SITE_METER_ID,
@@ -74,9 +91,13 @@ async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: Mete
         now=clock.now,
         devices=devices,
         overhead=None if overhead is None else _overhead_range(overhead),
-        on_change=lambda part, reason: log.warning("meter_changed", part=part, reason=reason),
+        on_change=_log_change if tell is None else tell,
     )
     return SiteAndDevices(devices=devices, site=site)
+
+
+def _log_change(part: str, reason: str | None) -> None:
+    log.warning("meter_changed", part=part, reason=reason)
 
 
 def draws(view: DeviceView) -> bool:

@@ -222,6 +222,14 @@ class SitePhysics:
         """The energy of all devices with a job, a running register."""
         return float(self._state.energy_j[self._busy].sum())
 
+    def branch_j(self) -> Floats:
+        """By device, what it and its share of its host have drawn, a running register: all but the cooling."""
+        return self._state.energy_j * (1.0 + FOLLOWING_FRACTION) + FIXED_W_PER_DEVICE * self._state["t_s"]
+
+    def site_j(self) -> float:
+        """The energy of the whole site, a running register."""
+        return self._state["site_energy_j"]
+
     def possible(self) -> "Possible":
         """What each job could draw and do under each cap with the load of now, for a judge who knows the optimum."""
         load = self._load()[:, np.newaxis]

@@ -19,7 +19,7 @@ from hardware.errors import CallHangs, Condition, DeviceLost, HardwareError, Met
 from hardware.faults import Faults, FaultsFile
 from hardware.job import JobState, JobView, PauseMethod
 from hardware.job_terms import MIN_THROUGHPUT
-from hardware.physics import Flags, Placement, Possible, SitePhysics, SiteState
+from hardware.physics import Flags, Floats, Placement, Possible, SitePhysics, SiteState
 from hardware.workloads import CAP_RANGE, DEVICE_MODEL, SIGNAL_PAUSE_S, WORKLOADS, SimulatedJob, job_mix
 
 log = structlog.get_logger()
@@ -193,6 +193,19 @@ class SimulatedFleet:
         """A running register of the energy of all devices that a job was placed on, in joules."""
         self._catch_up()
         return self._physics.drawn_j()
+
+    def branch_j(self) -> Floats:
+        """What the supply of each device has drawn, in the order of ``devices``: a running register, in joules.
+
+        A device's supply is the device and its share of its host; cooling is the site's alone.
+        """
+        self._catch_up()
+        return self._physics.branch_j()
+
+    def site_j(self) -> float:
+        """What the site has drawn, before any meter: a running register, in joules."""
+        self._catch_up()
+        return self._physics.site_j()
 
     def possible(self) -> Possible:
         """What the jobs could draw and do under each cap, as nobody but a judge can know."""

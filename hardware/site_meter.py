@@ -63,8 +63,9 @@ class FailoverMeter(PowerMeter):
     """The reading of the first of ``sources`` that can be trusted, given under ``meter_id``.
 
     A source that is not the active one is preferred to it after ``return_after_reads`` good readings in a row. With
-    ``devices`` and ``overhead`` the reading is held against the sum of the devices, and is suspect after
-    ``patience_reads`` disagreements in a row, until they agree again. The energy register is given for the first
+    ``devices`` and ``overhead`` the reading is held against the sum of the devices, and is suspect as long as they
+    disagree: no control is to follow a lie, however short. That the meter is at fault is said after ``patience_reads``
+    disagreements in a row, and it stays suspect then until they agree again. The energy register is given for the first
     source only: another meter's register does not continue it.
 
     ``on_change(part, reason)`` is told once for each change: a source that fails or is well again (reason ``None``),
@@ -145,7 +146,7 @@ class FailoverMeter(PowerMeter):
             self._verdict = verdict
 
     def _given(self, reading: PowerReading, standing: _Standing) -> PowerReading:
-        doubtful = standing.source.estimate or self._verdict is not Verdict.AGREES
+        doubtful = standing.source.estimate or self._verdict is not Verdict.AGREES or self._disagreements > 0
         return replace(
             reading,
             meter_id=self._meter_id,

@@ -18,7 +18,7 @@ def simulate(
     """Play a scenario in virtual time on a simulated site, with the whole gateway, and say how well it did.
 
     Leaves power.csv, jobs.csv, summary.json and power.svg. Shipped: phoenix, two-step, fast, regulation, bursty,
-    failures, year.
+    failures, meter, tree, year.
     """
     from gateway.simulation.run import run_scenario
     from gateway.simulation.scenario import ScenarioError, load

@@ -17,6 +17,8 @@ class MeterSettings(Section):
     stale_after_s: float = Field(default=10.0, gt=0, le=300)
     stuck_after_s: float | None = Field(default=None, gt=0)
     """Off by default: a meter that rounds may well show the same power for long."""
+    stuck_moved_fraction: float = Field(default=0.05, gt=0, lt=1)
+    """It is stuck only where the devices' sum has moved by this share of itself meanwhile."""
 
 
 class RegisterSettings(Section):

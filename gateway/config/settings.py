@@ -23,6 +23,7 @@ from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSetti
 from gateway.config.parts import Section, address, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
 from gateway.domain.contract import Program
+from gateway.domain.control import ControlSettings as LoopSettings
 from hardware.nats_names import WHAT_A_NAME_IS, is_name
 
 
@@ -99,8 +100,14 @@ class ControlSettings(Section):
 
     lease_s: float = Field(default=15.0, ge=3.0, le=300.0)
     """A cap that is not renewed for so long is restored by its host."""
+    meter_averaged_s: float = Field(default=1.0, gt=0, le=10.0)
+    """How long a mean the site meter shows. Where it is over a few seconds the site swings, unless the loop knows."""
     learn_curves: bool = False
     """Learn the jobs' power curves from what their devices draw, from the declared ones on."""
+
+    def loop(self) -> LoopSettings:
+        """The domain's figures of the loop."""
+        return LoopSettings(averaged_s=self.meter_averaged_s)
 
 
 class Settings(BaseSettings):

@@ -25,18 +25,34 @@ class OverheadSettings(Section):
     suspect: control gets no feedback from them."""
 
 
-class SiteSettings(Section):
-    """``[site]``."""
+class SupplySettings(Section):
+    """What stands between the devices and the grid: limits, and what is drawn beside the devices."""
 
-    id: str = Field(min_length=1)
-    timezone: Annotated[str, AfterValidator(zone)] = "UTC"
     import_limit_kw: float | None = Field(default=None, gt=0)
-    interval_s: Literal[60, 300, 900, 1800, 3600] = 300
     overhead: OverheadSettings | None = None
     node: tuple[NodeSettings, ...] = ()
     """The electrical tree under the site. A device that no node names hangs on the site."""
     overshoot_fraction: float = Field(default=OVERSHOOT_FRACTION, ge=0, le=0.5)
     """What a device may draw over its cap."""
+
+    def tree_under(self, site_id: str) -> ElectricalTree | None:
+        """The electrical tree, ``None`` where nothing has a limit. Raises ``ValueError`` for what is none."""
+        root = Node(
+            node_id=site_id,
+            kind=NodeKind.SITE,
+            limit_w=None if self.import_limit_kw is None else self.import_limit_kw * 1000.0,
+            overhead_w=0.0 if self.overhead is None else self.overhead.max_kw * 1000.0,
+            overhead_fraction=0.0 if self.overhead is None else self.overhead.max_fraction,
+        )
+        return site_tree(root, self.node, overshoot_fraction=self.overshoot_fraction)
+
+
+class SiteSettings(SupplySettings):
+    """``[site]``."""
+
+    id: str = Field(min_length=1)
+    timezone: Annotated[str, AfterValidator(zone)] = "UTC"
+    interval_s: Literal[60, 300, 900, 1800, 3600] = 300
 
     @model_validator(mode="after")
     def _nodes_are_a_tree(self) -> "SiteSettings":
@@ -45,14 +61,7 @@ class SiteSettings(Section):
 
     def tree(self) -> ElectricalTree | None:
         """The electrical tree, ``None`` where nothing has a limit. Raises ``ValueError`` for what is none."""
-        root = Node(
-            node_id=self.id,
-            kind=NodeKind.SITE,
-            limit_w=None if self.import_limit_kw is None else self.import_limit_kw * 1000.0,
-            overhead_w=0.0 if self.overhead is None else self.overhead.max_kw * 1000.0,
-            overhead_fraction=0.0 if self.overhead is None else self.overhead.max_fraction,
-        )
-        return site_tree(root, self.node, overshoot_fraction=self.overshoot_fraction)
+        return self.tree_under(self.id)
 
     def site(self) -> Site:
         """The domain's word for it."""

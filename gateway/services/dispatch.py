@@ -9,7 +9,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.domain.contract import Program
-from gateway.domain.control import ControlMode, ControlState, ControlStep, step
+from gateway.domain.control import DEFAULTS, ControlMode, ControlSettings, ControlState, ControlStep, step
 from gateway.domain.curtailment.problem import CurtailmentProblem
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, device_caps
@@ -67,7 +67,9 @@ class Dispatch:
         readiness: Readiness,
         joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
+        control: ControlSettings = DEFAULTS,
     ) -> None:
+        self._settings = control
         self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
         self._joint = joint or JointPlan()
         self._fleet = fleet
@@ -92,6 +94,8 @@ class Dispatch:
         self._caps_w: dict[str, float] = {}
         self._caps_paused: tuple[str, ...] = ()
         self._stepped_at: datetime | None = None
+        self.mode = ControlMode.IDLE
+        """What the last step's budget stood on."""
         # A gateway that was killed may have left caps behind: the first step without a target puts them back.
         self._released = False
 
@@ -179,11 +183,13 @@ class Dispatch:
             site_w=self._reach.site_w(now),
             site_age_s=self._reach.site_age_s(now),
             fleet_w=self._reach.jobs_w(now),
+            fleet_age_s=self._reach.jobs_age_s(now),
+            settings=self._settings,
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
             dt_s=min(max(elapsed_s, SHORTEST_STEP_S), LONGEST_STEP_S),
         )
-        self._control = stepped.state
+        self._control, self.mode = stepped.state, stepped.mode
         return stepped
 
     async def _plan_together(self, running: Sequence[PowerPlan], now: datetime) -> None:

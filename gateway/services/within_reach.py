@@ -114,6 +114,11 @@ class WithinReach:
                 drawn_w += reading.power_w
         return drawn_w
 
+    def jobs_age_s(self, now: datetime) -> float | None:
+        """How long ago the devices' readings were taken; they are read together."""
+        reading = self._ledger.latest_readings().get(self.jobs[0].device_ids[0]) if self.jobs else None
+        return None if reading is None else (now - reading.measured_at).total_seconds()
+
     def _look_at_the_tree(self) -> dict[str, float]:
         """The most that each device can have under it, to the watt; names in it that no agent has are told."""
         if self._site.tree is None:

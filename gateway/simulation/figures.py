@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.simulation.optimum import NoOptimum, OptimumJob, best_throughput
+from gateway.simulation.oscillation import Oscillation, oscillation
 from gateway.simulation.play import Played, PlayedEvent
 from gateway.simulation.recorder import POSSIBLE_STEP_S, STEP_S, Recording
 from gateway.simulation.regulation_score import RegulationScore, regulation_score
@@ -109,8 +110,9 @@ class Rebound:
 class Throughput:
     """From the ramp to the end of the recovery, as a share of the twin's.
 
-    ``weighted`` is by weight and devices; ``optimum`` the linear program's (``None`` where it was not asked for or
-    there is none). ``tier_violations`` are jobs under their tier's minimum.
+    ``weighted`` is by weight and devices; ``optimum`` the linear program's (``None`` where it was not asked for, there
+    is none, or the site has an electrical tree, of which the program knows nothing). ``tier_violations`` are jobs under
+    their tier's minimum.
     """
 
     weighted: float
@@ -139,6 +141,7 @@ class EventFigures:
     counterfactual: Delivered
     settlement: Settled | None
     tracking: Tracking
+    oscillation: Oscillation | None
     reached: Reached
     rebound: Rebound
     throughput: Throughput
@@ -164,6 +167,7 @@ def _of_event(played: Played, event: PlayedEvent, until_s: float, *, with_optimu
         counterfactual=_delivered(recording, hold, recording.counterfactual_w),
         settlement=_settled(event, recording),
         tracking=_tracking(recording, hold),
+        oscillation=oscillation(recording.true_w[hold], recording.twin_true_w[hold], recording.target_w[hold]),
         reached=_reached(recording, event, hold),
         rebound=_rebound(recording, event, until_s),
         throughput=_throughput(played, event, with_optimum=with_optimum),
@@ -254,6 +258,7 @@ def _rebound(recording: Recording, event: PlayedEvent, until_s: float) -> Reboun
 def _throughput(played: Played, event: PlayedEvent, *, with_optimum: bool) -> Throughput:
     recording, jobs = played.recording, played.scenario.fleet.job
     during = recording.during(event.ramp_from_s, event.recovered_s)
+    with_optimum = with_optimum and not recording.nodes
     done_s, possible_s = recording.work_s[during].sum(axis=0), recording.twin_work_s[during].sum(axis=0)
     part = done_s / np.maximum(possible_s, 1e-9)
     simulated = [job.job() for job in jobs]

@@ -8,15 +8,16 @@ from gateway import app
 from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.ledger import Ledger, Topic
+from gateway.services.dispatch import Dispatch
 from gateway.services.joint_plan import JointPlan
 from gateway.services.readiness import Readiness
 from gateway.simulation.planning import PATIENCE_S, PlanHere
-from gateway.simulation.scenario import Scenario
+from gateway.simulation.scenario import SITE_ID, Scenario
 from gateway.simulation.site import PlayedSite
+from gateway.site_meters import over_devices
 
 CONNECTION_ID = "simulated-utility"
 PROGRAM_ID = "simulated-program"
-SITE_ID = "simulated-site"
 
 FLUSH_S = 60.0
 """How long readings stay in memory. Virtual time loses nothing by it, and the disk has less to do."""
@@ -31,7 +32,11 @@ class GatewayLife:
         self.url = f"sqlite+aiosqlite:///{folder}/site.db"
         self.ledger: Ledger | None = None
         self.plans_changed = asyncio.Event()
+        self.told_of_the_meter: list[tuple[float, str, str | None]] = []
+        """When, in seconds of the scenario, which part of the site's metering changed, and what is wrong with it."""
+        self._scenario = scenario
         self._settings = settings_of(scenario)
+        self._dispatch: Dispatch | None = None
         # Over time that is skipped there would be a report a minute, of nothing.
         self._reports = scenario.around_events_s is None
         self._site = site
@@ -53,7 +58,13 @@ class GatewayLife:
                 record=record,
                 fleet=fleet,
                 actuator=actuator,
-                meter=fleet,
+                meter=over_devices(
+                    [(self._scenario.meter, self._site.meter)],
+                    self._settings.site.overhead,
+                    fleet,
+                    self._clock,
+                    tell=self._hear,
+                ),
                 connections=[app.joined_ven(CONNECTION_ID, self._vtn, record.parties, site, reports=self._reports)],
             ),
             site=site,
@@ -63,6 +74,9 @@ class GatewayLife:
             flush_s=FLUSH_S,
             keep_devices=False,
             joint=JointPlan(PlanHere(), wait_s=PATIENCE_S),
+        )
+        self._dispatch = next(
+            service for stage in stages for service in stage.values() if isinstance(service, Dispatch)
         )
         self.ledger = record.ledger
         self.plans_changed = record.ledger.subscribe(Topic.PLANS)
@@ -88,8 +102,17 @@ class GatewayLife:
         await self._actuator_edge.aclose()
         await self._close()
 
+    @property
+    def mode(self) -> str:
+        """What control stands on, by its ``ControlMode``; empty while no gateway runs."""
+        return "" if self._dispatch is None else str(self._dispatch.mode)
+
+    def _hear(self, part: str, reason: str | None) -> None:
+        time_s = (self._clock.now() - self._scenario.zero).total_seconds()
+        self.told_of_the_meter.append((time_s, part, reason))
+
     async def _close(self) -> None:
-        self.ledger = None
+        self.ledger = self._dispatch = None
         self._running = None
         await self._record_edge.aclose()
 
@@ -97,13 +120,19 @@ class GatewayLife:
 def settings_of(scenario: Scenario) -> Settings:
     """The settings of the gateway that is played with."""
     declared = {
-        "site": {"id": SITE_ID, "timezone": scenario.timezone, "interval_s": scenario.interval_s},
+        "site": {
+            "id": SITE_ID,
+            "timezone": scenario.timezone,
+            "interval_s": scenario.interval_s,
+            **scenario.site.model_dump(),
+        },
         "program": [
             {
                 "id": PROGRAM_ID,
                 "baseline": scenario.program.baseline,
                 "price_per_kwh": scenario.program.price_per_kwh,
                 "currency": scenario.program.currency,
+                "contract": None if scenario.program.contract is None else scenario.program.contract.model_dump(),
             }
         ],
     }

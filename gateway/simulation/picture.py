@@ -182,6 +182,7 @@ def _facts(played: Played, found: Sequence[EventFigures]) -> list[str]:
             facts.append(f"Off the signal by {one.regulation.rmse_fraction:.2%} of its amplitude (RMSE){score}.")
     if len(found) > len(facts):
         facts.append(f"And {len(found) - len(facts)} more events: see summary.json.")
+    facts += [f"{name}: refused, {reason}." for name, reason in played.refused]
     facts += [f"{name}: nothing came of it." for name in played.unanswered]
     return [line for fact in facts for line in textwrap.wrap(fact, FACT_CHARACTERS)]
 

@@ -18,6 +18,7 @@ from gateway.simulation.recorder import Recorder, Recording
 from gateway.simulation.scenario import FaultPart, Scenario, Stretch
 from gateway.simulation.site import PlayedSite
 from gateway.simulation.utility import Utility
+from protocols.grid import Opt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +46,19 @@ class PlayedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """A scenario, played: what was recorded, its events, and the commands that reached the agent."""
+    """A scenario, played: what was recorded, its events, and the commands that reached the agent.
+
+    ``refused`` are events that the gateway opted out of, each with its reason; nothing came of those ``unanswered``.
+    ``told_of_the_meter`` are the changes that the site's metering told of: when, which part, and what is wrong with it.
+    """
 
     scenario: Scenario
     seed: int
     recording: Recording
     events: tuple[PlayedEvent, ...]
+    refused: tuple[tuple[str, str], ...]
     unanswered: tuple[str, ...]
+    told_of_the_meter: tuple[tuple[float, str, str | None], ...]
     cap_commands: int
     restores: int
 
@@ -78,13 +85,15 @@ async def play(
                 tell,
             )
         async with app.open_record(gateway.url, migrate=True) as record:
-            events, unanswered = await _events(record.ledger, scenario, utility)
+            events, refused, unanswered = await _events(record.ledger, scenario, utility)
     return Played(
         scenario=scenario,
         seed=seed,
         recording=recorder.recording(),
         events=events,
+        refused=refused,
         unanswered=unanswered,
+        told_of_the_meter=tuple(gateway.told_of_the_meter),
         cap_commands=site.agent.cap_commands,
         restores=site.agent.restores,
     )
@@ -140,37 +149,54 @@ async def _go_wrong(parts: _Parts, fault: FaultPart, group: asyncio.TaskGroup) -
         case "hosts_lost":
             hosts = parts.scenario.fleet.host_ids
             parts.site.lose(hosts[: math.ceil(fault.share * len(hosts))])
-        case "meter_silent":
-            parts.site.silence({"site"})
+        case "hosts_silent":
+            hosts = parts.scenario.fleet.host_ids
+            parts.site.hang(hosts[-math.ceil(fault.share * len(hosts)) :])
         case "gateway_killed":
             await parts.gateway.kill()
+        case _:
+            parts.site.meter.go_wrong(fault)
     if fault.lasts_s is None:
         return
     await clock.wait(at + timedelta(seconds=fault.lasts_s))
     match fault.what:
         case "hosts_lost":
             parts.site.lose(())
-        case "meter_silent":
-            parts.site.silence(())
+        case "hosts_silent":
+            parts.site.hang(())
         case "gateway_killed":
             await parts.gateway.start(group)
+        case _:
+            parts.site.meter.go_wrong(None)
 
 
 async def _events(
     ledger: Ledger, scenario: Scenario, utility: Utility
-) -> tuple[tuple[PlayedEvent, ...], tuple[str, ...]]:
-    """What the record holds of each event, and the events that came to nothing."""
+) -> tuple[tuple[PlayedEvent, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """What the record holds of each event, events that were opted out of, and those that came to nothing."""
     statements = {statement.verified.event_id: statement for statement in await ledger.statements()}
     found: list[PlayedEvent] = []
+    refused: list[tuple[str, str]] = []
     missing: list[str] = []
     for asked in scenario.events():
         record, plan = await ledger.event(CONNECTION_ID, asked.id), await ledger.plan(CONNECTION_ID, asked.id)
+        if record is not None and record.decision is not None and record.decision.opt is Opt.OUT:
+            refused.append((asked.id, record.decision.detail))
+            continue
         if record is None or plan is None or not plan.intervals:
             missing.append(asked.id)
             continue
         starts_s = (record.event.starts_at - scenario.zero).total_seconds()
         ends_s = starts_s + asked.duration_s
         hold = (starts_s + max(0.0, asked.ramp_s), ends_s + min(0.0, asked.recovery_s))
+        recovery_s = max(0.0, asked.recovery_s)
+        if asked.cancelled_s is not None:
+            # What was cut short has no recovery.
+            ends_s, recovery_s = asked.cancelled_s, 0.0
+            hold = (hold[0], min(hold[1], ends_s))
+        if hold[0] >= hold[1]:
+            missing.append(asked.id)
+            continue
         found.append(
             PlayedEvent(
                 event_id=asked.id,
@@ -178,7 +204,7 @@ async def _events(
                 starts_s=starts_s,
                 ends_s=ends_s,
                 ramp_from_s=starts_s + min(0.0, asked.ramp_s),
-                recovered_s=ends_s + max(0.0, asked.recovery_s),
+                recovered_s=ends_s + recovery_s,
                 hold=hold,
                 baseline_w=plan.baseline_w,
                 lowest_w=min(min(interval.start_w, interval.end_w) for interval in plan.intervals),
@@ -188,4 +214,4 @@ async def _events(
                 statement=statements.get(asked.id),
             )
         )
-    return tuple(found), tuple(missing)
+    return tuple(found), tuple(refused), tuple(missing)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gateway.clock import Clock
 from gateway.domain.overlap import governing_target
 from gateway.domain.plan import PowerPlan
+from gateway.domain.tree import Node
 from gateway.simulation.life import CONNECTION_ID, GatewayLife
 from gateway.simulation.scenario import Scenario
 from gateway.simulation.site import PlayedSite, work_of
@@ -25,8 +26,15 @@ JOBS_STEP_S = 10
 
 POSSIBLE_STEP_S = 10
 
-Registers = tuple[tuple[float, float], Floats, Floats]
-"""Energy of the jobs' devices and work of each job: of the site and of its twin."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Registers:
+    """What runs on, of the site and of its twin; ``node_j`` by node of the site's electrical tree."""
+
+    site_j: tuple[float, float]
+    devices_j: tuple[float, float]
+    work_s: tuple[Floats, Floats]
+    node_j: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +53,11 @@ class Recording:
     """Series by step of one second: all of one length, each value from ``time_s`` on for ``STEP_S``; nan is none.
 
     ``site_w`` and ``counterfactual_w`` are what the two site meters latched at the end of the step, their mean over it.
-    ``devices_w`` and ``twin_devices_w`` are the mean of all devices with a job. ``work_s`` and ``twin_work_s`` (a row
+    ``true_w`` and ``twin_true_w`` are the same before any meter's noise. ``devices_w`` and ``twin_devices_w`` are the
+    mean of all devices with a job. ``node_w`` (a column for each of ``nodes``) is what each node with a limit drew, and
+    ``node_most_w`` what it would have drawn at the end of the step, had every device drawn all that its limit, the
+    overshoot and the overhead allow. ``modes`` are what control stood on at the end of the step, empty where no
+    gateway ran. ``work_s`` and ``twin_work_s`` (a row
     a step, a column a job) are seconds of uncapped running done in the step. ``possible`` is the truth about the jobs
     every ``POSSIBLE_STEP_S``, with the seconds it was so at.
     """
@@ -55,10 +67,16 @@ class Recording:
     target_w: Floats
     baseline_w: Floats
     counterfactual_w: Floats
+    true_w: Floats
+    twin_true_w: Floats
     devices_w: Floats
     twin_devices_w: Floats
     work_s: Floats
     twin_work_s: Floats
+    nodes: tuple[Node, ...]
+    node_w: Floats
+    node_most_w: Floats
+    modes: tuple[str, ...]
     jobs: tuple[JobRow, ...]
     possible: tuple[tuple[float, Possible], ...]
 
@@ -80,6 +98,8 @@ class Recorder:
         self._plans: dict[str, PowerPlan] = {}
         self._rows: list[tuple[float, ...]] = []
         self._work: list[tuple[Floats, Floats]] = []
+        self._node: list[tuple[Floats, Floats]] = []
+        self._modes: list[str] = []
         self._jobs: list[JobRow] = []
         self._possible: list[tuple[float, Possible]] = []
 
@@ -93,7 +113,7 @@ class Recorder:
     async def run(self, gateway: GatewayLife, stop: asyncio.Event, tell: Callable[[float], None]) -> None:
         """Write down each second until told to stop."""
         before = self._registers()
-        jobs_before = before[1]
+        jobs_before = before.work_s[0]
         began = at = self._clock.now()
         while not stop.is_set():
             await self._clock.wait(at + timedelta(seconds=STEP_S), stop)
@@ -106,16 +126,22 @@ class Recorder:
             after = self._registers()
             time_s = (at - self._scenario.zero).total_seconds()
             self._note(time_s, before, after)
+            self._modes.append(gateway.mode)
             step = round((at - began).total_seconds() / STEP_S) + 1
             if step % JOBS_STEP_S == 0:
-                self._note_jobs(time_s + STEP_S - JOBS_STEP_S * STEP_S, after[1] - jobs_before)
-                jobs_before = after[1]
+                self._note_jobs(time_s + STEP_S - JOBS_STEP_S * STEP_S, after.work_s[0] - jobs_before)
+                jobs_before = after.work_s[0]
                 tell(time_s)
             before, at = after, self._clock.now()
 
-    def _registers(self) -> Registers:
-        drawn_j = self._site.real.drawn_j(), self._site.twin.drawn_j()
-        return drawn_j, work_of(self._site.real, self._job_ids), work_of(self._site.twin, self._job_ids)
+    def _registers(self) -> _Registers:
+        real, twin = self._site.real, self._site.twin
+        return _Registers(
+            site_j=(real.site_j(), twin.site_j()),
+            devices_j=(real.drawn_j(), twin.drawn_j()),
+            work_s=(work_of(real, self._job_ids), work_of(twin, self._job_ids)),
+            node_j=self._site.node_j(),
+        )
 
     async def _read_plans(self, gateway: GatewayLife) -> None:
         for event_id in self._event_ids:
@@ -123,12 +149,7 @@ class Recorder:
             if plan is not None:
                 self._plans[event_id] = plan
 
-    def _note(
-        self,
-        time_s: float,
-        before: Registers,
-        after: Registers,
-    ) -> None:
+    def _note(self, time_s: float, before: _Registers, after: _Registers) -> None:
         at = self._scenario.at(time_s)
         governing = governing_target(self._plans.values(), at)
         held = None if governing is None else self._plans[governing.event_keys[0][1]]
@@ -139,13 +160,15 @@ class Recorder:
                 math.nan if governing is None else governing.target_w,
                 math.nan if held is None else held.baseline_w,
                 self._site.twin.metered().power_w,
-                (after[0][0] - before[0][0]) / STEP_S,
-                (after[0][1] - before[0][1]) / STEP_S,
+                *_mean_w(before.site_j, after.site_j),
+                *_mean_w(before.devices_j, after.devices_j),
             )
         )
+        self._node.append(((after.node_j - before.node_j) / STEP_S, self._site.node_most_w()))
         if round(time_s) % POSSIBLE_STEP_S == POSSIBLE_STEP_S // 2:
             self._possible.append((time_s, self._site.real.possible()))
-        self._work.append((after[1] - before[1], after[2] - before[2]))
+        done_s = [late_s - early_s for early_s, late_s in zip(before.work_s, after.work_s, strict=True)]
+        self._work.append((done_s[0], done_s[1]))
 
     def _note_jobs(self, time_s: float, work_s: Floats) -> None:
         limit_w = {device.device_id: device.limit_w for device in self._site.real.devices()}
@@ -162,18 +185,30 @@ class Recorder:
 
     def recording(self) -> Recording:
         """All that was written down."""
-        columns = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), 7).T
+        columns = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), 9).T
         shape = len(self._work), len(self._job_ids)
+        node_shape = len(self._node), len(self._site.nodes)
         return Recording(
             time_s=columns[0],
             site_w=columns[1],
             target_w=columns[2],
             baseline_w=columns[3],
             counterfactual_w=columns[4],
-            devices_w=columns[5],
-            twin_devices_w=columns[6],
+            true_w=columns[5],
+            twin_true_w=columns[6],
+            devices_w=columns[7],
+            twin_devices_w=columns[8],
             work_s=np.array([real for real, _ in self._work]).reshape(shape),
             twin_work_s=np.array([twin for _, twin in self._work]).reshape(shape),
+            nodes=self._site.nodes,
+            node_w=np.array([drawn for drawn, _ in self._node]).reshape(node_shape),
+            node_most_w=np.array([most for _, most in self._node]).reshape(node_shape),
+            modes=tuple(self._modes),
             jobs=tuple(self._jobs),
             possible=tuple(self._possible),
         )
+
+
+def _mean_w(before_j: Sequence[float], after_j: Sequence[float]) -> list[float]:
+    """The mean power over a step."""
+    return [(late_j - early_j) / STEP_S for early_j, late_j in zip(before_j, after_j, strict=True)]

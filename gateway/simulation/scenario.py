@@ -12,14 +12,20 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
+from gateway.config.contracts import ContractSettings
 from gateway.config.explained import explain
+from gateway.config.meters import MeterSettings
 from gateway.config.parts import Section, rule, zone
+from gateway.config.site import SupplySettings
+from gateway.domain.tree import ElectricalTree
 from hardware.job_terms import MIN_THROUGHPUT
 from hardware.workloads import WORKLOADS, SimulatedJob
 
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+
+SITE_ID = "simulated-site"
 
 FIRST_S = 10.0
 """No event begins sooner: it would have nothing to be measured from."""
@@ -79,6 +85,10 @@ class FleetPart(Section):
         """As the simulated fleet names them."""
         return tuple(f"h{host:02d}" for host in range(self.hosts))
 
+    def host_of_device(self) -> dict[str, str]:
+        """As the simulated fleet names them."""
+        return {f"{host}-d{slot}": host for host in self.host_ids for slot in range(self.devices_per_host)}
+
     @model_validator(mode="after")
     def _jobs_fit(self) -> "FleetPart":
         if not self.job:
@@ -99,6 +109,8 @@ class ProgramPart(Section):
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    contract: ContractSettings | None = None
+    """``[program.contract]`` as the config file has it. A call outside of it is refused, as it would be."""
 
 
 class RegulationPart(Section):
@@ -115,7 +127,8 @@ class EventPart(Section):
     """``[[event]]``: what the grid asks, and from when on it can be heard.
 
     ``values`` are pairs of seconds and a value: a fraction of the live baseline, or kilowatts. ``received_s`` is when
-    the utility publishes it (default: at the start). ``day`` counts from 0. ``times`` and ``every_s`` repeat it.
+    the utility publishes it (default: at the start), ``cancelled_s`` when it cancels it. ``day`` counts from 0, for all
+    three. ``times`` and ``every_s`` repeat it.
     """
 
     id: Name
@@ -123,6 +136,7 @@ class EventPart(Section):
     day: int = Field(default=0, ge=0)
     starts_s: float = Field(ge=0)
     received_s: float | None = Field(default=None, ge=0)
+    cancelled_s: float | None = Field(default=None, ge=0)
     duration_s: float = Field(gt=0)
     ramp_s: float = 0.0
     """Negative ends at the start, positive begins there (``x-eiRampUp``)."""
@@ -147,20 +161,47 @@ class EventPart(Section):
             raise ValueError(f"its ramp or start comes sooner than {FIRST_S:g} s: there is nothing to measure it from")
         if self.received_s is not None and self.received_s > self.starts_s + min(0.0, self.ramp_s):
             raise ValueError("it would be received after its ramp or start")
+        received_s = self.starts_s if self.received_s is None else self.received_s
+        if self.cancelled_s is not None and not received_s < self.cancelled_s < self.starts_s + self.duration_s:
+            raise ValueError("it is cancelled between its receipt and its end")
         return self
+
+
+Fault = Literal[
+    "hosts_lost", "hosts_silent", "meter_silent", "meter_stuck", "meter_wrong", "meter_jumps", "gateway_killed"
+]
 
 
 class FaultPart(Section):
     """``[[fault]]``: what goes wrong at ``at_s``, for ``lasts_s`` (for good where none is given).
 
     ``hosts_lost`` takes the first ``share`` of the hosts, rounded up. A gateway that is killed leaves everything as it
-    is; ``lasts_s`` later another is started on the same record.
+    is; ``lasts_s`` later another is started on the same record. ``hosts_silent`` has the last ``share`` of the
+    hosts, rounded up, go on as they are without an answer to anything.
+
+    The site's meter may be silent, stuck at what it showed last, wrong (all that it shows is ``factor`` of the truth),
+    or jump (one reading in ``every_s`` is ``factor`` of the truth). It lies to the gateway alone.
     """
 
-    what: Literal["hosts_lost", "meter_silent", "gateway_killed"]
+    what: Fault
     at_s: float = Field(ge=0)
     lasts_s: float | None = Field(default=None, gt=0)
     share: Share = 0.05
+    factor: float | None = Field(default=None, ge=0)
+    """Default: 0.7 of a meter that is wrong, 10 of one that jumps."""
+    every_s: float = Field(default=20.0, ge=2)
+
+    @property
+    def size(self) -> float:
+        """What the meter shows, as a share of the truth."""
+        if self.factor is not None:
+            return self.factor
+        return 10.0 if self.what == "meter_jumps" else 0.7
+
+    @property
+    def of_the_meter(self) -> bool:
+        """Whether it is the site's meter that goes wrong."""
+        return self.what.startswith("meter_")
 
     @model_validator(mode="after")
     def _a_gateway_comes_back(self) -> "FaultPart":
@@ -188,8 +229,10 @@ class Scenario(Section):
     duration_s: float = Field(gt=0)
     around_events_s: tuple[float, float] | None = None
     interval_s: Literal[60, 300, 900] = 300
-    committed_kw: float | None = Field(default=None, gt=0)
-    """What the contract commits each event to, for the judge to hold against what was delivered."""
+    site: SupplySettings = SupplySettings()
+    """``[site]`` as the config file has it: the electrical tree, and what is drawn beside the devices."""
+    meter: MeterSettings = MeterSettings(name="site meter")
+    """``[meter]``: what is believed of the site's meter, as of one in ``[[hardware]]``."""
     fleet: FleetPart
     program: ProgramPart = ProgramPart()
     event: tuple[EventPart, ...] = ()
@@ -209,7 +252,15 @@ class Scenario(Section):
             raise ValueError(f"around_events_s is at least {FIRST_S:g} before an event, and 0 after it")
         if self.starts_at.microsecond:
             raise ValueError("starts_at is a whole second")
+        tree = self.tree()
+        unknown = () if tree is None else tree.unknown_names(self.fleet.host_of_device())
+        if unknown:
+            raise ValueError(f"site: the fleet has no {', '.join(unknown[:3])}; its hosts are h00, h01 and so on")
         return self
+
+    def tree(self) -> ElectricalTree | None:
+        """The site's electrical tree, ``None`` where nothing has a limit."""
+        return self.site.tree_under(SITE_ID)
 
     @property
     def zero(self) -> datetime:
@@ -236,6 +287,7 @@ class Scenario(Section):
                             "times": 1,
                             "starts_s": event.starts_s + later_s,
                             "received_s": received_s + later_s,
+                            "cancelled_s": None if event.cancelled_s is None else event.cancelled_s + later_s,
                         }
                     )
                 )

@@ -5,14 +5,20 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.attach import MeteredFleet, agent_over, reached_in_process, simulated_fleet
 from gateway.clock import Clock
+from gateway.domain.electrical import ceilings_w
+from gateway.domain.tree import Node, Wiring, wire
+from gateway.simulation.meter import PlayedMeter
 from gateway.simulation.scenario import Scenario
 from hardware.device import DeviceView, PowerReading
 from hardware.faults import Faults
 from hardware.job import JobView
 from hardware.physics import Possible
+
+Floats = NDArray[np.float64]
 
 
 class Truth(Protocol):
@@ -22,11 +28,17 @@ class Truth(Protocol):
 
     def drawn_j(self) -> float: ...
 
+    def branch_j(self) -> Floats: ...
+
+    def site_j(self) -> float: ...
+
     def possible(self) -> Possible: ...
 
     def work_s(self) -> Mapping[str, float]: ...
 
     def devices(self) -> tuple[DeviceView, ...]: ...
+
+    def set_limit_w(self, device_id: str, limit_w: float) -> None: ...
 
     def jobs(self) -> tuple[JobView, ...]: ...
 
@@ -59,7 +71,11 @@ class CountingAgent:
 
 
 class PlayedSite:
-    """The site, ``real``, and its ``twin``: the same seed with no event. What is lost is lost to both."""
+    """The site, ``real``, and its ``twin``: the same seed with no event. What is lost is lost to both.
+
+    ``real`` begins with every limit as it came, and its gateway brings it under the electrical tree. The ``twin`` has
+    no gateway: its devices stand at what the tree has room for from the beginning, where the gateway comes to.
+    """
 
     def __init__(self, scenario: Scenario, seed: int, clock: Clock) -> None:
         jobs = [job.job() for job in scenario.fleet.job]
@@ -81,6 +97,9 @@ class PlayedSite:
         self.jobs = tuple(jobs)
         self.real: Truth = opened()
         self.twin: Truth = opened()
+        self.wiring = _wiring(scenario)
+        self._guard_the_twin(scenario)
+        self.meter = PlayedMeter(self.real.metered)
         self.agent = CountingAgent(agent_over(self.real, boot_s=boot_s))
         self._faults = Faults()
 
@@ -90,12 +109,45 @@ class PlayedSite:
 
     def lose(self, host_ids: Collection[str]) -> None:
         """Let these hosts' devices, and no others, be gone."""
-        lost = frozenset(device.device_id for device in self.real.devices() if device.host_id in host_ids)
-        self._set(replace(self._faults, lost=lost))
+        self._set(replace(self._faults, lost=self._on(host_ids)))
 
-    def silence(self, meter_ids: Collection[str]) -> None:
-        """Let these meters, and no others, be silent."""
-        self._set(replace(self._faults, silent_meters=frozenset(meter_ids)))
+    def hang(self, host_ids: Collection[str]) -> None:
+        """Let these hosts' devices, and no others, answer nothing, and go on as they are."""
+        self._set(replace(self._faults, hanging=self._on(host_ids)))
+
+    def _on(self, host_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(device.device_id for device in self.real.devices() if device.host_id in host_ids)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes of the electrical tree that have a limit."""
+        return () if self.wiring is None else self.wiring.nodes
+
+    def node_j(self) -> Floats:
+        """What each of the nodes has truly drawn: running registers."""
+        if self.wiring is None:
+            return np.zeros(0)
+        drawn_j = self.wiring.sums(self.real.branch_j())[:-1]
+        if self.nodes[0].parent_id is None:
+            # All that the site draws beside the hosts comes in there.
+            drawn_j[0] = self.real.site_j()
+        return drawn_j
+
+    def node_most_w(self) -> Floats:
+        """What each node would draw with every device at its limit in force, overshoot and overhead included."""
+        if self.wiring is None:
+            return np.zeros(0)
+        limit_w = np.array([device.limit_w for device in self.real.devices()])
+        most_w: Floats = (self.wiring.sums(limit_w) * self.wiring.draw + self.wiring.fixed_w)[:-1]
+        return most_w
+
+    def _guard_the_twin(self, scenario: Scenario) -> None:
+        tree = scenario.tree()
+        if tree is None:
+            return
+        devices = {device.device_id: device for device in self.twin.devices()}
+        for device_id, most_w in ceilings_w(tree, devices).items():
+            self.twin.set_limit_w(device_id, most_w)
 
     def _set(self, faults: Faults) -> None:
         self._faults = faults
@@ -103,7 +155,12 @@ class PlayedSite:
         self.twin.inject(faults)
 
 
-def work_of(truth: Truth, job_ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _wiring(scenario: Scenario) -> Wiring | None:
+    tree = scenario.tree()
+    return None if tree is None else wire(tree, scenario.fleet.host_of_device())
+
+
+def work_of(truth: Truth, job_ids: Sequence[str]) -> Floats:
     """The jobs' registers of work, in this order."""
     work_s = truth.work_s()
     return np.array([work_s[job_id] for job_id in job_ids])

@@ -1,4 +1,4 @@
-"""The other side of a scenario: publishes its events through a VTN, each in its time."""
+"""The other side of a scenario: publishes its events through a VTN, each in its time, and cancels them."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,12 +29,21 @@ class Utility:
         self.basepoints: dict[str, tuple[float, float]] = {}
 
     async def run(self, stretch: Stretch, stop: asyncio.Event) -> None:
-        """Publish what falls into the stretch."""
-        for event in self._scenario.events():
-            received_s = event.starts_s if event.received_s is None else event.received_s
-            if stretch.from_s <= received_s < stretch.to_s:
-                await self._clock.wait(self._scenario.at(received_s), stop)
-                await self._program.publish(self._event(event))
+        """Publish what falls into the stretch, and cancel what is cancelled in it."""
+        for at_s, event in self._due():
+            if stretch.from_s <= at_s < stretch.to_s:
+                await self._clock.wait(self._scenario.at(at_s), stop)
+                if at_s == event.cancelled_s:
+                    await self._program.cancel(event.id)
+                else:
+                    await self._program.publish(self._event(event))
+
+    def _due(self) -> list[tuple[float, EventPart]]:
+        """What is done when, in order of time."""
+        events = self._scenario.events()
+        published = [(event.starts_s if event.received_s is None else event.received_s, event) for event in events]
+        cancelled = [(event.cancelled_s, event) for event in events if event.cancelled_s is not None]
+        return sorted([*published, *cancelled], key=lambda due: due[0])
 
     def _event(self, asked: EventPart) -> GridEvent:
         starts_at = self._scenario.at(asked.starts_s)

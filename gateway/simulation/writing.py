@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.simulation.contract_figures import ContractFigures, contract_figures
+from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.figures import Delivered, EventFigures
+from gateway.simulation.node_figures import node_figures
 from gateway.simulation.picture import scenario_picture
 from gateway.simulation.play import Played
 from gateway.simulation.recorder import STEP_S, Recording
 
 FILES = ("power.csv", "jobs.csv", "summary.json", "power.svg")
 
-POWER_COLUMNS = ("time_s", "site_w", "target_w", "baseline_w", "counterfactual_w")
+POWER_COLUMNS = ("time_s", "site_w", "target_w", "baseline_w", "counterfactual_w", "mode")
 JOB_COLUMNS = ("time_s", "job_id", "tier", "throughput", "cap_w", "state")
 
 
@@ -32,12 +35,10 @@ class Written:
         lines = [f"{self.summary['scenario']}, seed {self.summary['seed']}: {self.summary['title']}"]
         lines += [_event_in_words(event) for event in self.summary["events"]]
         lines += [f"event {name}: nothing came of it" for name in self.summary["events_without_effect"]]
-        contract = self.summary["contract"]
-        if contract is not None:
-            lines.append(
-                f"contract: {contract['events_met']} of {contract['events']} events delivered"
-                f" {contract['committed_w'] / 1000:g} kW; paid {contract['paid']} {contract['currency']}"
-            )
+        lines += [_fault_in_words(fault) for fault in self.summary["meter_faults"]]
+        lines += [_node_in_words(node) for node in self.summary["nodes"]]
+        lines += [f"event {name}: refused, {reason}" for name, reason in self.summary["events_refused"].items()]
+        lines += _contract_in_words(self.summary["contract"])
         return "\n".join([*lines, *(f"  {name}" for name in self.files)])
 
 
@@ -51,6 +52,42 @@ def _event_in_words(event: Mapping[str, Any]) -> str:
         f" {of_counterfactual:.2%} of the counterfactual;"
         f" {tracking['minutes_over']} minutes over target; throughput {throughput['weighted']:.1%}{best};"
         f" {len(throughput['tier_violations'])} tier violations"
+    )
+
+
+def _contract_in_words(contract: Mapping[str, Any] | None) -> list[str]:
+    if contract is None:
+        return []
+    last = contract["calls"][-1] if contract["calls"] else {}
+    text = (
+        f"contract: {contract['events_met']} of {contract['calls_made']} calls delivered"
+        f" {contract['committed_w'] / 1000:g} kW; {contract['hours_used']:g} hours used;"
+        f" left: {_left(last.get('calls_left'))} calls, {_left(last.get('hours_left'))} hours;"
+        f" paid {contract['paid']} {contract['currency']}"
+    )
+    return [text]
+
+
+def _left(number: float | None) -> str:
+    return "any number of" if number is None else f"{number:g}"
+
+
+def _fault_in_words(fault: Mapping[str, Any]) -> str:
+    states = ", ".join(f"{state} after {after_s:g} s" for state, after_s in fault["states"].items()) or (
+        "its readings set aside" if fault["told"] else "not noticed"
+    )
+    normal = "never" if fault["normal_after_s"] is None else f"{fault['normal_after_s']:g} s after it"
+    return (
+        f"{fault['what']} for {fault['until_s'] - fault['at_s']:g} s: {states};"
+        f" {fault['minutes_over']} minutes truly over target, by up to {fault['worst_minute_fraction']:.2%};"
+        f" back to normal {normal}"
+    )
+
+
+def _node_in_words(node: Mapping[str, Any]) -> str:
+    return (
+        f"{node['kind']} {node['node_id']}: limit {node['limit_w'] / 1000:g} kW, drew up to"
+        f" {node['highest_w'] / 1000:.2f} kW; {node['over_limit_s']:g} s over"
     )
 
 
@@ -84,10 +121,11 @@ def _power_rows(recording: Recording) -> Iterator[list[str]]:
         recording.counterfactual_w,
     )
     next_s = 0.0
-    for time_s, *values in zip(recording.time_s.tolist(), *(column.tolist() for column in columns), strict=True):
+    rows = zip(recording.time_s.tolist(), *(column.tolist() for column in columns), strict=True)
+    for (time_s, *values), mode in zip(rows, recording.modes, strict=True):
         if time_s > next_s:
-            yield [f"{next_s:g}", *[""] * len(columns)]
-        yield [f"{time_s:.0f}", *("" if math.isnan(value) else f"{value:.2f}" for value in values)]
+            yield [f"{next_s:g}", *[""] * (len(columns) + 1)]
+        yield [f"{time_s:.0f}", *("" if math.isnan(value) else f"{value:.2f}" for value in values), mode]
         next_s = time_s + STEP_S
 
 
@@ -105,13 +143,16 @@ def summary_of(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any
         "played_s": played_s,
         "devices": devices,
         "events": [_event(one) for one in found],
+        "events_refused": dict(played.refused),
         "events_without_effect": list(played.unanswered),
         "writes": {
             "cap_commands": played.cap_commands,
             "restores": played.restores,
             "cap_commands_per_device_minute": played.cap_commands / devices / (played_s / 60.0) if played_s else 0.0,
         },
-        "contract": _contract(played, found),
+        "meter_faults": [asdict(fault) for fault in fault_figures(played)],
+        "nodes": [asdict(node) for node in node_figures(recording)],
+        "contract": _contract(contract_figures(played, found)),
     }
 
 
@@ -139,6 +180,7 @@ def _event(one: EventFigures) -> dict[str, Any]:
         "counterfactual": _delivered(one.counterfactual),
         "settlement": None if one.settlement is None else asdict(one.settlement),
         "tracking": asdict(one.tracking),
+        "oscillation": None if one.oscillation is None else asdict(one.oscillation),
         "reached": asdict(one.reached),
         "rebound": asdict(one.rebound),
         "throughput": asdict(one.throughput),
@@ -157,20 +199,11 @@ def _delivered(one: Delivered) -> dict[str, float]:
     return {**asdict(one), "asked_fraction": one.asked_fraction, "delivered_fraction": one.delivered_fraction}
 
 
-def _contract(played: Played, found: tuple[EventFigures, ...]) -> dict[str, Any] | None:
-    """What was committed against what each event delivered on its live baseline, and what the statements come to."""
-    committed_kw = played.scenario.committed_kw
-    if committed_kw is None:
+def _contract(one: ContractFigures | None) -> dict[str, Any] | None:
+    if one is None:
         return None
-    statements = [one.event.statement for one in found if one.event.statement is not None]
-    met = [one for one in found if one.live_baseline.delivered_w >= committed_kw * 1000.0]
-    return {
-        "committed_w": committed_kw * 1000.0,
-        "events": len(found) + len(played.unanswered),
-        "events_met": len(met),
-        "events_settled": len(statements),
-        "paid": str(
-            sum((statement.amount for statement in statements), start=0 * played.scenario.program.price_per_kwh)
-        ),
-        "currency": played.scenario.program.currency,
-    }
+    calls = [
+        {**asdict(call), "rests_until": None if call.rests_until is None else instant(call.rests_until)}
+        for call in one.calls
+    ]
+    return {**asdict(one), "calls": calls}

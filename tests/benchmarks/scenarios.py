@@ -18,13 +18,22 @@ from pathlib import Path
 
 import structlog
 
+from gateway.simulation.fault_figures import FaultFigures, fault_figures
 from gateway.simulation.figures import EventFigures, figures
+from gateway.simulation.node_figures import NodeFigures, node_figures
 from gateway.simulation.play import play
 from gateway.simulation.scenario import load, shipped
 
 STEADY = ("phoenix", "two-step")
-QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "year")
+QUIET = ("phoenix", "two-step", "fast", "regulation", "failures", "meter", "tree", "year")
 """Scenarios whose load does not rise by itself."""
+
+
+OUTSIDE = {
+    ("too-soon", "outside the contract: the rest after the last call lasts"),
+    ("too-many", "outside the contract: all 10 calls of the season were made"),
+}
+"""Calls of ``year`` that its contract does not have, and why."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,9 @@ class Run:
     name: str
     seed: int
     events: tuple[EventFigures, ...]
+    nodes: tuple[NodeFigures, ...]
+    meter_faults: tuple[FaultFigures, ...]
+    refused: tuple[tuple[str, str], ...]
     unanswered: tuple[str, ...]
     cap_commands: int
     cpu_s: float
@@ -46,8 +58,21 @@ def run(name: str, seed: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         played = asyncio.run(play(scenario, seed=seed, folder=Path(folder)))
     found = figures(played)
-    return Run(name, seed, found, played.unanswered, played.cap_commands, time.process_time() - began)
+    return Run(
+        name=name,
+        seed=seed,
+        events=found,
+        nodes=node_figures(played.recording),
+        meter_faults=fault_figures(played),
+        refused=played.refused,
+        unanswered=played.unanswered,
+        cap_commands=played.cap_commands,
+        cpu_s=time.process_time() - began,
+    )
 
+
+SWING = 0.002
+"""A line in the spectrum of a hold under this share of the target is none of ours."""
 
 Check = Callable[[Run, EventFigures], tuple[str, bool]]
 
@@ -109,6 +134,18 @@ def followed(_: Run, one: EventFigures) -> tuple[str, bool]:
     return text, regulation.rmse_fraction <= 0.10 and score.score >= 0.95
 
 
+def no_swing(_: Run, one: EventFigures) -> tuple[str, bool]:
+    found = one.oscillation
+    if found is None:
+        return "its target never stood still", False
+    most = max(SWING, found.twin_fraction)
+    text = (
+        f"largest line from 0.1 to 0.5 Hz {found.amplitude_fraction:.3%} of the target, at {found.at_hz:.2f} Hz"
+        f" ({SWING:.1%}, or the twin's own {found.twin_fraction:.3%})"
+    )
+    return text, found.amplitude_fraction <= most
+
+
 def recovery(_: Run, one: EventFigures) -> tuple[str, bool]:
     rebound = one.rebound
     text = f"{rebound.minutes_over} of {rebound.minutes} minutes over the pre-event mean by over 1 % (0)"
@@ -128,12 +165,27 @@ CHECKS: Sequence[tuple[Sequence[str], Sequence[Check]]] = (
     (("phoenix",), (reduction, over_target, tiers, near_optimum)),
     (("fast",), (within_ten_seconds, tiers)),
     (STEADY, (steady,)),
-    (("two-step", "failures"), (over_target, tiers)),
+    (("two-step", "failures", "tree"), (over_target, tiers)),
     (("bursty",), (bursts, tiers, recovery_of_bursts)),
     (("regulation",), (followed, tiers)),
     (QUIET, (recovery,)),
+    (("phoenix", "two-step", "fast", "failures", "meter", "tree", "year", "bursty"), (no_swing,)),
 )
 """What is asked of which scenarios."""
+
+
+def told_of(fault: FaultFigures) -> tuple[str, bool]:
+    """A lie: noticed within a minute, never followed by more than a hundredth, and forgotten within a minute."""
+    states = ", ".join(f"{state} after {after_s:g} s" for state, after_s in fault.states.items())
+    text = (
+        f"{fault.what} from {fault.at_s:g} s on for {fault.until_s - fault.at_s:g} s:"
+        f" {states or 'set aside'} (60 s), told {fault.told[0] if fault.told else 'nothing'};"
+        f" truly over target in {fault.minutes_over} of {fault.minutes} minutes, by up to"
+        f" {fault.worst_minute_fraction:.2%} (1 %); back to normal after {fault.normal_after_s} s (60)"
+    )
+    noticed = bool(fault.told) if not fault.states else min(fault.states.values()) <= 60.0
+    back = fault.normal_after_s is not None and fault.normal_after_s <= 60.0
+    return text, noticed and back and fault.worst_minute_fraction <= 0.01
 
 
 def verdicts(one: Run) -> Iterator[bool]:
@@ -141,6 +193,22 @@ def verdicts(one: Run) -> Iterator[bool]:
     for event_id in one.unanswered:
         print(f"  {event_id}: nothing came of it: BROKEN")
         yield False
+    for event_id, reason in one.refused:
+        kept = (event_id, reason.partition(";")[0].partition(" until ")[0]) in OUTSIDE
+        print(f"  {event_id}: refused, {reason}: {'kept' if kept else 'BROKEN'}")
+        yield kept
+    for node in one.nodes:
+        kept = node.over_limit_s == 0.0
+        print(
+            f"  {node.kind} {node.node_id}: {node.over_limit_s:g} s over its limit of {node.limit_w / 1000:g} kW (0),"
+            f" drew up to {node.highest_w / 1000:.2f} kW, could have drawn {node.most_w / 1000:.2f} kW:"
+            f" {'kept' if kept else 'BROKEN'}"
+        )
+        yield kept
+    for fault in one.meter_faults if one.name == "meter" else ():
+        text, kept = told_of(fault)
+        print(f"  {text}: {'kept' if kept else 'BROKEN'}")
+        yield kept
     for names, checks in CHECKS:
         for check in checks if one.name in names else ():
             for event in one.events:

@@ -49,7 +49,7 @@ def test_a_scenario_of_ones_own_is_played(tmp_path: Path) -> None:
     assert abs(summary["events"][0]["live_baseline"]["delivered_fraction"] - 0.2) < 0.01
     assert {path.name for path in out.iterdir()} == {"power.csv", "jobs.csv", "summary.json", "power.svg"}
     with (out / "power.csv").open(newline="") as csv_file:
-        assert next(csv.reader(csv_file)) == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w"]
+        assert next(csv.reader(csv_file)) == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w", "mode"]
 
 
 def test_a_scenario_that_cannot_be_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The control loop on a small plant: caps that act at once, cooling that lags, sensors that average and are noisy."""
 
 import math
-import random
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,52 +9,7 @@ from statistics import fmean
 import pytest
 
 from gateway.domain.control import ControlMode, ControlSettings, ControlState, ControlStep, Held, step
-
-FLOOR_W = 30_000.0
-CEILING_W = 70_000.0
-SUBSTEPS = 10
-
-
-@dataclass
-class Plant:
-    """A site at rest at its ceiling. ``gain`` is what the fleet draws for a watt of budget: the curves' error."""
-
-    seed: int
-    gain: float = 1.0
-    noise: float = 0.003
-    overhead_w: float = 8_000.0
-    demand_w: float = CEILING_W
-    cooling_tau_s: float = 180.0
-    cap_tau_s: float = 0.2
-    fleet_w: float = field(init=False)
-    cooling_w: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fleet_w = self.demand_w * self.gain
-        self.cooling_w = 0.18 * self.fleet_w
-        self._random = random.Random(self.seed)
-        self._averaged = deque([self.fleet_w] * SUBSTEPS, maxlen=SUBSTEPS)
-
-    @property
-    def site_w(self) -> float:
-        return self.fleet_w + self.cooling_w + self.overhead_w
-
-    def advance(self, budget_w: float | None) -> float:
-        """One second under a budget; returns the site's mean power over it."""
-        asked_w = min(self.demand_w, CEILING_W if budget_w is None else budget_w) * self.gain
-        seen = []
-        for _ in range(SUBSTEPS):
-            dt_s = 1.0 / SUBSTEPS
-            self.fleet_w += (asked_w - self.fleet_w) * (1.0 - math.exp(-dt_s / self.cap_tau_s))
-            self.cooling_w += (0.18 * self.fleet_w - self.cooling_w) * (1.0 - math.exp(-dt_s / self.cooling_tau_s))
-            self._averaged.append(self.fleet_w)
-            seen.append(self.site_w)
-        return fmean(seen)
-
-    def meter(self) -> tuple[float, float]:
-        """What the site meter and the fleet's sensors (a mean over the last second) say."""
-        site_w = self.site_w * (1.0 + self._random.gauss(0.0, self.noise))
-        return site_w, fmean(self._averaged) * (1.0 + self._random.gauss(0.0, self.noise / 10))
+from tests.unit.gateway.domain.control_plant import CEILING_W, FLOOR_W, Plant
 
 
 @dataclass
@@ -293,7 +247,7 @@ def test_no_target_asks_for_no_caps_and_forgets_the_last_event() -> None:
     assert done.fleet_budget_w is None
     assert done.changed
     assert done.mode is ControlMode.IDLE
-    assert done.state == ControlState(other_w=20_000.0)
+    assert done.state == ControlState(other_w=20_000.0, drawn=((0.0, 60_000.0),))
     assert not follow(done.state, target_w=None, site_w=80_000.0).changed
 
 

@@ -1,18 +1,23 @@
 """Figures of recordings that were made up, where each is known beforehand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gateway.domain.tree import Node, NodeKind
+from gateway.simulation.fault_figures import fault_figures
 from gateway.simulation.figures import figures
+from gateway.simulation.node_figures import FOUND_S, node_figures
 from gateway.simulation.play import Played, PlayedEvent
 from gateway.simulation.recorder import Recording
 from tests.unit.gateway.simulation.small_scenario import small
 
 SECONDS = 1200
 STARTS, ENDS = 300, 900
+LOST = {"what": "hosts_lost", "share": 0.5}
 
 
 def recording(**changes: Any) -> Recording:
@@ -25,10 +30,16 @@ def recording(**changes: Any) -> Recording:
         "target_w": np.where(held, 800.0, math.nan),
         "baseline_w": np.where(held, 1000.0, math.nan),
         "counterfactual_w": np.full(SECONDS, 1000.0),
+        "true_w": np.where(held, 800.0, 1000.0),
+        "twin_true_w": np.full(SECONDS, 1000.0),
         "devices_w": np.where(held, 600.0, 800.0),
         "twin_devices_w": np.full(SECONDS, 800.0),
         "work_s": np.where(held, 0.9, 1.0)[:, np.newaxis] * np.ones(2),
         "twin_work_s": np.ones((SECONDS, 2)),
+        "nodes": (),
+        "node_w": np.zeros((SECONDS, 0)),
+        "node_most_w": np.zeros((SECONDS, 0)),
+        "modes": ("follow",) * SECONDS,
         "jobs": (),
         "possible": (),
     }
@@ -60,7 +71,9 @@ def played(one: Recording, *events: PlayedEvent) -> Played:
         seed=1,
         recording=one,
         events=events or (event(),),
+        refused=(),
         unanswered=(),
+        told_of_the_meter=(),
         cap_commands=0,
         restores=0,
     )
@@ -135,3 +148,36 @@ def test_a_regulation_signal_is_judged_by_its_amplitude() -> None:
     (found,) = figures(played(recording(site_w=site_w), event(regulation=(800.0, 100.0))), with_optimum=False)
     assert found.regulation is not None
     assert found.regulation.rmse_fraction == pytest.approx(0.05)
+
+
+def test_seconds_over_a_limit_are_counted_once_the_gateway_had_its_time() -> None:
+    rack = Node(node_id="rack", kind=NodeKind.RACK, parent_id="site", limit_w=500.0)
+    drawn_w = np.full((SECONDS, 1), 400.0)
+    drawn_w[: round(FOUND_S) + 3] = 501.0
+    drawn_w[700] = 600.0
+    (found,) = node_figures(recording(nodes=(rack,), node_w=drawn_w, node_most_w=drawn_w + 10.0))
+    assert (found.over_limit_s, found.highest_w, found.most_w) == (4.0, 600.0, 610.0)
+    assert (found.node_id, found.kind, found.limit_w) == ("rack", "rack", 500.0)
+
+
+def test_a_fault_of_the_meter_is_judged_by_what_was_truly_drawn() -> None:
+    true_w = recording().true_w.copy()
+    true_w[420:480] = 804.0
+    true_w[480:510] = 816.0
+    modes = ["follow"] * SECONDS
+    modes[405:430] = ["coast"] * 25
+    modes[430:485] = ["hold"] * 55
+    one = replace(
+        played(recording(true_w=true_w, modes=tuple(modes))),
+        scenario=small(
+            duration_s=SECONDS, fault=[{"what": "meter_wrong", "at_s": 400, "lasts_s": 80}, {**LOST, "at_s": 10}]
+        ),
+        told_of_the_meter=((390.0, "meter", "early"), (404.0, "meter", "low"), (470.0, "meter", None)),
+    )
+    (found,) = fault_figures(one)
+    assert (found.minutes, found.minutes_over) == (1, 1)
+    assert found.worst_minute_fraction == pytest.approx(40.0 / 60.0 * 0.005)
+    assert found.states == {"coast": 6.0, "hold": 31.0}
+    assert found.told == ("after 4 s: meter: low",)
+    # Followed again from 485 on, and near its target from 510 on.
+    assert found.normal_after_s == 30.0

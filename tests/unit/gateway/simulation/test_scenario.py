@@ -7,7 +7,8 @@ from tests.unit.gateway.simulation.small_scenario import SMALL, small
 
 
 def test_what_is_shipped_can_be_loaded() -> None:
-    assert set(shipped()) == {"bursty", "failures", "fast", "phoenix", "regulation", "two-step", "year"}
+    names = "bursty failures fast meter phoenix regulation tree two-step year"
+    assert shipped() == tuple(names.split())
     for name in shipped():
         scenario = load(name)
         assert scenario.name == name
@@ -36,10 +37,16 @@ def test_phoenix_is_the_field_test() -> None:
         ({"event": [*SMALL["event"], *SMALL["event"]]}, "event id 'now' is used twice"),
         ({"event": [{**SMALL["event"][0], "starts_s": 5}]}, "nothing to measure it from"),
         ({"event": [{**SMALL["event"][0], "ramp_s": 90}]}, "no time to hold anything"),
+        ({"event": [{**SMALL["event"][0], "cancelled_s": 150}]}, "between its receipt and its end"),
         ({"around_events_s": [5, 60]}, "around_events_s is at least 10"),
         ({"fault": [{"what": "gateway_killed", "at_s": 10}]}, "needs lasts_s"),
         ({"fault": [{"what": "meter_silent", "at_s": 999}]}, "comes after duration_s"),
         ({"starts_at": "2026-07-15T15:00:00"}, "starts_at"),
+        ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "hosts": ["h09"]}]}}, "the fleet has no h09"),
+        ({"site": {"node": [{"id": "rack", "kind": "rack", "limit_kw": 3, "parent": "feed"}]}}, "no node is called"),
+        ({"program": {"contract": {"commited_kw": 3}}}, "program.contract.commited_kw: unknown key"),
+        ({"program": {"contract": {"committed_kw": 3, "season": {"first": "6", "last": "7"}}}}, "no day of the year"),
+        ({"site": {"import_limit": 3}}, "site.import_limit: unknown key; did you mean 'import_limit_kw'?"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused_in_plain_words(changes: dict[str, Any], says: str) -> None:

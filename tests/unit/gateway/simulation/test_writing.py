@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ def test_every_file_is_there(folder: Path) -> None:
 
 def test_power_is_a_row_a_control_step_from_zero_in_numbers_or_nothing(folder: Path) -> None:
     head, *rows = rows_of(folder / "power.csv")
-    assert head == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w"]
+    assert head == ["time_s", "site_w", "target_w", "baseline_w", "counterfactual_w", "mode"]
     assert [float(row[0]) for row in rows] == list(range(240))
-    assert all(cell == "" or float(cell) > 0.0 for row in rows for cell in row[1:])
+    assert all(cell == "" or float(cell) > 0.0 for row in rows for cell in row[1:5])
     assert all(row[1] and row[4] for row in rows)
     assert [bool(row[2]) for row in rows] == [bool(row[3]) for row in rows]
+    assert [row[5] for row in rows[65:70]] == ["follow"] * 5
+    assert {row[5] for row in rows} == {"idle", "follow"}
 
 
 def test_jobs_keep_the_mean_throughput_of_every_ten_seconds(folder: Path, small_played: Played) -> None:
@@ -60,7 +63,9 @@ def test_the_summary_has_each_reference_and_the_optimum(folder: Path) -> None:
     assert found["throughput"]["weighted"] <= found["throughput"]["optimum"] + 0.005
     assert found["throughput"]["tier_violations"] == []
     assert summary["writes"]["cap_commands"] > 0
+    assert found["oscillation"]["amplitude_fraction"] < 0.01
     assert summary["contract"] is None
+    assert (summary["nodes"], summary["meter_faults"]) == ([], [])
 
 
 def test_the_picture_is_svg_and_names_the_event(folder: Path) -> None:
@@ -78,23 +83,28 @@ def test_where_the_clock_jumped_a_row_is_empty(tmp_path: Path) -> None:
     one = played(recording(time_s=time_s), event(ends_s=600.0, recovered_s=600.0, hold=(300.0, 600.0)))
     write(tmp_path, one, figures(one, with_optimum=False))
     rows = rows_of(tmp_path / "power.csv")[1:]
-    assert rows[600] == ["600", "", "", "", ""]
+    assert rows[600] == ["600", "", "", "", "", ""]
     assert [row[0] for row in rows[599:602]] == ["599", "600", "5600"]
 
 
-def test_a_contract_is_held_against_what_was_delivered(tmp_path: Path) -> None:
+CONTRACT = {"calls_per_season": 3, "hours_per_season": 2.0, "rest_s": 3600}
+
+
+def test_a_contract_is_held_against_what_was_delivered_and_says_what_is_left(tmp_path: Path) -> None:
     for committed_kw, met in ((0.19, 1), (0.21, 0)):
-        one = played(recording())
-        committed = Played(
-            scenario=small(committed_kw=committed_kw),
-            seed=1,
-            recording=one.recording,
-            events=one.events,
+        committed = replace(
+            played(recording()),
+            scenario=small(program={"contract": {"committed_kw": committed_kw, **CONTRACT}}),
+            refused=(("sooner", "outside the contract: it rests"),),
             unanswered=("never",),
-            cap_commands=0,
-            restores=0,
         )
         written = write(tmp_path, committed, figures(committed, with_optimum=False))
         contract = written.summary["contract"]
-        assert (contract["events"], contract["events_met"], contract["paid"]) == (2, met, "0")
+        assert (contract["events"], contract["events_met"], contract["paid"]) == (3, met, "0")
+        assert (contract["calls_made"], contract["hours_used"]) == (1, pytest.approx(1 / 6))
+        (call,) = contract["calls"]
+        assert (call["calls_left"], call["hours_left"]) == (2, pytest.approx(2.0 - 1 / 6))
+        assert (call["rested_h"], call["rests_until"]) == (None, "2026-07-15T23:15:00Z")
+        assert contract["refused"] == written.summary["events_refused"] == {"sooner": "outside the contract: it rests"}
         assert "nothing came of it" in written.in_words()
+        assert "event sooner: refused, outside the contract: it rests" in written.in_words()
