@@ -1,19 +1,38 @@
 """A picture of one event, for people who were not there: an SVG that we draw ourselves, the same for the same input.
 
-Kilowatts upwards, the site's local time to the right. The colours are Okabe and Ito's, which people with any kind of
-colour vision tell apart (https://jfly.uni-koeln.de/color/); line styles differ too, for print in black and white.
+Kilowatts upwards, the site's local time to the right.
 """
 
 import math
-import re
 import textwrap
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from html import escape
 from itertools import chain, pairwise
 from zoneinfo import ZoneInfo
+
+from gateway.svg import (
+    BASELINE_COLOUR,
+    DELIVERED_COLOUR,
+    EVENT_COLOUR,
+    MISSED_COLOUR,
+    SITE_COLOUR,
+    TARGET_COLOUR,
+    Key,
+    Panel,
+    clean,
+    day,
+    document,
+    legend,
+    line,
+    local_ticks,
+    nice_step,
+    tick_mark,
+    under,
+    xml_text,
+)
+from gateway.svg import facts as facts_of
 
 WIDTH = 960
 PLOT_LEFT, PLOT_RIGHT = 76, 924
@@ -28,73 +47,27 @@ MOST_BUCKETS = 600
 MOST_STEPS = 300
 """Changes of target or baseline that are drawn where they happened; more of them fall on the buckets."""
 
-SITE_COLOUR = "#0072b2"
-TARGET_COLOUR = "#d55e00"
-BASELINE_COLOUR = "#444444"
-DELIVERED_COLOUR = "#009e73"
-MISSED_COLOUR = "#cc79a7"
-EVENT_COLOUR = "#f0f1f4"
-
-TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
-
 MOST_TICKS = 9
-MINUS = "\N{MINUS SIGN}"
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""Not the locale's, so that the same input gives the same picture."""
-
-_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-SVG_TAG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-    'role="img" aria-labelledby="title desc">'
-)
-
-STYLE = """
-text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; fill: #333 }
-.title { font-size: 20px; font-weight: 600; fill: #111 }
-.fact { font-size: 14px }
-.label { fill: #555 }
-.grid { stroke: #e3e3e3; stroke-width: 1 }
-.axis { stroke: #888; stroke-width: 1 }
-.line { fill: none; stroke-linejoin: round }
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Key:
-    """How one thing is painted, and what the legend calls it."""
-
-    words: str
-    paint: str
-    filled: bool = False
-
-
 _KEYS = {
-    "site": _Key(words="site power", paint=f'stroke="{SITE_COLOUR}" stroke-width="1.8" stroke-linecap="round"'),
-    "target": _Key(words="target", paint=f'stroke="{TARGET_COLOUR}" stroke-width="2.4"'),
-    "baseline": _Key(words="baseline", paint=f'stroke="{BASELINE_COLOUR}" stroke-width="1.8" stroke-dasharray="7 5"'),
-    "delivered": _Key(words="delivered", paint=f'fill="{DELIVERED_COLOUR}" fill-opacity="0.28"', filled=True),
-    "missed": _Key(words="over baseline", paint=f'fill="{MISSED_COLOUR}" fill-opacity="0.45"', filled=True),
-    "event": _Key(words="event", paint=f'fill="{EVENT_COLOUR}" stroke="#c9ccd4"', filled=True),
+    "site": Key(words="site power", paint=f'stroke="{SITE_COLOUR}" stroke-width="1.8" stroke-linecap="round"'),
+    "target": Key(words="target", paint=f'stroke="{TARGET_COLOUR}" stroke-width="2.4"'),
+    "baseline": Key(words="baseline", paint=f'stroke="{BASELINE_COLOUR}" stroke-width="1.8" stroke-dasharray="7 5"'),
+    "delivered": Key(words="delivered", paint=f'fill="{DELIVERED_COLOUR}" fill-opacity="0.28"', filled=True),
+    "missed": Key(words="over baseline", paint=f'fill="{MISSED_COLOUR}" fill-opacity="0.45"', filled=True),
+    "event": Key(words="event", paint=f'fill="{EVENT_COLOUR}" stroke="#c9ccd4"', filled=True),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
+class _Scale(Panel):
     """From seconds and kilowatts to places in the drawing."""
 
     first_s: float
     last_s: float
-    low_kw: float
-    high_kw: float
 
     def x(self, time_s: float) -> float:
         share = (time_s - self.first_s) / (self.last_s - self.first_s)
-        return PLOT_LEFT + share * (PLOT_RIGHT - PLOT_LEFT)
-
-    def y(self, power_kw: float) -> float:
-        share = (power_kw - self.low_kw) / (self.high_kw - self.low_kw)
-        return PLOT_BOTTOM - share * (PLOT_BOTTOM - PLOT_TOP)
+        return self.left + share * (self.right - self.left)
 
     def at(self, time_s: float, power_kw: float) -> str:
         return f"{self.x(time_s):.1f},{self.y(power_kw):.1f}"
@@ -137,39 +110,25 @@ def event_picture(
             f"{len(baseline_w)} of the baseline"
         )
     curves = _thinned(time_s, site_w, target_w, baseline_w, event)
-    scale, power_step_kw = _scale(curves, event)
-    notes = [line for fact in facts for line in textwrap.wrap(_clean(fact), FACT_CHARACTERS)]
-    height = FACTS_TOP + FACT_LEADING * len(notes) + 14
+    scale = _scale(curves, event)
+    notes = [row for fact in facts for row in textwrap.wrap(clean(fact), FACT_CHARACTERS)]
     keys, shapes = _drawing(curves, scale, event)
-    parts = [
-        SVG_TAG.format(width=WIDTH, height=height),
-        f'<title id="title">{xml_text(title)}</title>',
-        f'<desc id="desc">{xml_text(_description(curves, event, facts))}</desc>',
-        f"<style>{STYLE}</style>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text class="title" x="{PLOT_LEFT}" y="40">{xml_text(title)}</text>',
-        _event_band(scale, event),
-        *_power_axis(scale, power_step_kw),
-        *_time_axis(scale, starts_at, timezone),
-        *shapes,
-        *_legend(keys),
-        *(
-            f'<text class="fact" x="{PLOT_LEFT}" y="{FACTS_TOP + FACT_LEADING * row}">{xml_text(note)}</text>'
-            for row, note in enumerate(notes)
-        ),
-        "</svg>",
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _clean(text: str) -> str:
-    """The text without the characters that XML 1.0 cannot carry, in one line."""
-    return " ".join(_NOT_IN_XML.sub("", text).split())
-
-
-def xml_text(text: str) -> str:
-    """The text as it stands in an element: one line, escaped, without what XML cannot carry."""
-    return escape(_clean(text))
+    start = "" if scale.low <= 0 <= scale.high else f" (axis starts at {scale.low:,.{scale.decimals()}f} kW)"
+    return document(
+        width=WIDTH,
+        height=FACTS_TOP + FACT_LEADING * len(notes) + 14,
+        title=title,
+        description=_description(curves, event, facts),
+        parts=[
+            f'<text class="title" x="{PLOT_LEFT}" y="40">{xml_text(title)}</text>',
+            *(() if event is None else (scale.band(scale.x(event[0]), scale.x(event[1])),)),
+            *scale.axis(f"Site power in kW{start}", label_x=22),
+            *_time_axis(scale, starts_at, timezone),
+            *shapes,
+            *legend([_KEYS[name] for name in _KEYS if name in keys], x=PLOT_LEFT, y=68),
+            *facts_of(notes, x=PLOT_LEFT, y=FACTS_TOP, leading=FACT_LEADING),
+        ],
+    )
 
 
 def _kilowatts(value_w: float | None) -> float | None:
@@ -221,8 +180,8 @@ def _changes(values: Sequence[float | None]) -> set[int]:
     return {place for index in changes for place in (index - 1, index)} if len(changes) <= MOST_STEPS else set()
 
 
-def _scale(curves: _Curves, event: tuple[float, float] | None) -> tuple[_Scale, float]:
-    """Scales that hold everything, and the distance of the ticks of power in kilowatts.
+def _scale(curves: _Curves, event: tuple[float, float] | None) -> _Scale:
+    """A scale that holds everything.
 
     The axis of power starts at 0 unless that would squeeze the curves into less than half of it.
     """
@@ -236,85 +195,31 @@ def _scale(curves: _Curves, event: tuple[float, float] | None) -> tuple[_Scale, 
     step_kw = nice_step(span_kw / 6)
     floor_kw = math.floor((low_kw - (0.04 * span_kw if low_kw else 0.0)) / step_kw) * step_kw
     return _Scale(
+        left=PLOT_LEFT,
+        right=PLOT_RIGHT,
+        top=PLOT_TOP,
+        bottom=PLOT_BOTTOM,
+        step=step_kw,
         first_s=first_s,
         last_s=last_s if last_s > first_s else first_s + 60.0,
-        low_kw=floor_kw,
-        high_kw=math.ceil((high_kw + 0.04 * span_kw) / step_kw) * step_kw,
-    ), step_kw
-
-
-def nice_step(step: float) -> float:
-    """The next round number: 1, 2 or 5 times a power of ten."""
-    magnitude = 10.0 ** math.floor(math.log10(step))
-    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= step * 0.999)
-
-
-def _power_axis(scale: _Scale, step_kw: float) -> list[str]:
-    decimals = max(0, -math.floor(math.log10(step_kw) + 1e-9))
-    parts = []
-    for tick in range(round((scale.high_kw - scale.low_kw) / step_kw) + 1):
-        power_kw = round(scale.low_kw + tick * step_kw, decimals) or 0.0
-        y = scale.y(power_kw)
-        label = f"{power_kw:,.{decimals}f}".replace("-", MINUS)
-        parts.append(_line("axis" if power_kw == 0 else "grid", PLOT_LEFT, y, PLOT_RIGHT, y))
-        parts.append(f'<text x="{PLOT_LEFT - 8}" y="{y + 4.5:.1f}" text-anchor="end">{label}</text>')
-    start = "" if scale.low_kw <= 0 <= scale.high_kw else f" (axis starts at {scale.low_kw:,.{decimals}f} kW)"
-    middle = (PLOT_TOP + PLOT_BOTTOM) / 2
-    parts.append(
-        f'<text class="label" transform="translate(22 {middle:.0f}) rotate(-90)" text-anchor="middle">'
-        f"Site power in kW{start}</text>"
+        low=floor_kw,
+        high=math.ceil((high_kw + 0.04 * span_kw) / step_kw) * step_kw,
     )
-    return parts
 
 
-def _time_axis(scale: _Scale, starts_at: datetime, timezone: ZoneInfo) -> list[str]:
+def _time_axis(scale: _Scale, starts_at: datetime, timezone: ZoneInfo) -> Iterator[str]:
     """Ticks at round local times, with the date under the first one and under each midnight, and the zone's name."""
-
-    def local(time_s: float) -> datetime:
-        return (starts_at + timedelta(seconds=time_s)).astimezone(timezone)
-
-    span_s = scale.last_s - scale.first_s
-    step_s = next((step for step in TICK_STEPS_S if span_s / step <= MOST_TICKS), None)
-    if step_s is None:
-        step_s = math.ceil(span_s / 86400 / MOST_TICKS) * 86400
-    first = local(scale.first_s)
-    since_midnight_s = first.hour * 3600 + first.minute * 60 + first.second + first.microsecond / 1e6
-    tick_s = scale.first_s + (-since_midnight_s) % step_s
-    parts = [_line("axis", PLOT_LEFT, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM)]
+    yield line("axis", PLOT_LEFT, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM)
     dated: date | None = None
-    while tick_s <= scale.last_s + 1e-6:
-        x, at = scale.x(tick_s), local(tick_s)
-        parts.append(_line("axis", x, PLOT_BOTTOM, x, PLOT_BOTTOM + 6))
-        label = f"{at:%H:%M:%S}" if step_s < 60 else f"{at:%H:%M}"
-        parts.append(f'<text x="{x:.1f}" y="{PLOT_BOTTOM + 21}" text-anchor="middle">{label}</text>')
-        if at.date() != dated:
-            dated = at.date()
-            parts.append(
-                f'<text class="label" x="{x:.1f}" y="{PLOT_BOTTOM + 38}" text-anchor="middle">{_day(at)}</text>'
-            )
-        tick_s += step_s
-    where = timezone.key if first.tzname() == timezone.key else f"{timezone.key}, {first.tzname()}"
-    parts.append(
-        f'<text class="label" x="{(PLOT_LEFT + PLOT_RIGHT) / 2:.0f}" y="{PLOT_BOTTOM + 58}" text-anchor="middle">'
-        f"Local time ({xml_text(where)})</text>"
-    )
-    return parts
-
-
-def _day(at: datetime) -> str:
-    return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
-
-
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _event_band(scale: _Scale, event: tuple[float, float] | None) -> str:
-    if event is None:
-        return ""
-    left, right = (scale.x(edge) for edge in event)
-    width, height = right - left, PLOT_BOTTOM - PLOT_TOP
-    return f'<rect x="{left:.1f}" y="{PLOT_TOP}" width="{width:.1f}" height="{height}" fill="{EVENT_COLOUR}"/>'
+    for tick in local_ticks(scale.first_s, scale.last_s, starts_at, timezone, most=MOST_TICKS):
+        x = scale.x(tick.at_s)
+        yield from tick_mark(x, PLOT_BOTTOM, tick.words)
+        if tick.local.date() != dated:
+            dated = tick.local.date()
+            yield under(x, PLOT_BOTTOM + 38, f"{day(tick.local)} {tick.local.year}", style="label")
+    zone = (starts_at + timedelta(seconds=scale.first_s)).astimezone(timezone).tzname()
+    where = timezone.key if zone == timezone.key else f"{timezone.key}, {zone}"
+    yield under((PLOT_LEFT + PLOT_RIGHT) / 2, PLOT_BOTTOM + 58, f"Local time ({where})", style="label")
 
 
 def _drawing(curves: _Curves, scale: _Scale, event: tuple[float, float] | None) -> tuple[list[str], list[str]]:
@@ -387,20 +292,6 @@ def _outline(run: Sequence[tuple[float, float, float]], scale: _Scale, pick: Cal
     for (early_s, _, early_kw), (late_s, _, _) in reversed(list(pairwise(run))):
         back += [scale.at(late_s, early_kw), scale.at(early_s, early_kw)]
     return f"M{' L'.join(there + back)}Z"
-
-
-def _legend(keys: Sequence[str]) -> list[str]:
-    parts = []
-    x = float(PLOT_LEFT)
-    for name in (name for name in _KEYS if name in keys):
-        key = _KEYS[name]
-        if key.filled:
-            parts.append(f'<rect x="{x:.0f}" y="61" width="26" height="14" {key.paint}/>')
-        else:
-            parts.append(f'<path class="line" d="M{x:.0f},68h26" {key.paint}/>')
-        parts.append(f'<text x="{x + 33:.0f}" y="72.5">{key.words}</text>')
-        x += 33 + 7.2 * len(key.words) + 26
-    return parts
 
 
 def _description(curves: _Curves, event: tuple[float, float] | None, facts: Sequence[str]) -> str:

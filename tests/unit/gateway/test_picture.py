@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.picture import DELIVERED_COLOUR, MISSED_COLOUR, TARGET_COLOUR, event_picture
+from gateway.picture import event_picture
+from gateway.svg import DELIVERED_COLOUR, MISSED_COLOUR, TARGET_COLOUR
 
 SVG = "{http://www.w3.org/2000/svg}"
 STARTS_AT = datetime(2026, 7, 14, 22, 30, tzinfo=UTC)

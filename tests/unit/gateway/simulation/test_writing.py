@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lxml import etree
 
+from gateway.domain.tree import Node, NodeKind
 from gateway.simulation.figures import figures
+from gateway.simulation.picture import scenario_picture
 from gateway.simulation.play import Played
 from gateway.simulation.writing import FILES, write
 from tests.unit.gateway.simulation.small_scenario import small
@@ -108,3 +111,27 @@ def test_a_contract_is_held_against_what_was_delivered_and_says_what_is_left(tmp
         assert contract["refused"] == written.summary["events_refused"] == {"sooner": "outside the contract: it rests"}
         assert "nothing came of it" in written.in_words()
         assert "event sooner: refused, outside the contract: it rests" in written.in_words()
+
+
+def drawn(one: Played) -> str:
+    return scenario_picture(one, figures(one, with_optimum=False))
+
+
+def test_the_picture_shows_what_control_stood_on_where_it_was_not_the_meter() -> None:
+    modes = ("follow",) * 400 + ("coast",) * 30 + ("hold",) * 100 + ("",) * 20 + ("follow",) * 650
+    svg = drawn(played(recording(modes=modes)))
+    for words in ("coast: no meter for a moment", "hold: the last caps stay", "no gateway runs"):
+        assert words in svg
+    assert "blind" not in svg
+    assert "coast" not in drawn(played(recording()))
+
+
+def test_the_picture_tells_of_the_tree_and_of_what_was_refused() -> None:
+    rack = Node(node_id="r1", kind=NodeKind.RACK, parent_id="site", limit_w=500.0)
+    feed = Node(node_id="f1", kind=NodeKind.FEED, parent_id="site", limit_w=2000.0)
+    drawn_w = np.full((1200, 2), 480.0)
+    one = played(recording(nodes=(rack, feed), node_w=drawn_w, node_most_w=drawn_w))
+    svg = drawn(replace(one, refused=(("sooner", "outside the contract"),)))
+    assert "2 nodes of the electrical tree have a limit, and 0 s were over one." in svg
+    assert "Nearest to it came rack r1: 0.48 of 0.5 kW." in svg
+    assert "sooner: refused, outside the contract." in svg
