@@ -20,16 +20,20 @@ log = structlog.get_logger()
 WORTH_IT = timedelta(seconds=30)
 """An event that begins sooner is planned before anybody has read this."""
 
+NEAR = timedelta(minutes=15)
+LONG_AGO = timedelta(hours=1)
+"""An event that is near is looked at again where the last look was so long before it."""
+
 _Question = tuple[EventKey, str, asyncio.Task[CurtailmentSchedule]]
 
 
 class Foresight:
-    """Each revision of an event is looked at once, one after another, and control waits for none."""
+    """Each revision of an event is looked at once, and once more when it is near. Control waits for none."""
 
     def __init__(self, planner: Planning, decided: Decided) -> None:
         self._planner = planner
         self._decided = decided
-        self._seen: set[tuple[EventKey, int]] = set()
+        self._seen_at: dict[tuple[EventKey, int], datetime] = {}
         self._asking: _Question | None = None
 
     async def look(
@@ -41,7 +45,7 @@ class Foresight:
         provisional: Callable[[EventRecord], Awaitable[PowerPlan | None]],
         problem: Callable[[Sequence[PowerPlan], datetime], CurtailmentProblem | None],
     ) -> None:
-        """Look at the next of the ``announced`` events that was not looked at.
+        """Look at the next of the ``announced`` events where that is due.
 
         ``others`` are plans of events that go on, ``provisional`` makes one from how the site is now (``None``: it
         cannot yet), ``problem`` puts them together from an instant on.
@@ -52,12 +56,12 @@ class Foresight:
         for record in announced:
             key = (record.event.connection_id, record.event.event_id)
             ramp_at = ramp_starts_at(record.event)
-            if (key, record.event.revision) in self._seen or ramp_at - now < WORTH_IT:
+            if not self._is_due((key, record.event.revision), ramp_at, now):
                 continue
             made = await provisional(record)
             if made is None:
                 continue
-            self._seen.add((key, record.event.revision))
+            self._seen_at[key, record.event.revision] = now
             asked = problem([*others, made], ramp_at) if made.intervals else None
             if asked is None:
                 self._decided.say(key, "foreseen", made.reason)
@@ -69,7 +73,13 @@ class Foresight:
     def forget(self, known: Iterable[EventRecord]) -> None:
         """Keep only what is ``known`` of what was looked at; who plans still, plans on."""
         keys = {(record.event.connection_id, record.event.event_id) for record in known}
-        self._seen = {one for one in self._seen if one[0] in keys}
+        self._seen_at = {one: at for one, at in self._seen_at.items() if one[0] in keys}
+
+    def _is_due(self, one: tuple[EventKey, int], ramp_at: datetime, now: datetime) -> bool:
+        if ramp_at - now < WORTH_IT:
+            return False
+        seen_at = self._seen_at.get(one)
+        return seen_at is None or (ramp_at - now <= NEAR and ramp_at - seen_at >= LONG_AGO)
 
     def drop(self) -> None:
         """Nobody is there any more to be told."""

@@ -76,3 +76,14 @@ async def test_who_plans_ahead_is_let_go_with_the_gateway(rig: Rig) -> None:
     await rig.run(rig.metering(), dispatch(rig, JointPlan(slow)), for_s=30)
     assert len(slow.asked) == 1
     assert await foreseen(rig) == []
+
+
+async def test_an_event_that_was_looked_at_long_ago_is_looked_at_again_when_it_is_near(rig: Rig) -> None:
+    await rig.take(rig.event(in_s=2 * 3600, lasts_s=600))
+    made = rig.dispatch()
+    await rig.run(rig.metering(), made, for_s=30)
+    rig.clock._now += timedelta(hours=1, minutes=40)
+    await rig.run(rig.metering(), made, for_s=30)
+    assert len(await foreseen(rig)) == 1
+    await rig.run(rig.metering(), made, for_s=300)
+    assert len(await foreseen(rig)) == 2
