@@ -2,19 +2,22 @@
 
 500 jobs, four measured kinds of work on 4 to 32 devices, in four tiers; a third of the devices' power beside them that
 no cap moves; 40 racks with room for 93 % of what their devices draw; a ramp, a first step and a deeper one in intervals
-of 5 minutes, three hours in all, and a recovery. Shallow, as deep as the second step of the field test, deeper so that
-pauses pay, and deeper than can be delivered. Time is CPU time of the one process, which has one thread. The gap is a
-fraction of the weighted throughput; a missing watt counts in it at its price, so that of what cannot be delivered it
-says little about throughput.
+of 5 minutes, three hours in all, and a recovery. Three depths that can be delivered, in the last of which pauses pay;
+one about as deep as can be; and two far past that. Of what cannot be delivered there are two gaps: of the energy missing
+to the least that has to be, in parts of the reduction asked for, and of the throughput to the most that can be had with
+no more missing.
+
+Time is CPU time of the one process, which has one thread; each problem is planned as often as is asked (``argv[1]``,
+once by default), and the best and the worst of each figure are printed.
 """
 
 import random
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from gateway.domain.curtailment.optimising import plan_by_optimisation
-from gateway.domain.curtailment.planning import plan_by_heuristic
 from gateway.domain.curtailment.problem import (
     CurtailmentInterval,
     CurtailmentJob,
@@ -22,16 +25,25 @@ from gateway.domain.curtailment.problem import (
     NodeLimit,
     PauseTerms,
 )
-from gateway.domain.curtailment.schedule import Status
+from gateway.domain.curtailment.schedule import CurtailmentSchedule
 from hardware.job import PauseMethod
 from hardware.workloads import WORKLOADS
 
 JOBS, INTERVALS, RACKS = 500, 36, 40
-DEPTHS = {"shallow": 0.15, "field test": 0.31, "pauses pay": 0.35, "too deep": 0.40}
+DEPTHS = {
+    "shallow": 0.15,
+    "field test": 0.31,
+    "pauses pay": 0.34,
+    "about all there is": 0.36,
+    "far past": 0.40,
+    "half as much again": 0.50,
+}
+SEEDS = (1, 2, 3)
 TIERS = {"flex0": 1.0, "flex1": 0.9, "flex2": 0.75, "flex3": 0.5}
 FLOORS = {"flex0": 0.5, "flex1": 0.5, "flex2": 0.5, "flex3": 0.3}
 BOUND_S, BOUND_GAP = 5.0, 0.01
-SEARCH_S = 4.0
+SEARCH_S = 4.5
+"""What is left of the bound is for preparing, and for stating what was found."""
 
 
 def jobs(dice: random.Random) -> tuple[CurtailmentJob, ...]:
@@ -100,27 +112,50 @@ def problem(depth: float, seed: int) -> CurtailmentProblem:
     )
 
 
-def measure(name: str, depth: float, seed: int) -> bool:
+def left_s(budget_s: float) -> Callable[[], float]:
+    """Seconds on the clock that this much CPU time, from now, takes at the share of a core that we get.
+
+    The solver watches the clock: on a busy machine it would be stopped long before it had its CPU time.
+    """
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+
+    def left() -> float:
+        spent_s, spent_cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+        return (budget_s - spent_cpu_s) * max(1.0, spent_s / max(spent_cpu_s, 1e-3))
+
+    return left
+
+
+def span(values: list[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def measure(name: str, depth: float, seed: int, times: int) -> bool:
     asked = problem(depth, seed)
-    began = time.process_time()
-    plan_by_heuristic(asked)
-    heuristic_s = time.process_time() - began
-    began, wall = time.process_time(), time.perf_counter()
-    found = plan_by_optimisation(asked, left_s=lambda: began + SEARCH_S - time.process_time())
-    spent_s, wall_s = time.process_time() - began, time.perf_counter() - wall
-    kept = spent_s < BOUND_S and (found.gap < BOUND_GAP or found.status is Status.INFEASIBLE)
-    missing_w = max((one.missing_w for one in found.missing), default=0.0)
+    spent_s: list[float] = []
+    found: list[CurtailmentSchedule] = []
+    for _ in range(times):
+        began_s = time.process_time()
+        found.append(plan_by_optimisation(asked, left_s=left_s(SEARCH_S)))
+        spent_s.append(time.process_time() - began_s)
+    kept = max(spent_s) < BOUND_S and all(max(one.gap, one.missing_gap) < BOUND_GAP for one in found)
+    last = found[-1]
     print(
-        f"{name:>12} {depth:.0%} seed {seed}: {found.status}, {found.made_by}, {spent_s:.2f} s of CPU ({wall_s:.2f} s),"
-        f" weighted throughput {found.weighted_throughput:.4f}, gap {found.gap:.2%}; {len(found.pauses)} pauses,"
-        f" up to {missing_w / 1000:.0f} kW missing; heuristic {heuristic_s:.2f} s, gap {found.heuristic_gap:.2%}"
-    )
-    print(
-        f"bound: {BOUND_S:.0f} s, gap under {BOUND_GAP:.0%} where it can be delivered: {'kept' if kept else 'BROKEN'}"
+        f"{name:>18} {depth:.0%} seed {seed}: {last.status}, {last.made_by}, {span(spent_s, '.2f')} s of CPU,"
+        f" weighted throughput {last.weighted_throughput:.4f},"
+        f" gap {span([one.gap for one in found], '.2%')}; {len(last.pauses)} pauses;"
+        f" {span([one.missing_wh / 1000.0 for one in found], '.1f')} kWh of {last.asked_wh / 1000.0:.0f} missing,"
+        f" up to {max((one.missing_w for one in last.missing), default=0.0) / 1000.0:.0f} kW,"
+        f" gap {span([one.missing_gap for one in found], '.2%')};"
+        f" heuristic: gap {last.heuristic_gap:.2%}, {last.heuristic_missing_wh / 1000.0:.1f} kWh missing"
+        f" | bound: {BOUND_S:.0f} s, both gaps under {BOUND_GAP:.0%}: {'kept' if kept else 'BROKEN'}",
+        flush=True,
     )
     return kept
 
 
 if __name__ == "__main__":
-    results = [measure(name, depth, seed) for name, depth in DEPTHS.items() for seed in (1, 2, 3)]
+    often = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    results = [measure(name, depth, seed, often) for name, depth in DEPTHS.items() for seed in SEEDS]
     sys.exit(0 if all(results) else 1)

@@ -41,8 +41,9 @@ class Worth:
 
     ``throughput`` is a device's, without what pauses cost beyond their time, which is ``pause_cost_s`` for each job in
     seconds of full throughput. ``missing_w`` is what the site draws over its target, ``over_ramp_w`` what it rises too
-    fast, ``over_node_w`` (a row a node) what a node draws over its budget. ``objective`` is the weighted throughput
-    less the price of all that is missing, as a fraction of all the jobs' worth; ``weighted_throughput`` is it alone.
+    fast, ``over_node_w`` (a row a node) what a node draws over its budget; ``lacking_ws`` is the energy of them all,
+    a node's counted ``NODE_PRICE`` times. ``objective`` is the weighted throughput less the price of all that is
+    missing, as a fraction of all the jobs' worth; ``weighted_throughput`` is it alone.
     """
 
     throughput: Floats
@@ -51,6 +52,7 @@ class Worth:
     missing_w: Floats
     over_ramp_w: Floats
     over_node_w: Floats
+    lacking_ws: float
     weighted_throughput: float
     objective: float
 
@@ -130,6 +132,7 @@ def worth(prepared: Prepared, choice: Choice) -> Worth:
         missing_w=missing_w,
         over_ramp_w=over_ramp_w,
         over_node_w=over_node_w,
+        lacking_ws=lacking_ws,
         weighted_throughput=gained / prepared.total_worth if prepared.total_worth > 0.0 else 1.0,
         objective=(gained - missing_price(prepared) * lacking_ws) / whole,
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gateway.domain.curtailment.choice import ramp_room_w
+from gateway.domain.curtailment.choice import missing_price, ramp_room_w
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Prices
 from gateway.domain.tree import Flags, Floats
@@ -152,7 +152,7 @@ class Filling:
     def prices(self, power_w: Floats, paused: Flags) -> Prices:
         """Prices that speak for a schedule: of power by what it was worth last, of means by how much jobs count."""
         prepared = self._prepared
-        price = self._price(power_w, paused) * prepared.duration_s
+        price = np.minimum(self._price(power_w, paused), missing_price(prepared)) * prepared.duration_s
         none = np.zeros(prepared.intervals + 1)
         extra = prepared.worth * (self._boost - 1.0)
         # A job's boost pays for one of its needs: the one that asks for most.

@@ -4,6 +4,7 @@ It stands in where the solver has no time, and is where the solver starts from.
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from gateway.domain.curtailment.booking import Booking
 from gateway.domain.curtailment.choice import Choice, Pause, pause_cost_s, worth
 from gateway.domain.curtailment.filling import Filling
 from gateway.domain.curtailment.prepared import Prepared
-from gateway.domain.curtailment.pricing import free, price_out
+from gateway.domain.curtailment.pricing import Prices, free, price_out
 from gateway.domain.curtailment.windows import PauseWindows
 from gateway.domain.tree import Flags, Floats
 
@@ -27,10 +28,11 @@ _SHIFTS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A schedule, and what no schedule can exceed (see ``Priced``)."""
+    """A schedule, what no schedule can exceed (see ``Priced``), and the prices that prove it."""
 
     choice: Choice
     bound: float
+    prices: Prices
 
 
 def heuristic(prepared: Prepared) -> Found:
@@ -40,7 +42,7 @@ def heuristic(prepared: Prepared) -> Found:
     _let_go_on(prepared, booking)
     best = filled(prepared, filling, booking)
     prices = filling.prices(best.power_w, best.paused)
-    bound = min(price_out(prepared, one).bound for one in (prices, free(prices)))
+    bound, prices = min(((price_out(prepared, one).bound, one) for one in (prices, free(prices))), key=itemgetter(0))
     found = worth(prepared, best)
     for _ in range(_ROUNDS):
         if float(found.missing_w.max()) < NOTHING_W or not _book(prepared, booking, found.missing_w.copy()):
@@ -50,7 +52,7 @@ def heuristic(prepared: Prepared) -> Found:
         if better.objective <= found.objective:
             break
         best, found = choice, better
-    return Found(choice=best, bound=max(bound, found.objective))
+    return Found(choice=best, bound=max(bound, found.objective), prices=prices)
 
 
 def filled(prepared: Prepared, filling: Filling, booking: Booking) -> Choice:

@@ -13,10 +13,11 @@ import highspy
 import numpy as np
 
 from gateway.domain.curtailment.booking import Booking
-from gateway.domain.curtailment.choice import Choice, Pause, Worth, gap_of, worth
+from gateway.domain.curtailment.choice import Choice, Pause, Worth, gap_of, pauses, worth
+from gateway.domain.curtailment.heuristic import Found
 from gateway.domain.curtailment.model import CurtailmentModel
 from gateway.domain.curtailment.prepared import Prepared
-from gateway.domain.curtailment.pricing import Priced, price_out
+from gateway.domain.curtailment.pricing import Prices, between, price_out
 from gateway.domain.curtailment.program import LinearProgram
 from gateway.domain.curtailment.smoothing import smoothed
 from gateway.domain.quiet_highs import quiet_highs
@@ -28,6 +29,9 @@ ALL_PAUSES = 1500
 ROUNDS = 8
 """So many times prices are asked for at most."""
 
+_BETWEEN = (0.0, 0.3, 0.7)
+"""Pauses are priced at the newest prices, and so far on the way from there to the best."""
+
 _TIME_TO_BRANCH = 10.0
 """The solver branches where there is time for so many of its linear programs: it gets nowhere in fewer."""
 
@@ -37,13 +41,14 @@ _TIME_FOR_WHOLE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solved:
-    """The best that was found and what nothing can beat, as a fraction of all the jobs' worth (see ``Worth``).
+    """The best that was found, what nothing can beat, as a fraction of all the jobs' worth (see ``Worth``), and prices.
 
     ``improved`` is false where the schedule is the one that was known before.
     """
 
     choice: Choice
     bound: float
+    prices: Prices
     improved: bool
 
 
@@ -57,15 +62,14 @@ class _Answer:
 class _Search:
     """One problem's search. ``left_s`` says how much time there is."""
 
-    def __init__(
-        self, prepared: Prepared, start: Choice, bound: float, gap: float, left_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, prepared: Prepared, start: Found, gap: float, left_s: Callable[[], float]) -> None:
         self._prepared = prepared
         self._gap = gap
         self._left_s = left_s
-        self.best = start
-        self.worth: Worth = worth(prepared, start)
-        self.bound = bound
+        self.best = start.choice
+        self.worth: Worth = worth(prepared, start.choice)
+        self.bound = start.bound
+        self.prices = start.prices
         self.improved = False
 
     def done(self) -> bool:
@@ -75,22 +79,23 @@ class _Search:
     def run(self) -> None:
         known, complete = _all_pauses(self._prepared)
         if not complete:
-            known = sorted(_going_on(self._prepared))
+            # Those of the schedule known already say most of what the first prices cannot: when whose turn is.
+            known = sorted(_going_on(self._prepared) | set(pauses(self._prepared, self.best.paused)))
         fractions: list[tuple[Pause, float]] = []
         round_s = 0.0
         for _ in range(ROUNDS):
             began_s = self._left_s()
             model = CurtailmentModel(self._prepared, known)
-            answer = _optimise(model.program, limit_s=self._left_s(), whole=False)
+            # What the round before took is kept for making the pauses whole.
+            answer = _optimise(model.program, limit_s=self._left_s() - round_s, whole=False)
             if answer.values is None or answer.row_price is None:
                 break
             fractions = model.taken(answer.values)
             self._offer(model, answer.values, fractions)
-            priced: Priced = price_out(self._prepared, model.prices(answer.row_price))
-            self.bound = min(self.bound, priced.bound)
-            more = sorted(set(known) | set(priced.pauses))
+            paying = self._price_out(model.prices(answer.row_price))
+            more = sorted(set(known) | paying)
             reached = (answer.bound * model.scale + model.constant_s) / (self._prepared.total_worth or 1.0)
-            settled = complete or len(more) == len(known) or priced.bound - reached <= self._gap / 4.0
+            settled = complete or len(more) == len(known) or self.bound - reached <= self._gap / 4.0
             left_s = self._left_s()
             round_s = began_s - left_s
             if settled or self.done() or left_s < _TIME_FOR_WHOLE * round_s:
@@ -100,6 +105,21 @@ class _Search:
             self._make_whole(fractions)
         if not self.done() and known and self._left_s() >= _TIME_TO_BRANCH * round_s:
             self._branch(known, complete=complete)
+
+    def _price_out(self, prices: Prices) -> set[Pause]:
+        """The pauses that pay at these prices, and on the way from them to the best known.
+
+        Prices swing from round to round, and with them the pauses: those between show others, and are often the better
+        bound.
+        """
+        best, paying = self.prices, set[Pause]()
+        for part in _BETWEEN:
+            one = between(prices, best, part)
+            priced = price_out(self._prepared, one)
+            paying |= set(priced.pauses)
+            if priced.bound < self.bound:
+                self.bound, self.prices = priced.bound, one
+        return paying
 
     def _offer(self, model: CurtailmentModel, values: Floats, fractions: Sequence[tuple[Pause, float]]) -> None:
         """Keep what the values mean where every pause is whole and it is better than what there was."""
@@ -129,16 +149,21 @@ class _Search:
             self.bound = min(self.bound, (answer.bound * model.scale + model.constant_s) / total)
 
 
-def solve(prepared: Prepared, *, start: Choice, bound: float, gap: float, left_s: Callable[[], float]) -> Solved:
+def solve(prepared: Prepared, *, start: Found, gap: float, left_s: Callable[[], float]) -> Solved:
     """The best schedule within ``gap`` (see ``gap_of``), or the best there is when the time is over.
 
-    ``start`` is a schedule known already and ``bound`` what nothing can beat; neither gets worse. The same problem
-    gives the same schedule where the time suffices.
+    ``start`` is a schedule known already, with what nothing can beat; neither gets worse. The same problem gives the
+    same schedule where the time suffices.
     """
-    search = _Search(prepared, start, bound, gap, left_s)
+    search = _Search(prepared, start, gap, left_s)
     if not search.done():
         search.run()
-    return Solved(choice=search.best, bound=max(search.bound, search.worth.objective), improved=search.improved)
+    return Solved(
+        choice=search.best,
+        bound=max(search.bound, search.worth.objective),
+        prices=search.prices,
+        improved=search.improved,
+    )
 
 
 def _all_pauses(prepared: Prepared) -> tuple[list[Pause], bool]:
@@ -193,6 +218,9 @@ def _optimise(
         ("time_limit", float(limit_s)),
         ("mip_rel_gap", 0.0),
         ("mip_abs_gap", gap),
+        # Many jobs are worth the same: costs moved apart further make the simplex stall less on them.
+        ("dual_simplex_cost_perturbation_multiplier", 10.0),
+        ("presolve", "choose" if whole else "off"),
     ):
         solver.setOptionValue(option, value)
     low = program.low.copy()

@@ -5,6 +5,7 @@ Whoever imports this loads the solver.
 
 from collections.abc import Callable
 
+from gateway.domain.curtailment.certainty import certainty
 from gateway.domain.curtailment.choice import worth
 from gateway.domain.curtailment.heuristic import heuristic
 from gateway.domain.curtailment.milp import solve
@@ -23,12 +24,17 @@ def plan_by_optimisation(
     """
     prepared = Prepared(problem)
     start = heuristic(prepared)
-    found = solve(prepared, start=start.choice, bound=start.bound, gap=gap, left_s=left_s)
+    found = solve(prepared, start=start, gap=gap, left_s=left_s)
+    proven, of_heuristic = (
+        certainty(prepared, worth(prepared, choice), bound=found.bound, prices=found.prices)
+        for choice in (found.choice, start.choice)
+    )
     return schedule(
         prepared,
         found.choice,
         made_by=MadeBy.MILP if found.improved else MadeBy.HEURISTIC,
         bound=found.bound,
         gap=gap,
-        by_heuristic=worth(prepared, start.choice),
+        proven=proven,
+        of_heuristic=of_heuristic,
     )

@@ -1,5 +1,6 @@
 """Plan a curtailment without the solver."""
 
+from gateway.domain.curtailment.certainty import certainty
 from gateway.domain.curtailment.choice import worth
 from gateway.domain.curtailment.heuristic import heuristic
 from gateway.domain.curtailment.prepared import Prepared
@@ -14,11 +15,13 @@ def plan_by_heuristic(problem: CurtailmentProblem, *, gap: float = GAP) -> Curta
     """The schedule of the heuristic, with a bound from its own prices."""
     prepared = Prepared(problem)
     found = heuristic(prepared)
+    proven = certainty(prepared, worth(prepared, found.choice), bound=found.bound, prices=found.prices)
     return schedule(
         prepared,
         found.choice,
         made_by=MadeBy.HEURISTIC,
         bound=found.bound,
         gap=gap,
-        by_heuristic=worth(prepared, found.choice),
+        proven=proven,
+        of_heuristic=proven,
     )

@@ -52,6 +52,18 @@ def free(prices: Prices) -> Prices:
     )
 
 
+def between(one: Prices, other: Prices, part: float) -> Prices:
+    """Prices that lie ``part`` of the way from one to the other."""
+    return Prices(
+        target=one.target + part * (other.target - one.target),
+        ramp=one.ramp + part * (other.ramp - one.ramp),
+        node=one.node + part * (other.node - one.node),
+        need=one.need + part * (other.need - one.need),
+        begin=one.begin + part * (other.begin - one.begin),
+        end=one.end + part * (other.end - one.end),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
     """``bound`` is a fraction of all the jobs' worth; ``pauses`` are each job's best at these prices that pay."""
@@ -60,8 +72,9 @@ class Priced:
     pauses: tuple[Pause, ...]
 
 
-def price_out(prepared: Prepared, prices: Prices) -> Priced:
-    """The bound at these prices, and the pauses in it."""
+def price_out(prepared: Prepared, prices: Prices, worth: Floats | None = None) -> Priced:
+    """The bound at these prices, and the pauses in it; ``worth`` stands in for the jobs' own where it is given."""
+    worth = tie_worth(prepared) if worth is None else worth
     seconds, problem = prepared.duration_s, prepared.problem
     # A price outside of these would let a limit be passed for nothing, or for a gain without end.
     highest = missing_price(prepared) * seconds
@@ -78,8 +91,8 @@ def price_out(prepared: Prepared, prices: Prices) -> Priced:
     total = float(target @ asked_w + ramp @ room_w) - problem.fixed_w * float(site.sum())
     total += float((node * budget_w[:, np.newaxis]).sum())
     power = site + prepared.node_share.T @ node
-    value = tie_worth(prepared)[:, np.newaxis] * seconds
-    cost = tie_worth(prepared)
+    value = worth[:, np.newaxis] * seconds
+    cost = worth.copy()
     for price, asked in zip(need, prepared.needs, strict=True):
         value[asked.job] += price * asked.seconds
         cost[asked.job] += price

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from gateway.domain.curtailment.choice import Choice, Worth, gap_of, pauses, worth
+from gateway.domain.curtailment.certainty import Certainty, asked_ws
+from gateway.domain.curtailment.choice import Choice, Worth, pauses, worth
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.reasons import reasons
 from hardware.job import PauseMethod
@@ -24,7 +25,7 @@ class Status(StrEnum):
     FEASIBLE = "feasible"
     """Nothing is missing; how much better another might be is the gap."""
     INFEASIBLE = "infeasible"
-    """Something is missing, and said in watts. A small gap says that no schedule misses notably less."""
+    """Something is missing, and said in watts. A small ``missing_gap`` says that no schedule misses notably less."""
 
 
 class MadeBy(StrEnum):
@@ -84,9 +85,12 @@ class JobSchedule:
 class CurtailmentSchedule:
     """The plan of one curtailment. Tuples in watts have one element an interval, ``edges_at`` one more.
 
-    ``objective`` is the weighted throughput less the price of what is missing, ``bound`` what no schedule can exceed,
-    and ``gap`` how far they are apart, as a fraction of the weighted throughput; ``heuristic_gap`` is the same for the
-    schedule of the heuristic alone. ``lost_gpu_hours`` are by tier.
+    ``asked_wh`` is the reduction asked for, ``missing_wh`` what is missing of it and of the other limits,
+    ``least_missing_wh`` what no schedule misses less than, and ``missing_gap`` how far these two are apart as a
+    fraction of what is asked. ``gap`` is how much more weighted throughput there might be with no more missing, as a
+    fraction of it; ``heuristic_gap`` and ``heuristic_missing_wh`` are those of the heuristic's schedule alone.
+    ``objective`` is the weighted throughput less the price of what is missing, and ``bound`` what no schedule can
+    exceed. ``lost_gpu_hours`` are by tier.
     """
 
     status: Status
@@ -102,7 +106,12 @@ class CurtailmentSchedule:
     objective: float
     bound: float
     gap: float
+    asked_wh: float
+    missing_wh: float
+    least_missing_wh: float
+    missing_gap: float
     heuristic_gap: float
+    heuristic_missing_wh: float
 
     def reasons(self) -> dict[str, str]:
         """Why each job that gives something was chosen, one sentence each."""
@@ -110,13 +119,19 @@ class CurtailmentSchedule:
 
 
 def schedule(
-    prepared: Prepared, choice: Choice, *, made_by: MadeBy, bound: float, gap: float, by_heuristic: Worth
+    prepared: Prepared,
+    choice: Choice,
+    *,
+    made_by: MadeBy,
+    bound: float,
+    gap: float,
+    proven: Certainty,
+    of_heuristic: Certainty,
 ) -> CurtailmentSchedule:
     """Put into words and instants what was chosen. ``gap`` is what was asked for."""
     found = worth(prepared, choice)
     missing = _missing(prepared, found)
-    reached = gap_of(found, bound)
-    status = Status.INFEASIBLE if missing else Status.OPTIMAL if reached <= gap else Status.FEASIBLE
+    status = Status.INFEASIBLE if missing else Status.OPTIMAL if proven.gap <= gap else Status.FEASIBLE
     jobs = _jobs(prepared, choice, found)
     lost: dict[str, float] = {}
     for job in jobs:
@@ -134,8 +149,13 @@ def schedule(
         lost_gpu_hours=lost,
         objective=found.objective,
         bound=max(bound, found.objective),
-        gap=reached,
-        heuristic_gap=gap_of(by_heuristic, max(bound, found.objective)),
+        gap=proven.gap,
+        asked_wh=asked_ws(prepared) / 3600.0,
+        missing_wh=proven.missing_wh,
+        least_missing_wh=proven.least_missing_wh,
+        missing_gap=proven.missing_gap,
+        heuristic_gap=of_heuristic.gap,
+        heuristic_missing_wh=of_heuristic.missing_wh,
     )
 
 
