@@ -29,9 +29,11 @@ def _of_event(one: EventFigures) -> Iterator[str]:
     yield (
         f"{one.event.event_id}: asked {one.live_baseline.asked_fraction:.2%}, delivered"
         f" {one.live_baseline.delivered_fraction:.2%} of the live baseline and"
-        f" {one.counterfactual.delivered_fraction:.2%} of the counterfactual;"
-        f" {one.tracking.minutes_over} of {one.tracking.minutes} minutes over target;"
-        f" throughput {one.throughput.weighted:.1%}{best}."
+        f" {one.counterfactual.delivered_fraction:.2%} of the counterfactual."
+    )
+    yield (
+        f"{one.tracking.minutes_over} of {one.tracking.minutes} minutes over target; weighted throughput"
+        f" {one.throughput.weighted:.1%}{best}; {len(one.throughput.tier_violations)} tier violations."
     )
     if one.regulation is not None:
         score = "" if one.regulation.score is None else f", score {one.regulation.score.score:.3f}"

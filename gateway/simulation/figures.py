@@ -67,12 +67,14 @@ class Tracking:
     """Over the hold. Shares are of the target, energy of the target's energy.
 
     ``below_bound_fraction`` counts what was saved beyond the target only as far as caps did it: where the twin too was
-    under the target nothing was held down.
+    under the target nothing was held down. ``worst_minute_fraction`` is how far the mean of a minute was over it, or
+    nearest to that.
     """
 
     rmse_fraction: float
     minutes: int
     minutes_over: int
+    worst_minute_fraction: float
     energy_above_fraction: float
     below_bound_fraction: float
     worst_second_fraction: float
@@ -207,6 +209,7 @@ def _tracking(recording: Recording, hold: Flags) -> Tracking:
         rmse_fraction=float(np.sqrt(np.mean((over_w / target_w) ** 2))),
         minutes=len(minute_over_w),
         minutes_over=int((minute_over_w > 0.0).sum()),
+        worst_minute_fraction=float((minute_over_w / by_minute(target_w)).max()) if len(minute_over_w) else 0.0,
         energy_above_fraction=float(over_w.clip(min=0.0).sum() / target_w.sum()),
         below_bound_fraction=float((bound_w - site_w).clip(min=0.0).sum() / target_w.sum()),
         worst_second_fraction=float((over_w / target_w).max()),

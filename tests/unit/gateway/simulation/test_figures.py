@@ -99,6 +99,7 @@ def test_a_minute_over_target_is_counted_by_its_mean() -> None:
     site_w[480:540] += np.where(np.arange(60) % 2, 15.0, -20.0)
     (found,) = figures(played(recording(site_w=site_w)), with_optimum=False)
     assert found.tracking.minutes_over == 1
+    assert found.tracking.worst_minute_fraction == pytest.approx(2.5 / 800)
     assert found.tracking.energy_above_fraction == pytest.approx((30 * 20 + 30 * 15) / (600 * 800))
     assert found.tracking.worst_second_fraction == pytest.approx(20 / 800)
 
