@@ -140,7 +140,9 @@ class WithinReach:
         )
         # What changes from moment to moment would have the allocator rebuilt each time.
         jobs = tuple(
-            replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
+            replace(
+                job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None, remaining_s=None
+            )
             for job in kept
             if job.device_ids
         )
