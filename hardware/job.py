@@ -73,7 +73,8 @@ class JobView:
     id.
 
     ``deadline_at`` is by when its work must be done, ``remaining_s`` the seconds of work at full throughput that are
-    left to do, at most; each ``None`` where nobody knows.
+    left to do, at most; each ``None`` where nobody knows. ``idle_w`` is what one of its devices draws while the job is
+    paused, ``None`` where nobody measured it.
     """
 
     job_id: str
@@ -93,6 +94,7 @@ class JobView:
     mean_throughput: float | None = None
     deadline_at: datetime | None = None
     remaining_s: float | None = None
+    idle_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
