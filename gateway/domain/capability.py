@@ -78,13 +78,18 @@ class CapabilityRow:
 class Capability:
     """``held`` begins now and lasts ever longer; ``hours`` are single hours, one after another.
 
-    ``kinds`` counts the devices of jobs by how they work.
+    ``jobs`` counts the devices of each job by how they work.
     """
 
     at: datetime
     held: tuple[CapabilityRow, ...]
     hours: tuple[CapabilityRow, ...]
-    kinds: Mapping[LoadKind, int]
+    jobs: Mapping[str, Mapping[LoadKind, int]]
+
+    @property
+    def kinds(self) -> dict[LoadKind, int]:
+        """How many devices of jobs there are of each kind."""
+        return {kind: sum(counts.get(kind, 0) for counts in self.jobs.values()) for kind in LoadKind}
 
 
 class _Offer(NamedTuple):
@@ -131,13 +136,8 @@ def capability(
         at=at,
         held=tuple(row(0.0, hold_s) for hold_s in holds_s),
         hours=tuple(row(3600.0 * hour, 3600.0 * (hour + 1)) for hour in range(hours)),
-        kinds=_counted_kinds(offers),
+        jobs={able.job.job_id: Counter(offer.kinds) for able, offer in zip(jobs, offers, strict=True)},
     )
-
-
-def _counted_kinds(offers: Sequence[_Offer]) -> dict[LoadKind, int]:
-    found = Counter(kind for offer in offers for kind in offer.kinds)
-    return {kind: found[kind] for kind in LoadKind}
 
 
 def _offer(able: CapableJob) -> _Offer:

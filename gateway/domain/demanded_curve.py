@@ -34,11 +34,25 @@ def as_drawn(view: JobView, demand_w: Floats) -> JobView:
     nominal = 1.0 - len(known_w) / len(demand_w)
     kept = _from_the_floor(view.curve, view.min_throughput)
     rest_w = min(point.power_w for point in view.curve) if view.idle_w is None else view.idle_w
-    given = _throughput_wanted(view.curve, known_w)
+    heard = ~np.isnan(known_w)
+    # Each device counts alike, and so does each of its windows.
+    weights = (heard / (heard.sum(axis=1, keepdims=True) * len(known_w)))[heard]
+    wanted_w = known_w[heard]
+    power_w = np.array([rest_w, *(point.power_w for point in kept)])
+    drawn_w = np.minimum(wanted_w, power_w[:, None]) @ weights
+    given = _given(view.curve, kept, wanted_w) @ weights
+    drawn = zip(kept, (nominal * power_w + (1.0 - nominal) * drawn_w).tolist()[1:], given.tolist(), strict=True)
     return replace(
         view,
-        curve=tuple(_drawn(point, known_w, given, top=view.curve[-1].throughput, nominal=nominal) for point in kept),
-        idle_w=nominal * rest_w + (1.0 - nominal) * _mean(np.minimum(known_w, rest_w)),
+        curve=tuple(
+            CurvePoint(
+                cap_w=point.cap_w,
+                power_w=point_w,
+                throughput=nominal * point.throughput + (1.0 - nominal) * max(part, point.throughput),
+            )
+            for point, point_w, part in drawn
+        ),
+        idle_w=nominal * rest_w + (1.0 - nominal) * float(drawn_w[0]),
     )
 
 
@@ -61,23 +75,12 @@ def _from_the_floor(curve: Sequence[CurvePoint], min_throughput: float) -> tuple
     return (floor, *curve[held if share < 1.0 else held + 1 :])
 
 
-def _throughput_wanted(curve: Sequence[CurvePoint], known_w: Floats) -> Floats:
-    """What the nominal curve gives at each demand, its last point's over that."""
+def _given(curve: Sequence[CurvePoint], kept: Sequence[CurvePoint], wanted_w: Floats) -> Floats:
+    """What is done of all that is wanted, a row a point of ``kept`` and a column a demand."""
     power_w = np.maximum.accumulate([point.power_w for point in curve])
-    return np.interp(known_w, power_w, [point.throughput for point in curve])
-
-
-def _drawn(point: CurvePoint, known_w: Floats, wanted: Floats, *, top: float, nominal: float) -> CurvePoint:
-    held = known_w > point.power_w
-    part = np.divide(point.throughput, wanted, out=np.ones_like(wanted), where=held & (wanted > point.throughput))
-    given = _mean(np.where(np.isnan(known_w), np.nan, part)) * top
-    return CurvePoint(
-        cap_w=point.cap_w,
-        power_w=nominal * point.power_w + (1.0 - nominal) * _mean(np.minimum(known_w, point.power_w)),
-        throughput=nominal * point.throughput + (1.0 - nominal) * max(point.throughput, min(top, given)),
-    )
-
-
-def _mean(of_windows: Floats) -> float:
-    """The mean over devices of each one's mean over the windows in which it was heard of."""
-    return float(np.nanmean(of_windows, axis=1).mean())
+    wanted = np.interp(wanted_w, power_w, [point.throughput for point in curve])
+    held_w = np.array([[point.power_w] for point in kept])
+    given = np.array([[point.throughput] for point in kept])
+    slowed = (wanted_w > held_w) & (wanted > given)
+    part = np.divide(given, wanted, out=np.ones(slowed.shape), where=slowed)
+    return np.asarray(part * curve[-1].throughput)

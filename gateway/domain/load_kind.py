@@ -114,7 +114,8 @@ def demanded_w(power_w: Floats, cap_w: Floats | float, free_w: Floats | float) -
 
 def savings_w(demand_w: Floats, capped_w: Floats | float) -> Floats:
     """What each device would have saved at a draw of ``capped_w``; nothing where nothing was heard of it."""
-    return np.nan_to_num(np.maximum(0.0, demand_w - capped_w), nan=0.0)
+    # Of NaN and 0 that is 0.
+    return np.asarray(np.fmax(0.0, demand_w - capped_w))
 
 
 def load_kinds(demand_w: Floats, *, lowest_cap_w: float, free_w: float) -> tuple[LoadKind, ...]:

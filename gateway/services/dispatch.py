@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.within_reach import WithinReach
+from hardware.job import JobView
 from protocols.grid import Opt
 
 log = structlog.get_logger()
@@ -40,6 +41,16 @@ WHAT_A_MODE_MEANS = {
 }
 
 PART = "dispatch"
+
+
+class Demand(Protocol):
+    """Whoever knows what the devices of jobs want to draw."""
+
+    def as_drawn(self, jobs: Sequence[JobView]) -> tuple[JobView, ...]:
+        """The jobs as a plan is to know them: with what they would draw, and with what is left of their work."""
+
+    def in_words(self, jobs: Sequence[JobView]) -> str:
+        """Which of their devices a plan does not count on; empty for none."""
 
 
 class Dispatch:
@@ -61,9 +72,11 @@ class Dispatch:
         readiness: Readiness,
         joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
+        demand: Demand | None = None,
     ) -> None:
         self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
         self._joint = joint or JointPlan()
+        self._demand = demand
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -201,14 +214,16 @@ class Dispatch:
         if baseline is None or not self._reach.jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
+        jobs = self._reach.jobs
         made = plan(
             record,
             self._programs[record.event.program_id],
             baseline,
-            self._reach.jobs,
+            jobs if self._demand is None else self._demand.as_drawn(jobs),
             fixed_w=self._fixed_w(baseline, now),
             made_at=now,
             ranges=self._reach.ranges(),
+            remark="" if self._demand is None else self._demand.in_words(jobs),
         )
         self._plans[_key(record)] = made
         self._decided.planned(made)

@@ -51,21 +51,21 @@ def floor_and_ceiling(job: JobView) -> tuple[float, float]:
 def test_full_demand_leaves_the_curve_as_it_is_above_the_floor() -> None:
     found = as_drawn(view(), steady(350.0, 360.0))
     assert rounded(found) == CURVE[1:]
-    assert found.idle_w == 100.0
+    assert found.idle_w == pytest.approx(100.0)
     assert floor_and_ceiling(found) == pytest.approx(floor_and_ceiling(view()))
 
 
 def test_idle_devices_draw_what_they_draw_at_every_cap() -> None:
     found = as_drawn(view(), steady(60.0, 60.0))
-    assert [point.power_w for point in found.curve] == [60.0] * 3
-    assert [point.throughput for point in found.curve] == [1.0] * 3
-    assert found.idle_w == 60.0, "a pause saves nothing either"
-    assert floor_and_ceiling(found) == (120.0, 120.0)
+    assert [point.power_w for point in found.curve] == pytest.approx([60.0] * 3)
+    assert [point.throughput for point in found.curve] == pytest.approx([1.0] * 3)
+    assert found.idle_w == pytest.approx(60.0), "a pause saves nothing either"
+    assert floor_and_ceiling(found) == pytest.approx((120.0, 120.0))
 
 
 def test_half_idle_job_saves_half() -> None:
     found = as_drawn(view(), steady(350.0, 60.0))
-    assert [point.power_w for point in found.curve] == [130.0, 180.0, 205.0]
+    assert [point.power_w for point in found.curve] == pytest.approx([130.0, 180.0, 205.0])
     assert [point.throughput for point in found.curve] == pytest.approx([0.85, 0.95, 1.0])
     assert floor_and_ceiling(found) == pytest.approx((260.0, 410.0))
     (job,) = allocation_jobs([found])
@@ -74,7 +74,7 @@ def test_half_idle_job_saves_half() -> None:
 
 def test_part_load_is_slowed_by_caps_under_it_only() -> None:
     found = as_drawn(view(1), steady(250.0))
-    assert [point.power_w for point in found.curve] == [200.0, 250.0, 250.0]
+    assert [point.power_w for point in found.curve] == pytest.approx([200.0, 250.0, 250.0])
     # At 250 W the curve gives 0.8.
     assert [point.throughput for point in found.curve] == pytest.approx([0.7 / 0.8, 1.0, 1.0])
 
@@ -92,7 +92,7 @@ def test_device_not_known_long_enough_counts_with_its_nominal_draw() -> None:
     demand_w = steady(60.0, 60.0)
     demand_w[1, 20:] = np.nan
     found = as_drawn(view(), demand_w)
-    assert [point.power_w for point in found.curve] == [130.0, 180.0, 205.0]
+    assert [point.power_w for point in found.curve] == pytest.approx([130.0, 180.0, 205.0])
     assert [point.throughput for point in found.curve] == pytest.approx([0.85, 0.95, 1.0])
     assert as_drawn(view(), np.full((2, 90), np.nan)) == view()
     assert as_drawn(view(curve=()), steady(60.0, 60.0)) == view(curve=())
