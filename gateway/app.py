@@ -39,6 +39,7 @@ from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.local_agent import LocalAgent
 from gateway.services.metering import FLUSH_S, Metering
+from gateway.services.offering import Offering
 from gateway.services.operating import Operating
 from gateway.services.planner import Planner
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
@@ -165,6 +166,16 @@ def build_services(
         )
         for connection in edges.connections
     }
+    curves = LearnedCurves() if learn_curves else None
+    offering = Offering(
+        fleet=edges.fleet,
+        site=site,
+        ledger=ledger,
+        clock=clock,
+        actuator=edges.actuator,
+        readiness=readiness,
+        curves=curves,
+    )
     dispatch = Dispatch(
         fleet=edges.fleet,
         site=site,
@@ -174,8 +185,9 @@ def build_services(
         actuator=edges.actuator,
         readiness=readiness,
         joint=joint,
-        curves=LearnedCurves() if learn_curves else None,
+        curves=curves,
         control=loop,
+        demand=offering,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
@@ -198,7 +210,7 @@ def build_services(
     operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
     return (
         {"operating": operating, **intakes},
-        {"dispatch": dispatch},
+        {"dispatch": dispatch, "capability": offering},
         {"settling": settling, **reporting},
         {"metering": metering},
     )

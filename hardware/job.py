@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -70,6 +71,10 @@ class JobView:
     rises as the job works (seconds of processor time, bytes of output), ``None`` where there is none to see. A device
     of ``device_ids`` may be written ``host/slot`` by a scheduler that does not know ids; the gateway's side finds its
     id.
+
+    ``deadline_at`` is by when its work must be done, ``remaining_s`` the seconds of work at full throughput that are
+    left to do, at most; each ``None`` where nobody knows. ``idle_w`` is what one of its devices draws while the job is
+    paused, ``None`` where nobody measured it.
     """
 
     job_id: str
@@ -87,6 +92,9 @@ class JobView:
     fault: Fault | None = None
     pause_costs: PauseCosts = NO_COSTS
     mean_throughput: float | None = None
+    deadline_at: datetime | None = None
+    remaining_s: float | None = None
+    idle_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

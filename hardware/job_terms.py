@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from hardware.job import NO_COSTS, CurvePoint, PauseCosts, PauseMethod
@@ -22,6 +23,7 @@ class JobTerms:
     method: PauseMethod = PauseMethod.SIGNAL
     pause_costs: PauseCosts = NO_COSTS
     mean_throughput: float | None = None
+    deadline_at: datetime | None = None
 
 
 NOTHING_AGREED = JobTerms(tier="flex0", min_throughput=1.0)

@@ -169,6 +169,8 @@ class SimulatedFleet:
                 state=JobState.PAUSED if paused[index] else JobState.RUNNING,
                 throughput=throughput[index],
                 progress=worked_s[index],
+                deadline_at=job.deadline_at,
+                remaining_s=None if job.work_s is None else max(0.0, job.work_s - worked_s[index]),
             )
             for index, (job, device_ids) in enumerate(zip(self._jobs, self._devices_of_job, strict=True))
         )

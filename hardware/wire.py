@@ -41,6 +41,15 @@ def _aware(readings: tuple[PowerReading, ...]) -> tuple[PowerReading, ...]:
     return readings
 
 
+def _dated(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
+    for job in jobs:
+        if job.deadline_at is not None and job.deadline_at.tzinfo is None:
+            raise ValueError("an instant without a time zone")
+        if job.remaining_s is not None and job.remaining_s < 0.0:
+            raise ValueError("less than no work is left")
+    return jobs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Describe:
     """Ask for the host's devices and jobs."""
@@ -55,7 +64,7 @@ class Described:
     host_id: str
     highest_epoch: int
     devices: tuple[DeviceView, ...]
-    jobs: tuple[JobView, ...] = ()
+    jobs: Annotated[tuple[JobView, ...], AfterValidator(_dated)] = ()
     nodes: tuple[NodeView, ...] = ()
     kind: Literal["described"] = "described"
 

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from datetime import datetime
 
 from hardware.device import CapRange
 from hardware.job import CurvePoint
@@ -105,7 +106,8 @@ CHECKPOINT_PAUSE_S = 4 * 3600.0
 class SimulatedJob:
     """A job to be placed on the next ``devices`` free devices; ``workload`` is a key of ``WORKLOADS``.
 
-    ``burst_fraction`` and ``burst_s`` make its load a bursty one, as ``Workload`` has them.
+    ``burst_fraction`` and ``burst_s`` make its load a bursty one, as ``Workload`` has them. ``work_s`` is how many
+    seconds of uncapped running it has to do in all, by ``deadline_at``; what it does after that nobody waits for.
     """
 
     job_id: str
@@ -116,6 +118,8 @@ class SimulatedJob:
     max_pause_s: float = 0.0
     burst_fraction: float = 0.0
     burst_s: float = 60.0
+    work_s: float | None = None
+    deadline_at: datetime | None = None
 
 
 def job_mix(devices: int, seed: int, prefix: str = "") -> tuple[SimulatedJob, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
+from gateway.cli.time_text import work_in_words
 from gateway.domain.assets import Assets, DeviceAsset, DeviceState, HostAsset, JobAsset
 
 WIDTH = 80
@@ -52,7 +53,7 @@ def device_in_words(device: DeviceAsset, jobs: Iterable[JobAsset]) -> str:
     if device.slowed_by:
         lines.append(f"  clocks held down by {', '.join(device.slowed_by)}")
     on_it = [job for job in jobs if device.device_id in job.devices]
-    lines += [f"  job {job.job_id}: {job.state}, {job.tier}, {_count(len(job.devices), 'device')}" for job in on_it]
+    lines += [line for job in on_it for line in paragraph(_job(job), indent=4, first="  ")]
     if not on_it:
         lines.append("  no job that is known")
     if device.fault is not None:
@@ -66,7 +67,7 @@ def host_in_words(host: HostAsset, assets: Assets) -> str:
     jobs = tuple(job for job in assets.jobs if job.job_id in host.jobs)
     lines = [listing(Assets(hosts=(host,), devices=devices, jobs=jobs)), ""]
     lines.append(f"limits together {host.limit_w / 1000.0:.1f} kW")
-    lines += [f"job {job.job_id}: {job.state}, {job.tier}, {_count(len(job.devices), 'device')}" for job in jobs]
+    lines += [line for job in jobs for line in _wrapped(_job(job))]
     return "\n".join(lines)
 
 
@@ -135,6 +136,17 @@ def _row(device: DeviceAsset, names: dict[str, str]) -> list[str]:
         f"{device.min_w:g}-{device.max_w:g} W",
         ", ".join(device.jobs),
     ]
+
+
+def _job(job: JobAsset) -> str:
+    """A job in a line."""
+    said = [str(job.state), job.tier, _count(len(job.devices), "device")]
+    return f"job {job.job_id}: {', '.join(filter(None, (*said, work_in_words(job.deadline_at, job.remaining_s))))}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """Text wrapped to the width, every line but the first indented."""
+    return wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _limit(device: DeviceAsset) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gateway.cli.asset_text import paragraph, table
+from gateway.cli.time_text import duration_in_words, instant_in_words, work_in_words
 from hardware.device import Fault, Outcome
 from hardware.job import JobResult, JobView, NodeView, Verb
 
@@ -24,7 +25,7 @@ def listing(jobs: Sequence[JobView], nodes: Sequence[NodeView]) -> str:
     """Every job, the nodes that are drained, and what is wrong."""
     if not jobs:
         return "no jobs: the agent answers, and knows of none"
-    rows = [["JOB", "STATE", "TIER", "DEVICES", "PAUSE", "FAULT"]]
+    rows = [["JOB", "STATE", "TIER", "DEVICES", "PAUSE", "DEADLINE", "FAULT"]]
     rows += [
         [
             job.job_id,
@@ -32,10 +33,13 @@ def listing(jobs: Sequence[JobView], nodes: Sequence[NodeView]) -> str:
             job.tier,
             str(len(job.device_ids)),
             pause_in_words(job),
+            "" if job.deadline_at is None else instant_in_words(job.deadline_at),
             "" if job.fault is None else str(job.fault.condition),
         ]
         for job in jobs
     ]
+    if not any(row[5] for row in rows[1:]):
+        rows = [row[:5] + row[6:] for row in rows]
     lines = table(rows, right={3})
     drained = [node.node_id for node in nodes if node.drained]
     if drained:
@@ -55,6 +59,8 @@ def in_words(job: JobView) -> str:
         f"  curve {f'{len(job.curve)} points' if job.curve else 'none: its devices are not capped'}",
         *paragraph(f"devices {', '.join(job.device_ids) or 'none that are known'}", indent=4, first="  "),
     ]
+    if work := work_in_words(job.deadline_at, job.remaining_s):
+        lines.append(f"  {work}")
     if job.progress is not None:
         lines.append(f"  progress {job.progress:g}")
     if job.priority is not None:
@@ -90,14 +96,6 @@ def fault_lines(what: str, fault: Fault) -> list[str]:
 def pause_in_words(job: JobView) -> str:
     """How a job may be paused, and for how long."""
     return "never" if job.max_pause_s <= 0.0 else f"{job.method}, up to {duration_in_words(job.max_pause_s)}"
-
-
-def duration_in_words(seconds: float) -> str:
-    """``90 s``, ``10 min`` or ``2 h``."""
-    for unit_s, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= unit_s and seconds % unit_s == 0.0:
-            return f"{seconds / unit_s:g} {unit}"
-    return f"{seconds:g} s"
 
 
 def _hanging(text: str) -> list[str]:

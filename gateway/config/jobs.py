@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from gateway.config.parts import Section
 from hardware.job import CurvePoint, PauseCosts, PauseMethod
@@ -54,6 +54,8 @@ class TermsSettings(Section):
     """So long it runs between two pauses."""
     min_rest_s: float = Field(default=0.0, ge=0, le=LONGEST_PAUSE_S)
     """So long a pause lasts at least."""
+    deadline: AwareDatetime | None = None
+    """By when its work must be done: ``2026-12-01T08:00:00Z``. Of a scheduler's own deadline and this the earlier."""
 
     def terms(self) -> JobTerms:
         """The terms as the agent knows them."""
@@ -65,6 +67,7 @@ class TermsSettings(Section):
             max_pause_s=self.max_pause_s,
             method=PauseMethod(self.method),
             mean_throughput=self.mean_throughput,
+            deadline_at=self.deadline,
             pause_costs=PauseCosts(
                 checkpoint_s=self.checkpoint_cost_s,
                 resume_s=self.resume_cost_s,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
@@ -63,13 +64,15 @@ class HostAsset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobAsset:
-    """A job as far as its place goes."""
+    """A job as far as its place goes, and its time (as ``JobView`` has it)."""
 
     job_id: str
     state: JobState
     tier: str
     devices: tuple[str, ...]
     fault: Fault | None
+    deadline_at: datetime | None = None
+    remaining_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,4 +183,6 @@ def _job(job: JobView, ids: set[str], by_slot: Mapping[str, str]) -> JobAsset:
         tier=job.tier,
         devices=tuple(found),
         fault=None if job.fault is None else plainly(job.fault, job.job_id),
+        deadline_at=job.deadline_at,
+        remaining_s=job.remaining_s,
     )

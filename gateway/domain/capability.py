@@ -9,7 +9,8 @@ the load, a normal sum in which any two jobs are correlated by ``correlation`` (
 together, and their curve is one). Swings are those of single windows, so a mean over hours is surer than is said.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp, hypot, sqrt
@@ -40,9 +41,10 @@ class CapableJob:
 
     ``learnt`` is its curve with errors (``None``: the curve of ``job`` is taken to be exact). ``demand_w`` is what its
     devices wanted in the last windows, as ``load_kind`` has it (``None``: they are taken to work steadily along the
-    curve). ``ends_at`` is until when it is sure to run, by deadline or remaining work, ``None`` where nobody knows.
+    curve). ``ends_at`` is until when it is counted on, by the work that is left, ``None`` where nobody knows.
     ``max_pause_s`` is its longest tested pause; ``in_hand_s`` the throughput in seconds that it has over its tier's
-    mean (``None``: nobody keeps account, and only the tested maximum counts).
+    mean (``None``: nobody keeps account, and only the tested maximum counts). ``pause_share`` is the part of any
+    stretch that it may be paused, beside running at its floor, by what was promised of its mean.
     """
 
     job: AllocationJob
@@ -51,6 +53,7 @@ class CapableJob:
     ends_at: datetime | None = None
     max_pause_s: float = 0.0
     in_hand_s: float | None = None
+    pause_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +76,20 @@ class CapabilityRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """``held`` begins now and lasts ever longer; ``hours`` are single hours, one after another."""
+    """``held`` begins now and lasts ever longer; ``hours`` are single hours, one after another.
+
+    ``jobs`` counts the devices of each job by how they work.
+    """
 
     at: datetime
     held: tuple[CapabilityRow, ...]
     hours: tuple[CapabilityRow, ...]
+    jobs: Mapping[str, Mapping[LoadKind, int]]
+
+    @property
+    def kinds(self) -> dict[LoadKind, int]:
+        """How many devices of jobs there are of each kind."""
+        return {kind: sum(counts.get(kind, 0) for counts in self.jobs.values()) for kind in LoadKind}
 
 
 class _Offer(NamedTuple):
@@ -88,6 +100,7 @@ class _Offer(NamedTuple):
     load_error_w: float
     pause_w: float
     pause_s: float
+    pause_share: float
     ends_at: datetime | None
     kinds: tuple[LoadKind, ...]
 
@@ -123,6 +136,7 @@ def capability(
         at=at,
         held=tuple(row(0.0, hold_s) for hold_s in holds_s),
         hours=tuple(row(3600.0 * hour, 3600.0 * (hour + 1)) for hour in range(hours)),
+        jobs={able.job.job_id: Counter(offer.kinds) for able, offer in zip(jobs, offers, strict=True)},
     )
 
 
@@ -146,6 +160,7 @@ def _offer(able: CapableJob) -> _Offer:
         load_error_w=max(capped.scatter_w, (capped.expected_w - capped.countable_w) / NINE_OF_TEN),
         pause_w=paused.expected_w - capped.expected_w,
         pause_s=_pause_s(able),
+        pause_share=able.pause_share,
         ends_at=able.ends_at,
         kinds=capped.kinds,
     )
@@ -186,11 +201,11 @@ def _row(
     length_s = (ends_at - starts_at).total_seconds()
     there = [offer for offer in offers if offer.ends_at is None or offer.ends_at >= ends_at]
     table = np.array(
-        [(one.caps_w, one.load_error_w, one.curve_error_w, one.pause_w, one.pause_s) for one in there]
-    ).reshape(len(there), 5)
-    caps_w, load_w, curve_w, pause_w, pause_s = table.T
+        [(one.caps_w, one.load_error_w, one.curve_error_w, one.pause_w, one.pause_s, one.pause_share) for one in there]
+    ).reshape(len(there), 6)
+    caps_w, load_w, curve_w, pause_w, pause_s, pause_share = table.T
     stays = np.array([staying if offer.ends_at is None else 1.0 for offer in there])
-    lasts = np.minimum(1.0, pause_s / length_s)
+    lasts = np.minimum(np.minimum(1.0, pause_share), pause_s / length_s)
     whole_w = caps_w + np.where(lasts >= 1.0, pause_w, 0.0)
     expected_w = float(stays @ caps_w)
     doubts = {
@@ -233,7 +248,7 @@ def _reason(offers: Sequence[_Offer], there: Sequence[_Offer], doubt: str | None
         said.append(f"{_counted(idle, 'device')} idle")
     if unknown := kinds.count(LoadKind.UNKNOWN):
         said.append(f"{_counted(unknown, 'device')} not known long enough")
-    pausable = [offer.pause_s for offer in there if offer.pause_s > 0.0 and offer.pause_w > 0.0]
+    pausable = [offer.pause_s for offer in there if min(offer.pause_s, offer.pause_share, offer.pause_w) > 0.0]
     if pausable:
         said.append(f"{_counted(len(pausable), 'job')} may be paused, the longest for {max(pausable):.0f} s")
     if doubt is not None:

@@ -1,12 +1,12 @@
 """The site, what it was told about itself, and its jobs as allocation sees them."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from gateway.domain.allocate import Allocation, AllocationJob, guarded_floor
 from gateway.domain.tree import ElectricalTree
-from hardware.device import CapRange
+from hardware.device import CapRange, DeviceView
 from hardware.job import CurvePoint, JobState, JobView
 
 
@@ -40,8 +40,8 @@ def allocation_jobs(
     ``ranges`` are the cap ranges of the devices that are there, by device_id: lost devices leave the promise, and no
     cap is planned that a device would not take, or that the electrical tree has no room for. ``pausable`` names the
     jobs that may be paused (``None``: all with a tested ``max_pause_s``). ``idle_w`` is what a device draws while its
-    job is paused; unknown, it is taken for the least its curve was measured at, so that a pause is never sold for more
-    than is known.
+    job is paused, where the job's view does not say; unknown, it is taken for the least its curve was measured at, so
+    that a pause is never sold for more than is known.
 
     The floor is set so that the measured curve, not only its envelope, keeps the job's ``min_throughput``; ``floors``
     are higher ones that a plan asks for, by job_id.
@@ -62,10 +62,23 @@ def allocation_jobs(
                 min_throughput=guarded_floor(curve, max(view.min_throughput, planned.get(view.job_id, 0.0))),
                 can_pause=view.max_pause_s > 0.0 and (pausable is None or view.job_id in pausable),
                 curve=curve,
-                idle_w=least_w if idle_w is None else idle_w,
+                idle_w=next(known_w for known_w in (view.idle_w, idle_w, least_w) if known_w is not None),
             )
         )
     return tuple(jobs)
+
+
+def movable_jobs(
+    views: Iterable[JobView], *, devices: Mapping[str, DeviceView], not_ours: Collection[str]
+) -> tuple[JobView, ...]:
+    """Jobs with a curve that run on devices we can cap, with those devices: neither lost nor in ``not_ours``."""
+    usable = {device_id for device_id, device in devices.items() if device.present and device_id not in not_ours}
+    kept = (
+        replace(job, device_ids=tuple(device_id for device_id in job.device_ids if device_id in usable))
+        for job in views
+        if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
+    )
+    return tuple(job for job in kept if job.device_ids)
 
 
 def _within(curve: tuple[CurvePoint, ...], ranges: list[CapRange]) -> tuple[CurvePoint, ...]:

@@ -97,6 +97,11 @@ class DemandHistory:
         return found
 
 
+def known_rows(demand_w: Floats) -> NDArray[np.bool_]:
+    """Which devices were heard of for long enough."""
+    return np.asarray((~np.isnan(demand_w)).sum(axis=1) >= KNOWN_FROM_WINDOWS)
+
+
 def demanded_w(power_w: Floats, cap_w: Floats | float, free_w: Floats | float) -> Floats:
     """What devices would draw without their caps.
 
@@ -109,7 +114,8 @@ def demanded_w(power_w: Floats, cap_w: Floats | float, free_w: Floats | float) -
 
 def savings_w(demand_w: Floats, capped_w: Floats | float) -> Floats:
     """What each device would have saved at a draw of ``capped_w``; nothing where nothing was heard of it."""
-    return np.nan_to_num(np.maximum(0.0, demand_w - capped_w), nan=0.0)
+    # Of NaN and 0 that is 0.
+    return np.asarray(np.fmax(0.0, demand_w - capped_w))
 
 
 def load_kinds(demand_w: Floats, *, lowest_cap_w: float, free_w: float) -> tuple[LoadKind, ...]:
@@ -123,7 +129,7 @@ def load_kinds(demand_w: Floats, *, lowest_cap_w: float, free_w: float) -> tuple
     swings = high_w - low_w >= SWING_FRACTION * free_w
     # A light load that is steady stays far below all the time: only what is at work at times comes in bursts.
     bursts = (far_below & (high_w >= FAR_BELOW_FRACTION * free_w)) | swings
-    unknown = heard.sum(axis=1) < KNOWN_FROM_WINDOWS
+    unknown = ~known_rows(demand_w)
     return tuple(
         LoadKind.UNKNOWN if unheard else LoadKind.IDLE if rests else LoadKind.BURSTY if comes else LoadKind.STEADY
         for unheard, rests, comes in zip(unknown.tolist(), idle.tolist(), bursts.tolist(), strict=True)

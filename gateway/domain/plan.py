@@ -115,13 +115,14 @@ def plan(
     made_at: datetime,
     ranges: Mapping[str, CapRange] | None = None,
     idle_w: float | None = None,
+    remark: str = "",
 ) -> PowerPlan:
     """Plan one event.
 
     ``fixed_w`` is the site power that no cap of ours moves (all but the jobs' devices). ``ranges`` and ``idle_w`` are
-    as ``allocation_jobs`` takes them. An event that is a test, cancelled before it began, opted out of or carries no
-    signal that is understood has a plan without intervals: nothing is done for it. One cancelled in its middle has a
-    plan up to there.
+    as ``allocation_jobs`` takes them; ``remark`` is what else is to be known of ``jobs``, and ends the reason. An event
+    that is a test, cancelled before it began, opted out of or carries no signal that is understood has a plan without
+    intervals: nothing is done for it. One cancelled in its middle has a plan up to there.
     """
     signal = governing_signal(record.event, program)
     why_not = _why_not(record, signal)
@@ -136,6 +137,7 @@ def plan(
     else:
         done = _deliver(intervals, lowest_w, jobs, fixed_w=fixed_w, ranges=ranges, idle_w=idle_w)
         reason = _reason(record.event, signal, lowest_w, baseline.power_w, done)
+        reason += f"; {remark}" if remark else ""
     return PowerPlan(
         connection_id=record.event.connection_id,
         event_id=record.event.event_id,

@@ -128,7 +128,10 @@ def curtailment_jobs(
     paused_s: Mapping[str, float],
     accounts: Mapping[str, WorkAccount],
 ) -> tuple[CurtailmentJob, ...]:
-    """Jobs as the planner knows them: what was promised binds in each interval in which they run, and in the mean."""
+    """Jobs as the planner knows them: what was promised binds in each interval in which they run, and in the mean.
+
+    A deadline binds where it is known how much work is left (``JobView.remaining_s``).
+    """
     by_id = {view.job_id: view for view in views}
     return tuple(
         _with_account(
@@ -141,6 +144,8 @@ def curtailment_jobs(
                 min_throughput=job.min_throughput,
                 tier_mean=_tier_mean(by_id[job.job_id]),
                 idle_w=job.idle_w,
+                deadline_at=by_id[job.job_id].deadline_at,
+                remaining_s=by_id[job.job_id].remaining_s or 0.0,
                 pause=_pause_terms(by_id[job.job_id], paused_s.get(job.job_id, 0.0)) if job.can_pause else None,
             ),
             accounts.get(job.job_id),

@@ -99,6 +99,11 @@ class Actuator:
         return self._caps_w
 
     @property
+    def paused(self) -> Collection[str]:
+        """The jobs that we asked to pause, confirmed or not."""
+        return self._paused.keys()
+
+    @property
     def guards(self) -> bool:
         """Whether the electrical tree has limits: then caps may be needed at any time."""
         return self._guard.watches

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -28,6 +28,7 @@ from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.shortfalls import Shortfalls
 from gateway.services.within_reach import WithinReach
 from gateway.services.work_accounts import WorkAccounts
+from hardware.job import JobView
 from protocols.grid import Opt
 
 log = structlog.get_logger()
@@ -46,6 +47,16 @@ WHAT_A_MODE_MEANS = {
 }
 
 PART = "dispatch"
+
+
+class Demand(Protocol):
+    """Whoever knows what the devices of jobs want to draw."""
+
+    def as_drawn(self, jobs: Sequence[JobView]) -> tuple[JobView, ...]:
+        """The jobs as a plan is to know them: with what they would draw, and with what is left of their work."""
+
+    def in_words(self, jobs: Sequence[JobView]) -> str:
+        """Which of their devices a plan does not count on; empty for none."""
 
 
 class Dispatch:
@@ -68,10 +79,12 @@ class Dispatch:
         joint: JointPlan | None = None,
         curves: LearnedCurves | None = None,
         control: ControlSettings = DEFAULTS,
+        demand: Demand | None = None,
     ) -> None:
         self._settings = control
         self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
         self._joint = joint or JointPlan()
+        self._demand = demand
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -245,7 +258,7 @@ class Dispatch:
         """All these plans as one question to the planner, from an instant on."""
         return curtailment_problem(
             plans,
-            self._reach.jobs,
+            self._jobs_as_drawn(),
             now=at,
             fixed_w=fixed_w,
             ranges=self._reach.ranges(),
@@ -278,11 +291,16 @@ class Dispatch:
             record,
             self._programs[record.event.program_id],
             baseline,
-            self._reach.jobs,
+            self._jobs_as_drawn(),
             fixed_w=self._fixed_w(baseline, now),
             made_at=now,
             ranges=self._reach.ranges(),
+            remark="" if self._demand is None else self._demand.in_words(self._reach.jobs),
         )
+
+    def _jobs_as_drawn(self) -> tuple[JobView, ...]:
+        """What plans count on. Control goes by the nominal curves all the same: a cap is a ceiling."""
+        return self._reach.jobs if self._demand is None else self._demand.as_drawn(self._reach.jobs)
 
     def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
         """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""

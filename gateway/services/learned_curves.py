@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gateway.domain.curve_learning import CurveEvidence, learnt, observe, seeded
+from gateway.domain.curve_learning import CurveEvidence, LearntCurve, learnt, observe, seeded
 from gateway.domain.curve_observation import SAME_CAP_FRACTION, WINDOW_S, CapInForce, observations
 from hardware.device import PowerReading
 from hardware.job import CurvePoint, JobState, JobView
@@ -27,6 +27,7 @@ class LearnedCurves:
     def __init__(self) -> None:
         self._seeds: dict[str, tuple[CurvePoint, ...]] = {}
         self._evidence: dict[str, CurveEvidence] = {}
+        self._learnt: dict[str, LearntCurve] = {}
         self._taken: dict[str, tuple[CurvePoint, ...]] = {}
         self._caps: dict[str, CapInForce] = {}
         self._running_since: dict[str, datetime] = {}
@@ -69,11 +70,16 @@ class LearnedCurves:
         """The jobs with the curves that were taken up last."""
         return tuple(replace(job, curve=self._taken.get(job.job_id, job.curve)) for job in jobs)
 
+    def learnt(self) -> Mapping[str, LearntCurve]:
+        """The curves with their errors, by job, as they were when curves were taken up last."""
+        return dict(self._learnt)
+
     def _with_curve(self, job: JobView, now: datetime) -> JobView:
         evidence = self._evidence.get(job.job_id)
         if evidence is None:
             return job
-        found = learnt(evidence, now).cautious(ERRORS)
+        known = self._learnt[job.job_id] = learnt(evidence, now)
+        found = known.cautious(ERRORS)
         before = self._taken.get(job.job_id, job.curve)
         if len(found) != len(before) or any(_differ(one, other) for one, other in zip(found, before, strict=True)):
             self._taken[job.job_id] = found
@@ -98,10 +104,12 @@ class LearnedCurves:
                 self._seeds[job.job_id] = job.curve
                 self._evidence[job.job_id] = seeded(job.curve)
                 self._taken.pop(job.job_id, None)
+                self._learnt.pop(job.job_id, None)
         known = {job.job_id for job in jobs}
         for job_id in self._seeds.keys() - known:
             del self._seeds[job_id], self._evidence[job_id]
             self._taken.pop(job_id, None)
+            self._learnt.pop(job_id, None)
 
     def _observe(self, window_from: datetime, now: datetime, jobs: Sequence[JobView]) -> None:
         for seen in observations(

@@ -8,7 +8,7 @@ import structlog
 
 from gateway.domain.allocate import Allocator
 from gateway.domain.electrical import ceilings_w
-from gateway.domain.fleet import Site, allocation_jobs
+from gateway.domain.fleet import Site, allocation_jobs, movable_jobs
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.learned_curves import LearnedCurves
@@ -76,7 +76,7 @@ class WithinReach:
     def ranges(self) -> dict[str, CapRange]:
         """The range of each device, up to what the electrical tree has room for."""
         return {
-            device_id: _up_to(device.cap_range, self._ceilings_w.get(device_id))
+            device_id: up_to(device.cap_range, self._ceilings_w.get(device_id))
             for device_id, device in self._fleet.devices().items()
         }
 
@@ -132,29 +132,29 @@ class WithinReach:
 
     def _controllable_jobs(self, now: datetime, *, holding: bool) -> tuple[JobView, ...]:
         """Jobs with a curve that run on devices we can cap: neither lost nor under somebody else's limit."""
-        devices = self._fleet.devices()
-        usable = {
-            device_id
-            for device_id, device in devices.items()
-            if device.present and device_id not in self._actuator.not_ours
-        }
-        kept = (
-            replace(job, device_ids=tuple(device_id for device_id in job.device_ids if device_id in usable))
-            for job in self._fleet.jobs().values()
-            if job.state in {JobState.RUNNING, JobState.PAUSED} and job.curve
+        kept = movable_jobs(
+            self._fleet.jobs().values(), devices=self._fleet.devices(), not_ours=self._actuator.not_ours
         )
         # What changes from moment to moment would have the allocator rebuilt each time.
         jobs = tuple(
-            replace(job, throughput=1.0, state=JobState.RUNNING, progress=None, priority=None, fault=None)
+            replace(
+                job,
+                throughput=1.0,
+                state=JobState.RUNNING,
+                progress=None,
+                priority=None,
+                fault=None,
+                remaining_s=None,
+            )
             for job in kept
-            if job.device_ids
         )
         if self._curves is None:
             return jobs
         return self._curves.as_taken(jobs) if holding else self._curves.taken_up(jobs, now)
 
 
-def _up_to(cap_range: CapRange, most_w: float | None) -> CapRange:
+def up_to(cap_range: CapRange, most_w: float | None) -> CapRange:
+    """A device's range, up to the most that the electrical tree lets it have (``None``: whatever it takes)."""
     if most_w is None or most_w >= cap_range.max_w:
         return cap_range
     return replace(cap_range, max_w=max(cap_range.min_w, most_w))

@@ -131,6 +131,7 @@ class ProcessDriver:
             max_pause_s=job.terms.max_pause_s,
             pause_costs=job.terms.pause_costs,
             mean_throughput=job.terms.mean_throughput,
+            deadline_at=job.terms.deadline_at,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=job.terms.method,

@@ -338,6 +338,8 @@ class SlurmJobs:
             max_pause_s=terms.max_pause_s,
             pause_costs=terms.pause_costs,
             mean_throughput=terms.mean_throughput,
+            deadline_at=min(filter(None, (terms.deadline_at, job.deadline_at)), default=None),
+            remaining_s=job.remaining_s,
             state=state,
             throughput=1.0 if state is JobState.RUNNING else 0.0,
             method=terms.method,

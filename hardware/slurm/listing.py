@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -38,7 +39,8 @@ class ListedJob:
     that was ended and waits, held, to begin anew; ``ending`` while its processes are still being ended; ``stopped`` for
     one that was stopped by a signal. It does not begin before ``begins_at_s``, and was last suspended or resumed at
     ``changed_at_s`` (Unix seconds, 0 for never). ``device_ids`` (``node/slot``) is ``None`` where they cannot be told,
-    and so is ``output``, the file of its standard output.
+    and so is ``output``, the file of its standard output. ``deadline_at`` is Slurm's ``--deadline``, and
+    ``remaining_s`` what is left of the time limit: it is all the work that the job may do, and Slurm plans by it, too.
     """
 
     job_id: str
@@ -55,6 +57,8 @@ class ListedJob:
     tasks: str = ""
     folder: str = ""
     output: str | None = None
+    deadline_at: datetime | None = None
+    remaining_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +144,10 @@ def _job(entry: Mapping[str, Any], now_s: float) -> ListedJob:
     if requeued:
         words.add("PENDING")
     job_id, tasks = _identity(entry)
+    state = _state(words, held=held)
     return ListedJob(
         job_id=job_id,
-        state=_state(words, held=held),
+        state=state,
         attributes={
             "name": _text(entry, "name"),
             "partition": _text(entry, "partition"),
@@ -162,7 +167,26 @@ def _job(entry: Mapping[str, Any], now_s: float) -> ListedJob:
         tasks=tasks,
         folder=_text(entry, "current_working_directory"),
         output=_output(entry),
+        deadline_at=_deadline(entry),
+        remaining_s=_remaining_s(entry, state, now_s),
     )
+
+
+def _deadline(entry: Mapping[str, Any]) -> datetime | None:
+    at_s = _number(entry.get("deadline"))
+    return datetime.fromtimestamp(at_s, UTC) if at_s else None
+
+
+def _remaining_s(entry: Mapping[str, Any], state: JobState, now_s: float) -> float | None:
+    """What is left of the time limit, which stands still while the job is suspended; without a limit nobody knows."""
+    limit_min = _number(entry.get("time_limit"))
+    if not limit_min or state is JobState.FINISHED:
+        return None
+    if state is JobState.RUNNING:
+        ends_at_s = _number(entry.get("end_time"))
+        return max(0.0, ends_at_s - now_s) if ends_at_s else None
+    run_s = _number(entry.get("pre_sus_time")) if state is JobState.PAUSED else 0
+    return max(0.0, 60.0 * limit_min - (run_s or 0))
 
 
 def _identity(entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -194,6 +218,8 @@ def _joined(one: ListedJob, other: ListedJob) -> ListedJob:
         one,
         state=min(one.state, other.state, key=order.index),
         device_ids=(one.device_ids or ()) + (other.device_ids or ()) if known else None,
+        deadline_at=min(filter(None, (one.deadline_at, other.deadline_at)), default=None),
+        remaining_s=max((left for left in (one.remaining_s, other.remaining_s) if left is not None), default=None),
     )
 
 

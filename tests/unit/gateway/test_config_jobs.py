@@ -1,5 +1,7 @@
 """``[[hardware]]`` that runs jobs."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from gateway.config import ConfigError, settings_from
@@ -62,6 +64,14 @@ def test_errors_say_what_is_wrong(changes, said):
 def test_two_jobs_of_one_id_are_refused():
     with pytest.raises(ConfigError, match="'train' is used twice"):
         process(TRAIN, TRAIN)
+
+
+def test_a_deadline_is_an_instant():
+    deadline = datetime(2026, 12, 1, 8, tzinfo=UTC)
+    (job,) = process({**TRAIN, "deadline": deadline}).process_jobs
+    assert job.terms().deadline_at == deadline
+    with pytest.raises(ConfigError, match="timezone"):
+        process({**TRAIN, "deadline": "2026-12-01T08:00:00"})
 
 
 def test_slurm_has_rules_for_terms():

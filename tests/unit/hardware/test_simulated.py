@@ -455,3 +455,23 @@ def test_jobs_that_do_not_fit(clock, devices):
     job = SimulatedJob(job_id="j", workload="finetune-8b", tier="flex1", devices=devices)
     with pytest.raises(ValueError, match="simulated fleet needs"):
         fleet(clock, hosts=1, jobs=[job])
+
+
+def test_work_left_falls_as_fast_as_the_job_works(clock):
+    due = START + timedelta(hours=3)
+    asked = SimulatedJob(
+        job_id="train", workload="pretrain-13b", tier="flex3", devices=8, work_s=3600.0, deadline_at=due
+    )
+    endless = SimulatedJob(job_id="serve", workload="inference-8b", tier="flex1", devices=8)
+    site = fleet(clock, hosts=2, jobs=[asked, endless])
+    clock.pass_s(600.0)
+    half_way, serve = site.jobs()
+    assert half_way.deadline_at == due
+    assert half_way.remaining_s == pytest.approx(3000.0, rel=0.02)
+    assert (serve.deadline_at, serve.remaining_s) == (None, None)
+    cap_all(site, 200.0)
+    clock.pass_s(600.0)
+    slowed = site.jobs()[0]
+    assert half_way.remaining_s - slowed.remaining_s == pytest.approx(600.0 * 0.624, rel=0.05)
+    clock.pass_s(86_400.0)
+    assert site.jobs()[0].remaining_s == 0.0

@@ -8,11 +8,13 @@ import pytest
 
 from hardware.device import CapCommand, CapResult, Fault, Lease, OnExpiry, Outcome, PowerReading
 from hardware.errors import Condition, WireError
+from hardware.job import JobView
 from hardware.wire import (
     MAX_LINE_BYTES,
     Applied,
     Apply,
     Describe,
+    Described,
     Failed,
     Read,
     Readings,
@@ -80,6 +82,37 @@ def test_instant_without_a_zone_is_malformed():
     line = encode_reply(Readings(readings=(READING,))).replace(b"00:00:00Z", b"00:00:00")
     with pytest.raises(WireError, match="time zone"):
         decode_reply(line)
+
+
+JOB = JobView(
+    job_id="train",
+    device_ids=("GPU-1",),
+    tier="flex3",
+    weight=1.0,
+    min_throughput=0.5,
+    curve=(),
+    deadline_at=datetime(2026, 12, 1, 8, tzinfo=UTC),
+    remaining_s=3600.0,
+)
+
+
+def test_deadline_of_a_job_comes_across_and_an_agent_that_knows_none_is_understood():
+    described = Described(host_id="h", highest_epoch=1, devices=(), jobs=(JOB,))
+    line = encode_reply(described)
+    assert decode_reply(line) == described
+    older = line.replace(b',"deadline_at":"2026-12-01T08:00:00Z","remaining_s":3600.0', b"")
+    assert len(older) < len(line)
+    assert decode_reply(older) == replace(described, jobs=(replace(JOB, deadline_at=None, remaining_s=None),))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(b"08:00:00Z", b"08:00:00"), (b":3600.0", b":-1.0"), (b":3600.0", b":NaN")]
+)
+def test_deadline_without_a_zone_and_work_that_cannot_be_are_malformed(right, wrong):
+    line = encode_reply(Described(host_id="h", highest_epoch=1, devices=(), jobs=(JOB,)))
+    assert line.count(right) == 1
+    with pytest.raises(WireError):
+        decode_reply(line.replace(right, wrong))
 
 
 def test_line_that_is_too_long_is_neither_written_nor_read():

@@ -1,5 +1,7 @@
 """Tables of assets: readable at 80 columns, whatever the ids are like."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.cli.asset_text import WIDTH, device_in_words, host_in_words, listing, short_names, table
@@ -48,6 +50,15 @@ def test_no_line_is_wider_than_a_terminal() -> None:
         for text in (listing(assets), host_in_words(assets.hosts[0], assets)):
             assert max(map(len, text.splitlines())) <= WIDTH
         assert max(map(len, device_in_words(assets.devices[0], assets.jobs).splitlines())) <= WIDTH
+
+
+def test_a_job_says_by_when_it_must_be_done() -> None:
+    assets = fleet()
+    job = replace(assets.jobs[0], deadline_at=datetime(2026, 12, 1, 8, tzinfo=UTC), remaining_s=7200.0)
+    assets = replace(assets, jobs=(job,))
+    for text in (device_in_words(assets.devices[0], assets.jobs), host_in_words(assets.hosts[0], assets)):
+        assert "deadline 2026-12-01 08:00:00Z, 2 h of work left at most" in " ".join(text.split())
+        assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_what_holds_the_clocks_down_is_told_of_one_device() -> None:

@@ -1,6 +1,10 @@
 """Jobs and results in words."""
 
-from gateway.cli.job_text import duration_in_words, in_words, listing, results_in_words
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from gateway.cli.job_text import in_words, listing, results_in_words
+from gateway.cli.time_text import duration_in_words
 from hardware.device import Fault, Outcome
 from hardware.errors import Condition, WriteRefused
 from hardware.job import JobResult, JobState, JobView, NodeView, Verb
@@ -33,6 +37,15 @@ def test_one_job_says_all_that_is_known():
     text = in_words(TRAIN)
     for part in ("at least 50%", "signal, up to 5 min", "its devices are not capped", "gpu-0, gpu-1", "progress 12.5"):
         assert part in text
+
+
+def test_deadline_and_work_left_are_shown_where_they_are_known():
+    due = replace(TRAIN, deadline_at=datetime(2026, 12, 1, 8, tzinfo=UTC), remaining_s=5432.0, fault=None)
+    assert "deadline 2026-12-01 08:00:00Z, 91 min of work left at most" in in_words(due)
+    assert "DEADLINE" in listing([due, TRAIN], [])
+    assert "2026-12-01 08:00:00Z" in listing([due, TRAIN], [])
+    assert "DEADLINE" not in listing([TRAIN], [])
+    assert "work left" not in in_words(TRAIN)
 
 
 def test_results_say_what_became_of_each_and_the_cure():

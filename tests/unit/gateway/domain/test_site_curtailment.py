@@ -9,6 +9,7 @@ from gateway.domain.curtailment.planning import plan_by_heuristic
 from gateway.domain.plan import PlanInterval, PowerPlan
 from gateway.domain.site_curtailment import (
     MOST_INTERVALS,
+    curtailment_jobs,
     curtailment_problem,
     floors,
     governed_intervals,
@@ -153,3 +154,11 @@ def test_what_comes_of_it_is_told_and_kept() -> None:
     words = in_words(schedule)
     assert "pauses 1 job" in words
     assert "pausable" in words
+
+
+def test_deadline_binds_where_it_is_known_how_much_work_is_left() -> None:
+    due = at(120)
+    jobs = [job("due", 1, deadline_at=due, remaining_s=3600.0), job("unknown", 1, deadline_at=due), job("free", 1)]
+    ranges = {device_id: RANGE for one in jobs for device_id in one.device_ids}
+    found = curtailment_jobs(jobs, ranges=ranges, paused_s={})
+    assert [(one.deadline_at, one.remaining_s) for one in found] == [(due, 3600.0), (due, 0.0), (None, 0.0)]

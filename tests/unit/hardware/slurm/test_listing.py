@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,26 @@ def test_job_that_ends_is_told_from_one_that_begins_anew(page: Any) -> None:
     assert [job.state for job in (ended, anew, held)] == [JobState.FINISHED, JobState.PENDING, JobState.HELD]
     assert anew.ending
     assert held.ending
+
+
+def test_time_limit_says_how_much_work_is_left_at_most(page: Any) -> None:
+    limit = {"time_limit": 120, "end_time": int(RECORDED_AT_S) + 3600, "pre_sus_time": 600, "deadline": 1795500000}
+    assert one(page, 2, **limit, job_state="RUNNING").remaining_s == 3600.0
+    assert one(page, 2, **limit, job_state="SUSPENDED").remaining_s == 6600.0, "the limit stands still meanwhile"
+    assert one(page, 2, **limit, job_state="PENDING", priority=1).remaining_s == 7200.0
+    assert one(page, 2, **limit, job_state="COMPLETED").remaining_s is None
+    assert one(page, 2, **limit).deadline_at == datetime.fromtimestamp(1795500000, UTC)
+    endless = {"set": True, "infinite": True, "number": 0}
+    for nothing in (None, 0, 0xFFFF_FFFF, endless):
+        job = one(page, 2, **limit | {"time_limit": nothing, "deadline": 0})
+        assert (job.remaining_s, job.deadline_at) == (None, None)
+
+
+def test_parts_of_a_heterogeneous_job_have_the_longest_work_and_the_first_deadline(page: Any) -> None:
+    for index, (deadline, ends_in_s) in enumerate(((1795500000, 60), (1795490000, 90)), start=3):
+        page["jobs"][index] |= {"time_limit": 2, "end_time": int(RECORDED_AT_S) + ends_in_s, "deadline": deadline}
+    job = read_jobs(page, RECORDED_AT_S)["4"]
+    assert (job.remaining_s, job.deadline_at) == (90.0, datetime.fromtimestamp(1795490000, UTC))
 
 
 @pytest.mark.parametrize(
