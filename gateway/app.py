@@ -24,6 +24,7 @@ from gateway.attach import MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlSettings
 from gateway.domain.fleet import Site
@@ -145,14 +146,15 @@ def build_services(
     readiness: Readiness,
     flush_s: float = FLUSH_S,
     keep_devices: bool = True,
-    learn_curves: bool = False,
+    offering: Offering | None = None,
     joint: JointPlan | None = None,
     loop: ControlSettings = DEFAULTS,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
-    Without ``keep_devices`` device readings serve control and are not stored. ``joint`` plans for all events together;
-    without it the heuristic does, in this very process. ``loop`` has the figures of the control loop.
+    Without ``keep_devices`` device readings serve control and are not stored. ``offering`` is one that the caller reads
+    from, too (without it nobody does, and no curves are learnt). ``joint`` plans for all events together;
+    without it the heuristic does, in this very process.
     """
     ledger = edges.record.ledger
     intakes = {
@@ -166,15 +168,8 @@ def build_services(
         )
         for connection in edges.connections
     }
-    curves = LearnedCurves() if learn_curves else None
-    offering = Offering(
-        fleet=edges.fleet,
-        site=site,
-        ledger=ledger,
-        clock=clock,
-        actuator=edges.actuator,
-        readiness=readiness,
-        curves=curves,
+    offering = offering or Offering(
+        fleet=edges.fleet, site=site, ledger=ledger, clock=clock, actuator=edges.actuator, readiness=readiness
     )
     dispatch = Dispatch(
         fleet=edges.fleet,
@@ -185,7 +180,7 @@ def build_services(
         actuator=edges.actuator,
         readiness=readiness,
         joint=joint,
-        curves=curves,
+        curves=offering.curves,
         control=loop,
         demand=offering,
     )
@@ -313,6 +308,15 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             )
             for connection in settings.connection
         ]
+        offering = Offering(
+            fleet=fleet,
+            site=site,
+            ledger=record.ledger,
+            clock=clock,
+            actuator=actuator,
+            readiness=readiness,
+            curves=LearnedCurves() if settings.control.learn_curves else None,
+        )
         stages = build_services(
             Edges(
                 record=record,
@@ -325,11 +329,19 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             programs=settings.programs(),
             clock=clock,
             readiness=readiness,
-            learn_curves=settings.control.learn_curves,
+            offering=offering,
             joint=JointPlan(Planner()),
             loop=settings.control.loop(),
         )
-        application = pages(record.ledger, settings, clock=clock, readiness=readiness, fleet=fleet, stop=stop)
+        application = pages(
+            record.ledger,
+            settings,
+            clock=clock,
+            readiness=readiness,
+            fleet=fleet,
+            capability=lambda: offering.latest,
+            stop=stop,
+        )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
         await run_services((*stages, last), clock, stop)
 
@@ -362,6 +374,7 @@ def pages(
     clock: Clock,
     readiness: Readiness,
     fleet: MeteredFleet,
+    capability: Callable[[], Capability | None],
     stop: asyncio.Event,
 ) -> web.Application:
     """The pages and the health checks."""
@@ -376,6 +389,7 @@ def pages(
         ready=lambda: readiness.ready and not stop.is_set(),
         devices=fleet.devices,
         jobs=fleet.jobs,
+        capability=capability,
         version=product_version(),
     )
 

@@ -1,4 +1,4 @@
-"""``gridgate asset``: hosts and devices, what this host has, and who may join."""
+"""``gridgate asset``: hosts and devices, what they could give, what this host has, and who may join."""
 
 import asyncio
 from pathlib import Path
@@ -53,6 +53,21 @@ def show_asset(asset_id: str, config: ConfigFile, json_wanted: JsonOption = Fals
         json_wanted=json_wanted,
         text=lambda: device_in_words(device, assets.jobs),
     )
+
+
+@asset.command("capability")
+def show_capability(config: ConfigFile, json_wanted: JsonOption = False) -> None:
+    """Say how much less the site could draw, for how long, how surely, and what binds. Asks the running gateway."""
+    from gateway.cli.capability_text import in_words
+    from gateway.cli.settings import any_settings
+    from gateway.http.client import ask_gateway
+
+    settings = any_settings(config, json_wanted=json_wanted)
+    try:
+        found = asyncio.run(ask_gateway(settings.gateway.listen, "/api/capability"))
+    except ConnectionError as cause:
+        fail(f"{cause}. Start it with: gridgate serve --config {config}", code=FAILED, json_wanted=json_wanted)
+    show(found, json_wanted=json_wanted, text=lambda: in_words(found))
 
 
 @asset.command("discover")

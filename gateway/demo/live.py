@@ -27,6 +27,7 @@ async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> N
             clock=clock,
             readiness=stage.readiness,
             fleet=stage.fleet,
+            capability=lambda: stage.offering.latest,
             stop=stop,
         )
         pages.add_routes(stage.vtn.routes())

@@ -13,6 +13,7 @@ from gateway.config import Settings, settings_from
 from gateway.demo.history import seed_history
 from gateway.demo.utility import Schedule, Utility
 from gateway.services.actuator import Actuator
+from gateway.services.offering import Offering
 from gateway.services.readiness import Readiness
 from protocols.grid import GridConnection
 
@@ -44,6 +45,7 @@ class Stage:
     vtn: app.BuiltInVtn
     readiness: Readiness
     actuator: Actuator
+    offering: Offering
 
     def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
         """The utility and the gateway's services over one connection."""
@@ -55,6 +57,7 @@ class Stage:
                 meter=self.fleet,
                 connections=[connection],
             ),
+            offering=self.offering,
             site=self.settings.site.site(),
             programs=self.settings.programs(),
             clock=self.clock,
@@ -78,12 +81,21 @@ async def set_stage(
     fleet = in_process_fleet(settings.fleets[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
     actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings)
+    readiness = Readiness()
     return Stage(
         settings=settings,
         clock=clock,
         record=record,
         fleet=fleet,
         vtn=app.built_in_vtn(CONNECTION_ID, theirs.parties, clock, new_id=new_id),
-        readiness=Readiness(),
+        readiness=readiness,
         actuator=actuator,
+        offering=Offering(
+            fleet=fleet,
+            site=settings.site.site(),
+            ledger=record.ledger,
+            clock=clock,
+            actuator=actuator,
+            readiness=readiness,
+        ),
     )

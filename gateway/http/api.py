@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.http.capability_lines import capability_lines
 from gateway.http.series import LEAST_MINUTES, MOST_MINUTES, USUAL_MINUTES, series
 from gateway.http.sources import SOURCES
 from gateway.http.view import snapshot
@@ -17,6 +18,12 @@ NO_STORE = {"Cache-Control": "no-store"}
 async def now(request: web.Request) -> web.Response:
     """``GET /api/now``: everything on the page."""
     return _answer(await snapshot(request.app[SOURCES]))
+
+
+async def capability(request: web.Request) -> web.Response:
+    """``GET /api/capability``: of that what the site can give."""
+    sources = request.app[SOURCES]
+    return _answer(capability_lines(sources.capability(), sources.site.timezone))
 
 
 async def recent(request: web.Request) -> web.Response:

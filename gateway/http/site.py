@@ -7,6 +7,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.http import api, health, pages
@@ -42,6 +43,7 @@ def make_site(
     ready: Callable[[], bool],
     devices: Callable[[], Mapping[str, DeviceView]],
     jobs: Callable[[], Mapping[str, JobView]],
+    capability: Callable[[], Capability | None],
     version: str,
 ) -> web.Application:
     """The application to serve. ``parts`` names each part with its fault (``None``: well); callables never block.
@@ -57,6 +59,7 @@ def make_site(
         ready=ready,
         devices=devices,
         jobs=jobs,
+        capability=capability,
         version=version,
         ledger=ledger,
         view=RecordView(ledger),
@@ -68,6 +71,7 @@ def make_site(
         [
             web.get("/", pages.front),
             web.get("/api/now", api.now),
+            web.get("/api/capability", api.capability),
             web.get("/api/series", api.recent),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),

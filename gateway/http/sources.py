@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, dispatch_ends_at
 from gateway.domain.fleet import Site
@@ -117,6 +118,7 @@ class Sources:
     ready: Callable[[], bool]
     devices: Callable[[], Mapping[str, DeviceView]]
     jobs: Callable[[], Mapping[str, JobView]]
+    capability: Callable[[], Capability | None]
     version: str
     view: RecordView = field(repr=False)
 

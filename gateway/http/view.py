@@ -8,6 +8,7 @@ from gateway.domain.electrical import node_states
 from gateway.domain.event import EventState
 from gateway.domain.settlement import SettlementStatement
 from gateway.http import words
+from gateway.http.capability_lines import CapabilityLines, capability_lines
 from gateway.http.device_lines import DeviceSummary, NodeLine, assets_now, device_summary, node_lines
 from gateway.http.event_lines import EventLine, event_lines
 from gateway.http.fault_lines import FaultLine, fault_lines
@@ -76,6 +77,7 @@ class Snapshot:
     power: PowerLine
     events: tuple[EventLine, ...]
     devices: DeviceSummary
+    capability: CapabilityLines
     nodes: tuple[NodeLine, ...]
     faults: tuple[FaultLine, ...]
     statements: tuple[StatementLine, ...]
@@ -105,6 +107,7 @@ async def snapshot(sources: Sources) -> Snapshot:
         power=_power_line(sources, record, readings.get(sources.site.meter_id), now),
         events=events,
         devices=device_summary(assets),
+        capability=capability_lines(sources.capability(), sources.site.timezone),
         nodes=_node_lines(sources, devices),
         faults=fault_lines(
             parts=sources.parts(),

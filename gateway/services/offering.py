@@ -80,7 +80,8 @@ class Offering:
         self._clock = clock
         self._actuator = actuator
         self._readiness = readiness
-        self._curves = curves
+        self.curves = curves
+        """Where curves are learnt, for those who take them up."""
         readiness.expect(PART)
         self._demand = DemandHistory()
         self._running: set[str] = set()
@@ -134,7 +135,7 @@ class Offering:
         jobs = movable_jobs(
             self._fleet.jobs().values(), devices=self._fleet.devices(), not_ours=self._actuator.not_ours
         )
-        return jobs if self._curves is None else self._curves.as_taken(jobs)
+        return jobs if self.curves is None else self.curves.as_taken(jobs)
 
     async def _add_window(self, now: datetime) -> None:
         """One window of all devices whose job has been running for a while, and which were heard of lately."""
@@ -169,7 +170,7 @@ class Offering:
     async def _find(self, now: datetime) -> None:
         """In a thread: of a large fleet it takes seconds, and control steps do not wait for it."""
         devices = dict(self._fleet.devices())
-        learnt = {} if self._curves is None else self._curves.learnt()
+        learnt = {} if self.curves is None else self.curves.learnt()
         find = partial(_find, site=self._site, devices=devices, demand=self._demand, learnt=learnt, at=now)
         self._found = await asyncio.to_thread(find, self._jobs)
 

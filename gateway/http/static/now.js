@@ -84,6 +84,10 @@
     fill(byId("device-words"), now.devices);
     devices = now.devices;
     fillHosts(devices.hosts, devices.devices);
+    fill(byId("capability-words"), now.capability);
+    fillList("capability", now.capability.held);
+    fillList("hour", now.capability.hours);
+    byId("capability").hidden = now.capability.held.length === 0;
     fillList("node", now.nodes);
     byId("nodes").hidden = now.nodes.length === 0;
     fillList("statement", now.statements);

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.plan import PlanInterval, PowerPlan
@@ -88,6 +89,7 @@ class Stage:
     devices: dict[str, DeviceView] = field(default_factory=dict)
     jobs: dict[str, JobView] = field(default_factory=dict)
     program: Program = field(default_factory=lambda: Program(program_id="srp-peak", levels={1: 0.10, 2: 0.25, 3: 0.40}))
+    capability: Capability | None = None
     ready: bool = True
     client: Any = None
 
@@ -145,6 +147,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             ready=lambda: stage.ready,
             devices=lambda: stage.devices,
             jobs=lambda: stage.jobs,
+            capability=lambda: stage.capability,
             version="1.2.3",
         )
         async with TestClient(TestServer(application)) as client:
