@@ -10,6 +10,7 @@ from gateway.clock import SystemClock
 from gateway.demo.stage import CONNECTION_ID, set_stage
 from gateway.demo.utility import Schedule
 from gateway.host_agent import stop_on_signals
+from gateway.stages import run_services
 
 SCHEDULE = Schedule(first_s=10.0, notice_s=60.0, duration_s=300.0, again_after_s=240.0)
 
@@ -41,4 +42,4 @@ async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> N
             poll_s=2.0,
         )
         tell(f"open http://127.0.0.1:{chosen}/ in a browser; stop with Ctrl-C")
-        await app.run_services(stage.stages(connection, SCHEDULE), clock, stop)
+        await run_services(stage.stages(connection, SCHEDULE), clock, stop)

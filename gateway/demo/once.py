@@ -19,6 +19,7 @@ from gateway.domain.plan import PowerPlan, target_w
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger
 from gateway.picture import event_picture
+from gateway.stages import run_services
 from hardware.device import PowerReading
 
 STARTS_AT = datetime(2026, 7, 15, 22, 40, tzinfo=UTC)
@@ -86,7 +87,7 @@ async def run_once(
             done=stop,
             tell=lambda now: tell(min(1.0, (now - STARTS_AT).total_seconds() / length_s)),
         )
-        await app.run_services((*stage.stages(connection, schedule, flush_s=60.0), {"watcher": watcher}), clock, stop)
+        await run_services((*stage.stages(connection, schedule, flush_s=60.0), {"watcher": watcher}), clock, stop)
         return await _write_down(stage, site, out, clock.now())
 
 

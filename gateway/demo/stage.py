@@ -15,6 +15,7 @@ from gateway.demo.utility import Schedule, Utility
 from gateway.services.actuator import Actuator
 from gateway.services.offering import Offering
 from gateway.services.readiness import Readiness
+from gateway.stages import Edges, Record, Stages, build_services
 from protocols.grid import GridConnection
 
 PROGRAM_ID = "demo-peak"
@@ -40,17 +41,17 @@ class Stage:
 
     settings: Settings
     clock: Clock
-    record: app.Record
+    record: Record
     fleet: MeteredFleet
     vtn: app.BuiltInVtn
     readiness: Readiness
     actuator: Actuator
     offering: Offering
 
-    def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> app.Stages:
+    def stages(self, connection: GridConnection, schedule: Schedule, flush_s: float = 1.0) -> Stages:
         """The utility and the gateway's services over one connection."""
-        services = app.build_services(
-            app.Edges(
+        services = build_services(
+            Edges(
                 record=self.record,
                 fleet=self.fleet,
                 actuator=self.actuator,

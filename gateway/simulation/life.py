@@ -15,6 +15,7 @@ from gateway.simulation.planning import PATIENCE_S, PlanHere
 from gateway.simulation.scenario import SITE_ID, Scenario
 from gateway.simulation.site import PlayedSite
 from gateway.site_meters import over_devices
+from gateway.stages import Edges, build_services, run_services
 
 CONNECTION_ID = "simulated-utility"
 PROGRAM_ID = "simulated-program"
@@ -53,8 +54,8 @@ class GatewayLife:
         site = self._settings.site.site()
         fleet = self._site.reached()
         actuator = await app.open_actuator(self._actuator_edge, record.ledger, fleet, self._clock, self._settings)
-        stages = app.build_services(
-            app.Edges(
+        stages = build_services(
+            Edges(
                 record=record,
                 fleet=fleet,
                 actuator=actuator,
@@ -82,7 +83,7 @@ class GatewayLife:
         self.plans_changed = record.ledger.subscribe(Topic.PLANS)
         self.plans_changed.set()
         self._stop = asyncio.Event()
-        self._running = group.create_task(app.run_services(stages, self._clock, self._stop))
+        self._running = group.create_task(run_services(stages, self._clock, self._stop))
         # So that its services are among those that time waits for, before whoever called waits.
         await asyncio.sleep(0)
 

@@ -11,6 +11,7 @@ from gateway import app
 from gateway.clock import Clock, VirtualClock
 from gateway.demo.stage import CONNECTION_ID, Stage, set_stage
 from gateway.demo.utility import Schedule
+from gateway.stages import Service, run_services
 from hardware.device import DeviceView
 from protocols.grid import Opt
 
@@ -22,7 +23,7 @@ CRASH_AT = STARTS_AT + timedelta(seconds=200)
 class Crashing:
     """A service that runs as it should until a moment, and then has a bug."""
 
-    def __init__(self, service: app.Service, at: datetime, clock: Clock) -> None:
+    def __init__(self, service: Service, at: datetime, clock: Clock) -> None:
         self._service = service
         self._at = at
         self._clock = clock
@@ -48,7 +49,7 @@ async def test_a_bug_in_one_service_puts_caps_back_and_the_next_life_settles(tmp
             for group in stage.stages(connection, SCHEDULE)
         ]
         with pytest.raises(ExceptionGroup) as caught:
-            await app.run_services(stages, clock, asyncio.Event())
+            await run_services(stages, clock, asyncio.Event())
         assert str(caught.value.exceptions[0]) == "a bug"
         assert clock.now() >= CRASH_AT
         await stage.fleet.refresh()
@@ -62,7 +63,7 @@ async def test_a_bug_in_one_service_puts_caps_back_and_the_next_life_settles(tmp
         connection = app.joined_ven(CONNECTION_ID, stage.vtn, stage.record.parties, stage.settings.site.site())
         _, *services = stage.stages(connection, SCHEDULE)
         watcher = Watcher(stage, clock)
-        await app.run_services((*services, {"watcher": watcher}), clock, watcher.done)
+        await run_services((*services, {"watcher": watcher}), clock, watcher.done)
         assert watcher.capped, "the event went on in the next life"
         (record,) = await stage.record.ledger.events()
         (statement,) = await stage.record.ledger.statements()

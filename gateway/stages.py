@@ -1,0 +1,158 @@
+"""The services over open edges: built and run together, and stopped one stage after another."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from gateway.attach import MeteredFleet
+from gateway.clock import Clock
+from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.contract import Program
+from gateway.domain.control import DEFAULTS, ControlSettings
+from gateway.domain.fleet import Site
+from gateway.ledger import Ledger
+from gateway.services.actuator import Actuator
+from gateway.services.dispatch import Dispatch
+from gateway.services.intake import Intake
+from gateway.services.joint_plan import JointPlan
+from gateway.services.metering import FLUSH_S, Metering
+from gateway.services.offering import Offering
+from gateway.services.operating import Operating
+from gateway.services.readiness import Readiness
+from gateway.services.reporting import Reporting
+from gateway.services.settling import Settling
+from hardware.device import PowerMeter
+from protocols.grid import GridConnection, PartyStore
+
+log = structlog.get_logger()
+
+STAGE_DEADLINE_S = 4.0
+"""How long one stage of services may take to stop; four stages fit into the 15 s of a graceful stop."""
+
+
+class Service(Protocol):
+    """Whatever runs until it is told to stop."""
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One database: the gateway's ledger and the dialects' party store."""
+
+    ledger: Ledger
+    parties: PartyStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """Everything open that the services work with."""
+
+    record: Record
+    fleet: MeteredFleet
+    actuator: Actuator
+    meter: PowerMeter
+    connections: Sequence[GridConnection]
+
+
+Stages = Sequence[Mapping[str, Service]]
+"""Named services in the order in which they stop, stage by stage."""
+
+
+def build_services(
+    edges: Edges,
+    *,
+    site: Site,
+    programs: Mapping[str, Program],
+    clock: Clock,
+    readiness: Readiness,
+    flush_s: float = FLUSH_S,
+    keep_devices: bool = True,
+    offering: Offering | None = None,
+    joint: JointPlan | None = None,
+    loop: ControlSettings = DEFAULTS,
+) -> Stages:
+    """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
+
+    Without ``keep_devices`` device readings serve control and are not stored. ``offering`` is one that the caller reads
+    from, too (without it nobody does, and no curves are learnt). ``joint`` plans for all events together;
+    without it the heuristic does, in this very process.
+    """
+    ledger = edges.record.ledger
+    intakes = {
+        f"intake {connection.connection_id}": Intake(
+            connection=connection,
+            ledger=ledger,
+            clock=clock,
+            programs=programs,
+            readiness=readiness,
+            zone=site.timezone,
+        )
+        for connection in edges.connections
+    }
+    offering = offering or Offering(
+        fleet=edges.fleet, site=site, ledger=ledger, clock=clock, actuator=edges.actuator, readiness=readiness
+    )
+    dispatch = Dispatch(
+        fleet=edges.fleet,
+        site=site,
+        programs=programs,
+        ledger=ledger,
+        clock=clock,
+        actuator=edges.actuator,
+        readiness=readiness,
+        joint=joint,
+        curves=offering.curves,
+        control=loop,
+        demand=offering,
+    )
+    settling = Settling(
+        site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
+    )
+    reporting = {
+        f"reporting {connection.connection_id}": Reporting(
+            connection=connection, site=site, ledger=ledger, clock=clock, readiness=readiness
+        )
+        for connection in edges.connections
+    }
+    metering = Metering(
+        meter=edges.meter,
+        site=site,
+        ledger=ledger,
+        clock=clock,
+        readiness=readiness,
+        flush_s=flush_s,
+        keep_devices=keep_devices,
+    )
+    operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
+    return (
+        {"operating": operating, **intakes},
+        {"dispatch": dispatch, "capability": offering},
+        {"settling": settling, **reporting},
+        {"metering": metering},
+    )
+
+
+async def run_services(stages: Stages, clock: Clock, stop: asyncio.Event) -> None:
+    """Run all services; at ``stop`` end them stage by stage. A service that ends by a bug ends all of them."""
+    async with asyncio.TaskGroup() as group:
+        running: list[tuple[asyncio.Event, list[asyncio.Task[None]]]] = []
+        for stage in stages:
+            stage_stop = asyncio.Event()
+            tasks = [
+                group.create_task(clock.tend(service.run(stage_stop)), name=name) for name, service in stage.items()
+            ]
+            running.append((stage_stop, tasks))
+        await stop.wait()
+        log.info("stopping")
+        for stage_stop, tasks in running:
+            stage_stop.set()
+            if not tasks:
+                continue
+            _, late = await asyncio.wait(tasks, timeout=STAGE_DEADLINE_S)
+            for task in late:
+                log.warning("stopped_late", service=task.get_name())
+                task.cancel()
