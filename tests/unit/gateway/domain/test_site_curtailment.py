@@ -153,3 +153,18 @@ def test_what_comes_of_it_is_told_and_kept() -> None:
     words = in_words(schedule)
     assert "pauses 1 job" in words
     assert "pausable" in words
+
+
+def test_what_is_missing_is_told_with_what_would_be_whatever_is_planned() -> None:
+    steady = job("steady", 2, min_throughput=0.9, tier="flex1")
+    asked = curtailment_problem(
+        [plan("a", (0, 60, 500.0, 500.0))], [steady], now=START, fixed_w=100.0, ranges=ranges(steady), paused_s={}
+    )
+    assert asked is not None
+    # 900 W uncapped, 700 W at the least and 500 W asked for, for an hour.
+    words = in_words(plan_by_heuristic(asked))
+    assert words.startswith(
+        "infeasible by heuristic: 0.20 kWh are missing, where 0.4 kWh are asked for and at least 0.20 kWh are missing"
+        " in any plan; 90.0% of weighted throughput, at most 0.0% from the best that misses no more; "
+    )
+    assert "0.20 kW over the target from 22:00:00Z at the worst" in words
