@@ -132,7 +132,8 @@ class VirtualClock:
             finally:
                 _tended_as.reset(before)
                 self._tended.discard(name)
-                self._move_on()
+                # Not at once: where all are cancelled together, time would run on from one to the next that ends.
+                asyncio.get_running_loop().call_soon(self._move_on)
 
         return tended()
 

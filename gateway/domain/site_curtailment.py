@@ -11,6 +11,7 @@ from math import ceil
 
 import numpy as np
 
+from gateway.domain.curtailment.choice import NODE_PRICE
 from gateway.domain.curtailment.problem import (
     CurtailmentInterval,
     CurtailmentJob,
@@ -18,7 +19,7 @@ from gateway.domain.curtailment.problem import (
     NodeLimit,
     PauseTerms,
 )
-from gateway.domain.curtailment.schedule import CurtailmentSchedule
+from gateway.domain.curtailment.schedule import CurtailmentSchedule, Limit
 from gateway.domain.fleet import allocation_jobs
 from gateway.domain.overlap import governing_target
 from gateway.domain.plan import PowerPlan
@@ -234,8 +235,19 @@ def floors(schedule: CurtailmentSchedule, indebted: Collection[str] = ()) -> dic
 def in_words(schedule: CurtailmentSchedule) -> str:
     """The schedule in a few sentences, for the history of an event."""
     lost = [f"{hours:.1f} of {tier}" for tier, hours in sorted(schedule.lost_gpu_hours.items()) if hours >= LEAST_HOURS]
-    best = f"{schedule.status} by {schedule.made_by}, at most {schedule.gap:.1%} from the best"
-    said = [f"{best}: {schedule.weighted_throughput:.1%} of weighted throughput"]
+    made = f"{schedule.status} by {schedule.made_by}"
+    given = f"{schedule.weighted_throughput:.1%} of weighted throughput"
+    said = [f"{made}, at most {schedule.gap:.1%} from the best: {given}"]
+    if schedule.missing:
+        kwh = [one / 1000.0 for one in (schedule.missing_wh, schedule.asked_wh, schedule.least_missing_wh)]
+        short = "{:.2f} kWh are missing, where {:.1f} kWh are asked for and at least {:.2f} kWh are missing in any plan"
+        # See ``Worth.lacking_ws``.
+        over_node = any(one.limit is Limit.NODE for one in schedule.missing)
+        counted = f" ({NODE_PRICE:.0f} times what is over a node)" if over_node else ""
+        said = [
+            f"{made}: {short.format(*kwh)}{counted}",
+            f"{given}, at most {schedule.gap:.1%} from the best that misses no more",
+        ]
     said.append(f"costs GPU-hours {', '.join(lost)}" if lost else "costs nothing")
     if schedule.pauses:
         said.append(f"pauses {len({pause.job_id for pause in schedule.pauses})} jobs")

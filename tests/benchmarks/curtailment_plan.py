@@ -42,7 +42,7 @@ SEEDS = (1, 2, 3)
 TIERS = {"flex0": 1.0, "flex1": 0.9, "flex2": 0.75, "flex3": 0.5}
 FLOORS = {"flex0": 0.5, "flex1": 0.5, "flex2": 0.5, "flex3": 0.3}
 BOUND_S, BOUND_GAP = 5.0, 0.01
-SEARCH_S = 4.5
+SEARCH_S = 4.6
 """What is left of the bound is for preparing, and for stating what was found."""
 
 

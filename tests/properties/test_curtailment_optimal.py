@@ -1,6 +1,6 @@
 """The curtailment schedule against brute force, and what must hold for any fleet, any event and either method."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 
@@ -18,7 +18,7 @@ from gateway.domain.curtailment.problem import (
     NodeLimit,
     PauseTerms,
 )
-from gateway.domain.curtailment.schedule import CurtailmentSchedule, Status
+from gateway.domain.curtailment.schedule import CurtailmentSchedule, Limit, Status
 from hardware.job import CurvePoint, PauseMethod
 
 STEP_S = 300.0
@@ -134,6 +134,8 @@ def legal(terms: PauseTerms, paused: tuple[bool, ...]) -> tuple[bool, int]:
 class Brute:
     worth: float = -1.0
     least_missing_w: float = float("inf")
+    each: list[tuple[float, float]] = field(default_factory=list)
+    """Of each pattern the watt-hours missing, and the weighted throughput."""
 
 
 def brute_force(problem: CurtailmentProblem) -> Brute:
@@ -165,7 +167,7 @@ def brute_force(problem: CurtailmentProblem) -> Brute:
     allocators: dict[tuple[bool, ...], Allocator] = {}
     found = Brute()
     for chosen in product(*patterns):
-        given = missing_w = 0.0
+        given = missing_w = missing_wh = 0.0
         for t, interval in enumerate(problem.intervals):
             mask = tuple(row[t] for row, _ in chosen)
             if mask not in allocators:
@@ -175,10 +177,13 @@ def brute_force(problem: CurtailmentProblem) -> Brute:
             allocation = allocators[mask].solve(target_w)
             given += allocation.weighted_throughput / steps
             missing_w = max(missing_w, allocation.shortfall_w)
+            missing_wh += allocation.shortfall_w * STEP_S / 3600.0
         lost = sum(job.weight * job.devices * cost for job, (_, cost) in zip(problem.jobs, chosen, strict=True))
+        worth = given - lost / total / (steps * STEP_S)
         found.least_missing_w = min(found.least_missing_w, missing_w)
+        found.each.append((missing_wh, worth))
         if missing_w < TINY:
-            found.worth = max(found.worth, given - lost / total / (steps * STEP_S))
+            found.worth = max(found.worth, worth)
     return found
 
 
@@ -207,6 +212,40 @@ def test_no_other_pauses_and_caps_give_more(jobs: tuple[CurtailmentJob, ...], as
             default=0.0,
         )
         assert found.weighted_throughput <= brute.worth + TINY or over_w > TINY
+
+
+@settings(max_examples=60)
+@given(pausable, shares)
+@example(TWO_JOBS, [0.3, 0.25, None])
+def test_what_is_proven_of_a_schedule_holds_for_every_other(
+    jobs: tuple[CurtailmentJob, ...], asked: list[float | None]
+) -> None:
+    problem = make_problem(jobs, asked)
+    others = brute_force(problem).each
+    for found in (plan_by_heuristic(problem), best(problem)):
+        assert found.objective <= found.bound + TINY
+        assert 0.0 <= found.least_missing_wh <= found.missing_wh
+        assert found.missing_gap <= (found.missing_wh - found.least_missing_wh) / max(found.asked_wh, TINY) + TINY
+        assert min(missing_wh for missing_wh, _ in others) >= found.least_missing_wh - 1e-3
+        most = max((worth for missing_wh, worth in others if missing_wh <= found.missing_wh), default=0.0)
+        assert most <= found.weighted_throughput + found.gap * abs(found.weighted_throughput) + 1e-5
+
+
+@settings(max_examples=40)
+@given(anything, shares, st.floats(0.1, 0.5), st.floats(0.2, 1.0))
+@example(TWO_JOBS, [0.25, None, None], 0.3, 0.5)
+def test_recovery_rises_no_faster_than_it_may_or_it_is_told(
+    jobs: tuple[CurtailmentJob, ...], asked: list[float | None], rise: float, before: float
+) -> None:
+    top_w = sum(job.devices * job.curve[-1].power_w for job in jobs)
+    problem = make_problem(jobs, asked, ramp_up_w_per_s=rise * top_w / STEP_S, power_before_w=before * top_w)
+    for found in (plan_by_heuristic(problem), best(problem)):
+        told_w = {one.interval: one.missing_w for one in found.missing if one.limit is Limit.RAMP}
+        before_w, room_w = before * top_w, rise * top_w / 2.0
+        for t, site_w in enumerate(found.expected_w):
+            assert site_w <= before_w + room_w + told_w.get(t, 0.0) + SMALL_W
+            assert site_w <= top_w + TINY
+            before_w, room_w = site_w, rise * top_w
 
 
 @settings(max_examples=40)

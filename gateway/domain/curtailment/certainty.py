@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gateway.domain.curtailment.choice import Worth, gap_of, missing_price
+from gateway.domain.curtailment.choice import MISSING_PRICE, Worth, gap_of, missing_price
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Prices, price_out, tie_worth
 from gateway.domain.tree import Floats
 
 _NOTHING_WS = 1.0
 
-_CHEAPER = (0.3, 0.1, 0.03)
+_CHEAPER = (0.3, 0.2, 0.15, 0.1, 0.07)
 """Throughput is bounded at so many times the price of missing watts: at the full one a watt outweighs all of it."""
 
 
@@ -63,8 +63,20 @@ def _price_of(prepared: Prepared, lacking_ws: float) -> float:
 def _least_missing_ws(prepared: Prepared, prices: Prices) -> float:
     """The least that any schedule misses: the bound where only what is missing costs."""
     worthless = np.zeros(len(prepared.jobs))
-    bound = price_out(prepared, _revalued(prepared, prices, 1.0, worthless), worthless).bound
+    once = _revalued(prepared, prices, 1.0, worthless)
+    bound = min(price_out(prepared, one, worthless).bound for one in (once, _of_missing(prepared, once)))
     return max(0.0, -bound * prepared.total_worth / missing_price(prepared))
+
+
+def _of_missing(prepared: Prepared, prices: Prices) -> Prices:
+    """Without the prices of watts that are no higher than the worth of some job's: nothing need be missing there."""
+    worth = missing_price(prepared) * prepared.duration_s / MISSING_PRICE
+    return replace(
+        prices,
+        target=np.where(prices.target > worth, prices.target, 0.0),
+        ramp=np.where(prices.ramp > worth, prices.ramp, 0.0),
+        node=np.where(prices.node > worth, prices.node, 0.0),
+    )
 
 
 def _most_throughput(prepared: Prepared, prices: Prices, lacking_ws: float) -> float:
@@ -75,9 +87,7 @@ def _most_throughput(prepared: Prepared, prices: Prices, lacking_ws: float) -> f
     worth = tie_worth(prepared)
     most = np.inf
     for factor in _CHEAPER:
-        cheaper = _revalued(prepared, prices, factor, worth)
-        apart = replace(cheaper, begin=np.zeros_like(cheaper.begin), end=np.zeros_like(cheaper.end))
-        lowest = min(price_out(prepared, one).bound for one in (cheaper, apart))
+        lowest = price_out(prepared, _revalued(prepared, prices, factor, worth)).bound
         most = min(most, lowest + factor * _price_of(prepared, lacking_ws))
     return most
 

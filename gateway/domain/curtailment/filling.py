@@ -5,7 +5,7 @@ import numpy as np
 from gateway.domain.curtailment.choice import missing_price, ramp_room_w
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Prices
-from gateway.domain.tree import Flags, Floats
+from gateway.domain.tree import Flags, Floats, Indices
 
 _REPAIRS = 12
 """So often floors are raised until every mean is kept; then each job that lacks runs at its mean all the time."""
@@ -34,6 +34,10 @@ class Filling:
         first = np.searchsorted(owner, owner)
         before_w = np.cumsum(prepared.segment_w) - prepared.segment_w
         self._from_w = before_w - (before_w[first] if len(before_w) else before_w)
+        # Each job's segments in a row, -1 where it has fewer than others.
+        place = np.arange(len(owner)) - first
+        self._segments_of: Indices = np.full((len(prepared.jobs), int(place.max(initial=0)) + 1), -1, dtype=np.intp)
+        self._segments_of[owner, place] = np.arange(len(owner))
         self._need_job = np.array([need.job for need in prepared.needs], dtype=np.intp)
         self._need_s = np.array([need.value_s for need in prepared.needs], dtype=np.float64)
         self._need_seconds = np.array([need.seconds for need in prepared.needs], dtype=np.float64)
@@ -128,23 +132,26 @@ class Filling:
         is worth more to it.
         """
         prepared = self._prepared
-        price = self._price(power_w, paused)
-        changed = False
-        for i, asked_s in self._lacking(power_w, paused, cost_s):
-            need = prepared.needs[i]
-            j = need.job
-            first, last = np.searchsorted(prepared.segment_job, [j, j + 1])
-            seconds = np.where(paused[j], 0.0, need.seconds)
-            over_floor_s = asked_s - float(prepared.floor[j]) * float(seconds.sum())
-            factor = (price / self._per_w[first:last, np.newaxis]).ravel()
-            more_s = (prepared.segment_gain[first:last, np.newaxis] * seconds).ravel()
-            order = np.argsort(factor, kind="stable")
-            reached = int(np.searchsorted(np.cumsum(more_s[order]), over_floor_s - _SAME_S))
-            possible = factor[order][: reached + 1]
-            possible = possible[np.isfinite(possible)]
-            if len(possible) and possible[-1] * _A_LITTLE_MORE > self._boost[j]:
-                self._boost[j] = possible[-1] * _A_LITTLE_MORE
-                changed = True
+        lacking = self._lacking(power_w, paused, cost_s)
+        if not lacking or not len(prepared.segment_job):
+            return False
+        which = np.array([i for i, _ in lacking], dtype=np.intp)
+        jobs = self._need_job[which]
+        seconds = np.where(paused[jobs], 0.0, self._need_seconds[which])
+        over_floor_s = np.array([asked_s for _, asked_s in lacking]) - prepared.floor[jobs] * seconds.sum(axis=1)
+        segments, real = self._segments_of[jobs], (self._segments_of[jobs] >= 0)[:, :, np.newaxis]
+        factor = np.where(real, self._price(power_w, paused) / self._per_w[segments][:, :, np.newaxis], np.inf)
+        more_s = np.where(real, prepared.segment_gain[segments][:, :, np.newaxis], 0.0) * seconds[:, np.newaxis, :]
+        factor = factor.reshape(len(jobs), -1)
+        order = np.argsort(factor, axis=1, kind="stable")
+        factor = np.take_along_axis(factor, order, axis=1)
+        given_s = np.cumsum(np.take_along_axis(more_s.reshape(len(jobs), -1), order, axis=1), axis=1)
+        reached = (given_s < over_floor_s[:, np.newaxis] - _SAME_S).sum(axis=1)
+        last = np.minimum(reached, np.isfinite(factor).sum(axis=1) - 1)
+        boost = np.where(last >= 0, factor[np.arange(len(jobs)), last] * _A_LITTLE_MORE, 0.0)
+        before = self._boost.copy()
+        np.maximum.at(self._boost, jobs, boost)
+        changed = bool((self._boost > before).any())
         if changed:
             self._order = np.argsort(-self._per_w * self._boost[prepared.segment_job], kind="stable")
         return changed

@@ -35,8 +35,9 @@ _BETWEEN = (0.0, 0.3, 0.7)
 _TIME_TO_BRANCH = 10.0
 """The solver branches where there is time for so many of its linear programs: it gets nowhere in fewer."""
 
-_TIME_FOR_WHOLE = 2.0
-"""Another round is begun only while there is time for so many: for itself, and to make the pauses whole."""
+_TIME_FOR_ROUND = 1.2
+_TIME_FOR_WHOLE = 0.8
+"""Another round is begun only while there is time for it and to make the pauses whole, in times of the last round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +87,8 @@ class _Search:
         for _ in range(ROUNDS):
             began_s = self._left_s()
             model = CurtailmentModel(self._prepared, known)
-            # What the round before took is kept for making the pauses whole.
-            answer = _optimise(model.program, limit_s=self._left_s() - round_s, whole=False)
+            limit_s = self._left_s() - _TIME_FOR_WHOLE * round_s
+            answer = _optimise(model.program, limit_s=limit_s, whole=False)
             if answer.values is None or answer.row_price is None:
                 break
             fractions = model.taken(answer.values)
@@ -98,7 +99,7 @@ class _Search:
             settled = complete or len(more) == len(known) or self.bound - reached <= self._gap / 4.0
             left_s = self._left_s()
             round_s = began_s - left_s
-            if settled or self.done() or left_s < _TIME_FOR_WHOLE * round_s:
+            if settled or self.done() or left_s < (_TIME_FOR_ROUND + _TIME_FOR_WHOLE) * round_s:
                 break
             known = more
         if not self.done() and not complete:

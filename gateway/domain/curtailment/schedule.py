@@ -85,10 +85,11 @@ class JobSchedule:
 class CurtailmentSchedule:
     """The plan of one curtailment. Tuples in watts have one element an interval, ``edges_at`` one more.
 
-    ``asked_wh`` is the reduction asked for, ``missing_wh`` what is missing of it and of the other limits,
-    ``least_missing_wh`` what no schedule misses less than, and ``missing_gap`` how far these two are apart as a
-    fraction of what is asked. ``gap`` is how much more weighted throughput there might be with no more missing, as a
-    fraction of it; ``heuristic_gap`` and ``heuristic_missing_wh`` are those of the heuristic's schedule alone.
+    ``asked_wh`` is the reduction asked for, ``missing_wh`` what is missing of it and of the other limits (a node's
+    counted ``NODE_PRICE`` times), ``least_missing_wh`` what no schedule misses less than, and ``missing_gap`` how far
+    these two are apart as a fraction of what is asked. ``gap`` is how much more weighted throughput there might be with
+    no more missing, as a fraction of it; ``heuristic_gap`` and ``heuristic_missing_wh`` are those of the heuristic's
+    schedule alone.
     ``objective`` is the weighted throughput less the price of what is missing, and ``bound`` what no schedule can
     exceed. ``lost_gpu_hours`` are by tier.
     """

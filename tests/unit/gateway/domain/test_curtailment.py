@@ -134,6 +134,20 @@ def test_what_is_missing_is_told_with_its_interval_and_watts() -> None:
         assert (missing.limit, missing.interval, missing.starts_at) == (Limit.TARGET, 1, at(10))
         assert missing.missing_w == pytest.approx(500.0, abs=0.01)
         assert found.gap < 1e-3
+        # For 10 minutes each: 1 kW of 8 kW, then 4.5 kW of which both floors leave 4 kW.
+        assert found.asked_wh == pytest.approx((1000.0 + 4500.0) / 6.0)
+        assert found.missing_wh == pytest.approx(500.0 / 6.0, abs=0.01)
+        assert found.least_missing_wh == pytest.approx(500.0 / 6.0, abs=0.01)
+        assert found.missing_gap < 1e-4
+
+
+def test_it_is_proven_that_no_plan_misses_less_where_a_mean_binds() -> None:
+    # 0.8 in the mean of what is asked takes 2 kW each.
+    jobs = (job("a", tier_mean=0.8, min_throughput=0.5), job("b", tier_mean=0.8, min_throughput=0.5))
+    found = best(problem(3000.0, 3000.0, None, jobs=jobs))
+    assert found.missing_wh == pytest.approx(2 * 1000.0 / 6.0, abs=0.1)
+    assert found.missing_gap < 1e-3
+    assert found.gap < 1e-3
 
 
 def test_a_tier_s_mean_is_kept_by_giving_back_where_power_is_not_short() -> None:

@@ -160,5 +160,20 @@ def test_deadline_binds_where_it_is_known_how_much_work_is_left() -> None:
     due = at(120)
     jobs = [job("due", 1, deadline_at=due, remaining_s=3600.0), job("unknown", 1, deadline_at=due), job("free", 1)]
     ranges = {device_id: RANGE for one in jobs for device_id in one.device_ids}
-    found = curtailment_jobs(jobs, ranges=ranges, paused_s={})
+    found = curtailment_jobs(jobs, ranges=ranges, paused_s={}, accounts={})
     assert [(one.deadline_at, one.remaining_s) for one in found] == [(due, 3600.0), (due, 0.0), (None, 0.0)]
+
+
+def test_what_is_missing_is_told_with_what_would_be_whatever_is_planned() -> None:
+    steady = job("steady", 2, min_throughput=0.9, tier="flex1")
+    asked = curtailment_problem(
+        [plan("a", (0, 60, 500.0, 500.0))], [steady], now=START, fixed_w=100.0, ranges=ranges(steady), paused_s={}
+    )
+    assert asked is not None
+    # 900 W uncapped, 700 W at the least and 500 W asked for, for an hour.
+    words = in_words(plan_by_heuristic(asked))
+    assert words.startswith(
+        "infeasible by heuristic: 0.20 kWh are missing, where 0.4 kWh are asked for and at least 0.20 kWh are missing"
+        " in any plan; 90.0% of weighted throughput, at most 0.0% from the best that misses no more; "
+    )
+    assert "0.20 kW over the target from 22:00:00Z at the worst" in words
