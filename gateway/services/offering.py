@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -37,13 +36,8 @@ PART = "capability"
 JOBS_A_TURN = 256
 
 
-class _Heard(NamedTuple):
-    """What one device draws, the cap in force on it, and what its work draws uncapped."""
-
-    device_id: str
-    power_w: float
-    cap_w: float
-    free_w: float
+_Heard = tuple[str, float, float, float]
+"""A device: what it draws, the cap in force on it, and what its work draws uncapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +157,11 @@ class Offering:
                 if reading is None or device is None or reading.quality is not Quality.GOOD:
                     continue
                 if oldest <= reading.measured_at <= newest:
-                    cap_w = min(device.limit_w, caps_w.get(device_id, device.limit_w))
-                    found.append(_Heard(device_id, reading.power_w, cap_w, free_w))
+                    # Of the cap that was confirmed and the limit that was seen, one may be newer: a comparison and no
+                    # min(), since this is done for every device.
+                    cap_w, limit_w = caps_w.get(device_id), device.limit_w
+                    lower_w = limit_w if cap_w is None or cap_w > limit_w else cap_w
+                    found.append((device_id, reading.power_w, lower_w, free_w))
         return found
 
     async def _find(self, now: datetime) -> None:
