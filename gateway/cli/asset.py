@@ -57,7 +57,7 @@ def show_asset(asset_id: str, config: ConfigFile, json_wanted: JsonOption = Fals
 
 @asset.command("capability")
 def show_capability(config: ConfigFile, json_wanted: JsonOption = False) -> None:
-    """Say how much less the site could draw, for how long, how surely, and what binds. Asks the running gateway."""
+    """Ask the running gateway how much less the site could draw, for how long, how surely, and what binds."""
     from gateway.cli.capability_text import in_words
     from gateway.cli.settings import any_settings
     from gateway.http.client import ask_gateway

@@ -26,7 +26,7 @@ _OF_MANY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapabilityLine:
-    """So much less can be drawn over a stretch of time, in watts and in words.
+    """So much of what devices want to draw can be held back over a stretch of time, in watts and in words.
 
     ``expected_w`` and ``lower_w`` are of caps alone, ``with_pauses_w`` of caps and pauses; ``lower_w`` and
     ``with_pauses_lower_w`` are there nine times of ten. ``reason`` says what binds.
@@ -68,11 +68,14 @@ def capability_lines(found: Capability | None, zone: tzinfo) -> CapabilityLines:
         words=_kinds_in_words(found.kinds),
         kinds=found.kinds,
         held=tuple(_line(row, words.span((row.ends_at - row.starts_at).total_seconds())) for row in found.held),
-        hours=tuple(
-            _line(row, f"{words.instant(row.starts_at, zone, found.at)} to {row.ends_at.astimezone(zone):%H:%M}")
-            for row in found.hours
-        ),
+        hours=tuple(_line(row, _from_to(row, zone, found.at)) for row in found.hours),
     )
+
+
+def _from_to(row: CapabilityRow, zone: tzinfo, now: datetime) -> str:
+    """``14:02 to 15:02``: of single hours the minute is enough."""
+    starts_at = row.starts_at.replace(second=0, microsecond=0)
+    return f"{words.instant(starts_at, zone, now)} to {row.ends_at.astimezone(zone):%H:%M}"
 
 
 def _line(row: CapabilityRow, span: str) -> CapabilityLine:

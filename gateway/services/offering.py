@@ -4,11 +4,11 @@ Nothing waits for this: what was found last is kept in memory, for the page, for
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,17 +33,20 @@ FIND_EVERY = timedelta(seconds=60)
 
 PART = "capability"
 
-
 JOBS_A_TURN = 256
 
+_NOT_AS_THEY_STAND = (
+    (LoadKind.IDLE, "idle device is not counted on", "idle devices are not counted on"),
+    (LoadKind.BURSTY, "bursty device counts with its mean", "bursty devices count with their mean"),
+    (
+        LoadKind.UNKNOWN,
+        "device is not known long enough and counts with its full draw",
+        "devices are not known long enough and count with their full draw",
+    ),
+)
 
-class _Heard(NamedTuple):
-    """What one device draws, the cap in force on it, and what its work draws uncapped."""
-
-    device_id: str
-    power_w: float
-    cap_w: float
-    free_w: float
+_Heard = tuple[str, float, float, float]
+"""A device: what it draws, the cap in force on it, and what its work draws uncapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +114,16 @@ class Offering:
         return tuple(replace(self._drawn(job), remaining_s=remaining_s.get(job.job_id)) for job in jobs)
 
     def in_words(self, jobs: Sequence[JobView]) -> str:
-        """Which devices of these jobs a plan does not count on, or counts with their nominal draw; empty for none."""
+        """How many devices of these jobs a plan does not count on, or not as they stand; empty for none."""
         known = {} if self.latest is None else self.latest.jobs
-        idle, bursty = (
-            sum(known[job.job_id].get(kind, 0) for job in jobs if job.job_id in known)
-            for kind in (LoadKind.IDLE, LoadKind.BURSTY)
+        counts: Counter[LoadKind] = Counter()
+        for job in jobs:
+            counts.update(known.get(job.job_id, {LoadKind.UNKNOWN: len(job.device_ids)}))
+        return "; ".join(
+            f"{counts[kind]:,} {(one if counts[kind] == 1 else many)}"
+            for kind, one, many in _NOT_AS_THEY_STAND
+            if counts[kind]
         )
-        said = []
-        if idle:
-            said.append(f"{idle:,} idle {'device is' if idle == 1 else 'devices are'} not counted on")
-        if bursty:
-            said.append(f"{bursty:,} bursty {'device counts' if bursty == 1 else 'devices count'} with the mean")
-        return "; ".join(said)
 
     def _drawn(self, job: JobView) -> JobView:
         """As found last; anew, where its terms, curve or devices are others since."""
@@ -163,8 +164,11 @@ class Offering:
                 if reading is None or device is None or reading.quality is not Quality.GOOD:
                     continue
                 if oldest <= reading.measured_at <= newest:
-                    cap_w = min(device.limit_w, caps_w.get(device_id, device.limit_w))
-                    found.append(_Heard(device_id, reading.power_w, cap_w, free_w))
+                    # Of the cap that was confirmed and the limit that was seen, one may be newer: a comparison and no
+                    # min(), since this is done for every device.
+                    cap_w, limit_w = caps_w.get(device_id), device.limit_w
+                    lower_w = limit_w if cap_w is None or cap_w > limit_w else cap_w
+                    found.append((device_id, reading.power_w, lower_w, free_w))
         return found
 
     async def _find(self, now: datetime) -> None:

@@ -137,6 +137,14 @@ def test_a_running_agent_is_listed_shown_and_checked(simulated: Host) -> None:
     assert simulated.agent.poll() is None, "the running agent goes on"
 
 
+def test_capability_without_a_gateway_says_what_to_do(folder: Path) -> None:
+    host = Host(folder, SIMULATED, GRIDGATE_GATEWAY__LISTEN="127.0.0.1:1")
+    assert "no gateway answers at http://127.0.0.1:1/" in host.told("asset", "capability", code=1)["error"]
+    nobody = host.run("asset", "capability")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "gridgate serve --config" in nobody.stderr
+
+
 def test_the_check_changes_nothing_beside_a_killed_agent(nvidia: tuple[Host, Board]) -> None:
     host, board = nvidia
     state = host.folder / "state"

@@ -45,6 +45,9 @@ async def test_nothing_is_known_at_first(stage: Stage) -> None:
 
 
 async def test_watts_and_words_of_each_length(stage: Stage) -> None:
+    stage.capability = capability(JOBS, at=NOON + timedelta(seconds=3))
+    hours = [row["span"] for row in (await stage.now())["capability"]["hours"]]
+    assert (hours[0], hours[5]) == ("12:00 to 13:00", "17:00 to 18:00")
     stage.capability = capability(JOBS, at=NOON)
     found = (await stage.now())["capability"]
     assert found == await (await stage.get("/api/capability")).json()

@@ -1,6 +1,5 @@
 """What devices want to draw, and what the site could give, on a simulated site in virtual time."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -63,20 +62,21 @@ def put_to_sleep(rig: Rig) -> None:
 
 async def test_devices_are_unknown_at_first_and_steady_after_five_minutes(rig: Rig) -> None:
     offering, dispatch = services(rig)
-    early: list[Mapping[str, int]] = []
+    early: list[object] = []
     assert offering.latest is None
-    script = {120.0: lambda: early.append(kinds(offering))}
+    jobs = tuple(rig.physical.jobs())
+    script = {120.0: lambda: early.extend((kinds(offering), offering.in_words(jobs)))}
     await rig.run(offering, dispatch, rig.metering(), for_s=400, script=script)
-    assert early == [{"unknown": 7}]
+    assert early == [{"unknown": 7}, "7 devices are not known long enough and count with their full draw"]
     assert kinds(offering) == {"steady": 7}
     assert rig.readiness.parts()[PART] is None
-    jobs = tuple(rig.fleet.jobs().values())
     allocator = Allocator(allocation_jobs(jobs))
     assert offering.latest is not None
     now = offering.latest.held[0]
     assert now.expected_w == pytest.approx(allocator.ceiling_w - allocator.floor_w, rel=0.05)
     assert 0.0 < now.lower_w <= now.expected_w
     assert offering.in_words(jobs) == ""
+    assert offering.in_words([replace(jobs[0], job_id="new")]).startswith("1 device is not known long enough")
 
 
 async def test_jobs_that_are_held_down_or_paused_do_not_look_idle(rig: Rig) -> None:
