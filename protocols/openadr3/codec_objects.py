@@ -97,7 +97,8 @@ def _tables(version: Version, make: type, table: tuple[Field, ...], *, adds_clie
 
 def _by_two(make: type, word: str, *table: Field) -> Tables:
     """Kinds that both business logic and a VEN may make, each in its form; a VEN names neither client nor targets."""
-    # The definition gives the held object two types at once, its own and the request's: its own it is, as with others.
+    # The definition gives the held object two types at once, its own and the request's. Its own is written, as it is
+    # of the other kinds, and both are read.
     by_logic = (*table, _client_id, maybe_targets(Version.V3_1), _attributes)
     forms = {
         f"BL_{word}_REQUEST": Object(make, *by_logic, said={"objectType": f"BL_{word}_REQUEST"}),
@@ -109,7 +110,7 @@ def _by_two(make: type, word: str, *table: Field) -> Tables:
             forms,
             lambda value: f"VEN_{word}_REQUEST" if value.client_id is None else f"BL_{word}_REQUEST",
         ),
-        Object(make, *by_logic, inline=("metadata", metadata(Version.V3_1, word))),
+        Object(make, *by_logic, inline=("metadata", metadata(Version.V3_1, word, also=forms.keys()))),
     )
 
 

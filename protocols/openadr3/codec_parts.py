@@ -1,6 +1,6 @@
 """Tables of the parts that several objects share, in both versions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from protocols.openadr3 import model
 from protocols.openadr3.names import REPORT_PAYLOAD_TYPES, Version
@@ -144,8 +144,8 @@ def asked_report(version: Version) -> Object:
     )
 
 
-def metadata(version: Version, object_type: str) -> Object:
-    """What a VTN adds. The type is checked where it is there: not every VTN writes it."""
+def metadata(version: Version, object_type: str, *, also: Collection[str] = ()) -> Object:
+    """What a VTN adds. The type is checked where it is there: not every VTN writes it. ``also`` are let pass for it."""
     dated = one if version is Version.V3_1 else maybe
     return Object(
         model.Metadata,
@@ -153,4 +153,5 @@ def metadata(version: Version, object_type: str) -> Object:
         dated("created_at", "createdDateTime", date_time),
         dated("modified_at", "modificationDateTime", date_time),
         said={"objectType": object_type},
+        also=also,
     )

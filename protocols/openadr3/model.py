@@ -7,9 +7,8 @@ be ``values.NOW``, a duration ``values.FOREVER``. Terms are 3.1's; what only 3.0
 ``programRequest``, ``eventRequest`` and so on).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +213,6 @@ class Ven:
 
 Held = Program | Event | Report | Subscription | Ven | Resource
 """What a VTN holds under an id."""
-AnyHeld = TypeVar("AnyHeld", Program, Event, Report, Subscription, Ven, Resource)
-
-
-def as_request(value: AnyHeld) -> AnyHeld:
-    """The object as a client would send it: without what a VTN adds."""
-    return replace(value, metadata=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ A field that no table has is passed over, as the definition allows (Required and
 null stands for absent. What is absent or null is ``None`` in the model, an absent list is empty.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from typing import Any, Protocol
@@ -120,7 +120,8 @@ def maybe(name: str, key: str, content: Content) -> Field:
 class Object:
     """An object; the value is ``make(**fields)``, ``make`` a dataclass.
 
-    ``said`` are fields that always say the same: written always, checked where they are there. ``inline`` is a field
+    ``said`` are fields that always say the same: written always, checked where they are there, with ``also`` for other
+    words that are let pass. ``inline`` is a field
     of the value whose own fields stand beside these. Fields of ``make`` that are not in the table must be at their
     default when written: this version of the definition has no room for them.
     """
@@ -130,12 +131,14 @@ class Object:
         make: type,
         *table: Field,
         said: Mapping[str, str] | None = None,
+        also: Collection[str] = (),
         inline: tuple[str, "Object"] | None = None,
     ) -> None:
         self.make = make
         self._table = table
         self._get = [attrgetter(field.name) for field in table]
         self._said = dict(said or {})
+        self._let_pass = {key: (None, word, *also) for key, word in self._said.items()}
         self._inline = inline
         known = {field.name for field in table} | {"metadata"}
         self._no_room = tuple(
@@ -146,9 +149,9 @@ class Object:
 
     def read(self, value: object) -> Any:
         own = read_object(value)
-        for key, word in self._said.items():
-            if own.get(key) not in (None, word):
-                misfit = Misfit(f"{shown(own[key])}, expected {word}")
+        for key, words in self._let_pass.items():
+            if own.get(key) not in words:
+                misfit = Misfit(f"{shown(own[key])}, expected {self._said[key]}")
                 misfit.steps.append(f".{key}")
                 raise misfit
         values: dict[str, Any] = {}

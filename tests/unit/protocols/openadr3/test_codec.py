@@ -261,6 +261,16 @@ def test_a_ven_that_makes_itself_names_no_client_and_no_targets() -> None:
     assert codec.decode_request(greedy, model.Ven, Version.V3_1) == own
 
 
+def test_a_ven_that_a_vtn_holds_is_read_under_either_type() -> None:
+    held = model.Ven(name="v", client_id="c", metadata=HELD)
+    body = codec.encode(held, Version.V3_1)
+    assert json.loads(body)["objectType"] == "VEN"
+    for word in (b'"BL_VEN_REQUEST"', b'"VEN_VEN_REQUEST"'):
+        assert codec.decode(body.replace(b'"VEN"', word), model.Ven, Version.V3_1) == held
+    with pytest.raises(MalformedMessage, match="expected VEN"):
+        codec.decode(body.replace(b'"VEN"', b'"RESOURCE"'), model.Ven, Version.V3_1)
+
+
 def test_versions_have_no_room_for_each_others_words() -> None:
     of_3_1 = event(values("SIMPLE", 1), duration=HOUR)
     with pytest.raises(ValueError, match="no place for duration"):
