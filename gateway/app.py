@@ -5,6 +5,7 @@ function that opens it, so that only what is configured is loaded.
 """
 
 import asyncio
+import codecs
 import gc
 import ssl
 import sys
@@ -91,10 +92,12 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
 
 
 def decode_message(body: bytes) -> dict[str, object]:
-    """A message of any dialect in neutral form. Raises ``ProtocolError``."""
-    from protocols.openadr2b.neutral import describe
+    """A message of any dialect in neutral form: JSON is OpenADR 3, XML is 2.0b. Raises ``ProtocolError``."""
+    from protocols.openadr2b import neutral as openadr2b
+    from protocols.openadr3 import neutral as openadr3
 
-    return describe(body)
+    json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
+    return openadr3.describe(body) if json else openadr2b.describe(body)
 
 
 async def open_actuator(

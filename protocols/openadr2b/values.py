@@ -11,6 +11,9 @@ from decimal import Decimal
 from math import isinf, isnan
 from typing import Any
 
+from protocols.iso8601 import length_of, write_date_time
+from protocols.iso8601 import write_duration as write_any_duration
+
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d*)?Z?", re.ASCII)
 _DURATION = re.compile(r"([+-])?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?|(\d+)W", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -42,38 +45,28 @@ def _parse_date_time(text: str) -> datetime:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-def write_date_time(value: datetime) -> str:
-    """An aware instant in UTC with ``Z``; ``ValueError`` for a naive one."""
-    if value.tzinfo is None:
-        raise ValueError(f"{value} is not aware")
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
 def _parse_duration(text: str) -> timedelta:
-    """Years count 365 days and months 30, for want of a calendar at this place; nobody sends them on purpose."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(text)
     sign, years, months, days, hours, minutes, seconds, weeks = match.groups("0")
-    whole_days = 365 * int(years) + 30 * int(months) + int(days) + 7 * int(weeks)
-    try:
-        length = timedelta(whole_days, 3600 * int(hours) + 60 * int(minutes) + int(seconds))
-    except OverflowError as cause:
-        raise ValueError(f"{text} is longer than can be counted") from cause
-    return -length if sign == "-" else length
+    return length_of(
+        sign=sign,
+        years=years,
+        months=months,
+        weeks=weeks,
+        days=days,
+        hours=hours,
+        minutes=minutes,
+        seconds=seconds,
+    )
 
 
 def write_duration(value: timedelta) -> str:
     """Whole seconds in days, hours, minutes and seconds: the schema has no fractions (``ValueError``)."""
     if value.microseconds:
         raise ValueError(f"a duration of {value.total_seconds()} s: 2.0b writes whole seconds only")
-    sign = "-" if value < timedelta(0) else ""
-    value = abs(value)
-    hours, rest = divmod(value.seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    day = f"{value.days}D" if value.days else ""
-    time = "".join(f"{n}{unit}" for n, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if n)
-    return f"{sign}P{day}T{time}" if time else f"{sign}P{day}" if day else "PT0S"
+    return write_any_duration(value)
 
 
 def _parse_float(text: str) -> float:

@@ -108,10 +108,39 @@ def test_a_message_without_events_in_words(file: Path) -> None:
     assert run(str(file)) == (0, "oadrPoll (openadr 2.0b)\n  ven_id: ven-1\n", "")
 
 
+JSON_EVENT = """
+[{"id": "peak-1", "objectType": "EVENT", "programID": "program-1", "priority": 2,
+  "createdDateTime": "2030-01-31T12:00:00Z", "modificationDateTime": "2030-01-31T12:00:00Z",
+  "payloadDescriptors": [{"payloadType": "DISPATCH_SETPOINT_RELATIVE", "units": "KW"}],
+  "intervalPeriod": {"start": "2030-01-31T13:00:00Z", "duration": "PT1H"},
+  "intervals": [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT_RELATIVE", "values": [-5]}]}]}]
+"""
+
+
+def test_json_is_openadr_3(file: Path) -> None:
+    file.write_text(JSON_EVENT, encoding="utf-8-sig")
+    code, output, _ = run(str(file))
+    assert code == 0
+    assert output.splitlines() == [
+        "list of 1: Event (openadr 3.1)",
+        "event peak-1 revision 1896091200000000 of program-1: far, rank 2, no answer wanted",
+        "  from 2030-01-31T13:00:00Z, 3600 s",
+        "  DISPATCH_SETPOINT_RELATIVE KW: adjust",
+        "    2030-01-31T13:00:00Z      3600 s  -5000",
+    ]
+
+
+def test_json_without_events_in_words(file: Path) -> None:
+    file.write_text('{"title": "Not Found", "status": 404}')
+    assert run(str(file)) == (0, "Problem (openadr 3.1)\n  title: Not Found\n  status: 404\n", "")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "an empty body"),
+        ('{"programID": 5}', "$.programID: 5, expected an object id"),
+        ("[" * 300, "levels"),
         (EVENT[:-40], "not well-formed XML"),
         (EVENT.replace("oadr-2.0b", "oadr-2.0a"), "oadr-2.0a"),
         (EVENT.replace(">far<", ">soon<"), "line 16: ei:eventStatus is 'soon'"),

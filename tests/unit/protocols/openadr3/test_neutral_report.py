@@ -1,0 +1,178 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from protocols.grid import IntervalReport, ReportInterval, ReportOffer
+from protocols.openadr3 import model
+from protocols.openadr3.names import Version
+from protocols.openadr3.neutral_order import Asked, read_orders
+from protocols.openadr3.neutral_report import read_report, write_report
+from protocols.openadr3.timing import Contradiction
+from protocols.openadr3.values import FOREVER
+from tests.unit.protocols.openadr3.objects import HELD, HOUR, NOON, event, values
+
+QUARTER = timedelta(minutes=15)
+
+
+def asked(payload_type: str = "DEMAND", **fields: object) -> Asked:
+    descriptor = model.ReportDescriptor(payload_type=payload_type, **fields)  # type: ignore[arg-type]
+    said = event(
+        intervals=tuple(model.Interval(id=10 + index, payloads=(values("SIMPLE", 1),)) for index in range(2)),
+        report_descriptors=(descriptor,),
+    )
+    (found,) = read_orders(
+        said,
+        connection_id="c",
+        offer=ReportOffer(resource_id="site", min_sampling_s=1.0, max_sampling_s=60.0),
+        version=Version.V3_1,
+        received_at=NOON,
+    )
+    return found
+
+
+def measured(*powers_w: float | None, coverage_fraction: float = 1.0) -> IntervalReport:
+    return IntervalReport(
+        report_id="r-1",
+        order_id="event-1.0",
+        connection_id="c",
+        resource_id="site",
+        created_at=NOON + 2 * HOUR,
+        intervals=tuple(
+            ReportInterval(
+                starts_at=NOON + index * QUARTER,
+                duration_s=900.0,
+                power_w=power_w,
+                coverage_fraction=0.0 if power_w is None else coverage_fraction,
+            )
+            for index, power_w in enumerate(powers_w)
+        ),
+    )
+
+
+def written(report: IntervalReport, by: Asked, version: Version = Version.V3_1) -> model.Report:
+    return write_report(report, asked=by, client_name="ven", resource_name="site", version=version)
+
+
+def read(report: model.Report, on: model.Event | None = None, version: Version = Version.V3_1) -> list[IntervalReport]:
+    return list(read_report(report, connection_id="c", event=on, version=version, received_at=NOON + 3 * HOUR))
+
+
+@pytest.mark.parametrize(
+    ("by", "type_", "units", "value"),
+    [
+        (asked(), "DEMAND", "KW", 40.0),
+        (asked(units="W"), "DEMAND", "W", 40_000.0),
+        (asked("USAGE"), "USAGE", "KWH", 10.0),
+        (asked("USAGE", units="KW"), "USAGE", "KW", 40.0),
+        (asked("READING", units="MW", reading_type="DIRECT_READ"), "READING", "MW", 0.04),
+    ],
+)
+def test_power_goes_out_as_it_was_asked_for_and_comes_back(by: Asked, type_: str, units: str, value: float) -> None:
+    found = written(measured(40_000.0), by)
+    assert (found.event_id, found.client_name, found.name) == ("event-1", "ven", "r-1")
+    assert found.payload_descriptors[0].units == units
+    (interval,) = found.resources[0].intervals
+    assert interval.payloads == (values(type_, value), values("DATA_QUALITY", "OK"))
+    assert interval.period == model.IntervalPeriod(start=NOON, duration=QUARTER)
+    (again,) = read(found)
+    assert again.intervals == measured(40_000.0).intervals
+
+
+def test_an_interval_has_the_id_of_the_events_that_it_is_in() -> None:
+    found = written(measured(*[1000.0] * 9), asked())
+    assert [interval.id for interval in found.resources[0].intervals] == [10] * 4 + [11] * 4 + [8]
+
+
+def test_what_was_not_measured_is_missing_and_no_number() -> None:
+    found = written(measured(1000.0, None), asked())
+    assert found.resources[0].intervals[1].payloads == (values("DATA_QUALITY", "MISSING"),)
+    (again,) = read(found)
+    assert [interval.power_w for interval in again.intervals] == [1000.0, None]
+
+
+def test_a_part_that_was_measured_is_an_estimate_with_its_confidence() -> None:
+    found = written(measured(1000.0, coverage_fraction=0.8), asked())
+    assert found.payload_descriptors[0].confidence == 80
+    assert found.resources[0].intervals[0].payloads[1] == values("DATA_QUALITY", "ESTIMATED")
+    assert read(found)[0].intervals[0].coverage_fraction == 0.8
+    silent = replace(found, payload_descriptors=(model.ReportPayloadDescriptor(payload_type="DEMAND", units="KW"),))
+    assert read(silent)[0].intervals[0].coverage_fraction == 0.0, "nobody says how much of it was measured"
+
+
+def test_a_sum_over_resources_says_so_and_3_0_names_the_program() -> None:
+    assert written(measured(1.0), asked(aggregate=True)).resources[0].name == "AGGREGATED_REPORT"
+    assert written(measured(1.0), asked()).program_id is None
+    assert written(measured(1.0), asked(), Version.V3_0).program_id == "program-1"
+
+
+def report(*payloads: model.ValuesMap, **fields: object) -> model.Report:
+    resource = model.ReportResource(
+        name="site",
+        period=model.IntervalPeriod(start=NOON, duration=HOUR),
+        intervals=(model.Interval(id=0, payloads=payloads),),
+    )
+    usual: dict[str, object] = {"event_id": "event-1", "client_name": "ven", "resources": (resource,)}
+    return model.Report(**{**usual, "metadata": replace(HELD, id="report-1"), **fields})  # type: ignore[arg-type]
+
+
+def test_a_vtn_reads_what_others_write() -> None:
+    (found,) = read(report(values("OPERATING_STATE", "NORMAL"), values("USAGE", 0.5)))
+    assert (found.report_id, found.order_id, found.resource_id, found.created_at) == (
+        "report-1",
+        "event-1",
+        "site",
+        NOON,
+    )
+    assert found.intervals == (ReportInterval(starts_at=NOON, duration_s=3600.0, power_w=500.0, coverage_fraction=1.0),)
+
+
+def test_the_event_says_what_a_report_leaves_open() -> None:
+    by = asked("DEMAND", units="MW")
+    resource = model.ReportResource(
+        name="site",
+        intervals=tuple(model.Interval(id=index, payloads=(values("DEMAND", 2),)) for index in (10, 11)),
+    )
+    (found,) = read(report(resources=(resource,)), by.event)
+    assert [(item.starts_at, item.power_w) for item in found.intervals] == [(NOON, 2e6), (NOON + HOUR, 2e6)]
+    with pytest.raises(Contradiction, match="nothing says when it begins"):
+        read(report(resources=(resource,)))
+
+
+def test_several_resources_are_several_reports() -> None:
+    one = report(values("DEMAND", 1)).resources[0]
+    found = read(report(resources=(one, replace(one, name="b"), replace(one, name="c", intervals=()))))
+    assert [item.report_id for item in found] == ["report-1/site", "report-1/b"]
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        (values("STORAGE_CHARGE_LEVEL", 0.3),),
+        (values("DEMAND", "much"),),
+        (values("DEMAND", 1, 2),),
+        (values("READING", 230),),
+        (values("BASELINE", 5),),
+        (),
+    ],
+)
+def test_what_is_no_power_is_left_out(payloads: tuple[model.ValuesMap, ...]) -> None:
+    assert read(report(*payloads)) == []
+
+
+def test_bad_data_counts_as_not_measured() -> None:
+    (found,) = read(report(values("DEMAND", 5), values("DATA_QUALITY", "BAD")))
+    assert found.intervals[0].power_w is None
+
+
+@pytest.mark.parametrize(
+    ("period", "why"),
+    [
+        (model.IntervalPeriod(start=NOON, duration=FOREVER), "has no end"),
+        (model.IntervalPeriod(start=NOON.replace(year=9999), duration=timedelta(days=3000)), "leave the calendar"),
+    ],
+)
+def test_times_that_no_report_can_have_are_a_contradiction(period: model.IntervalPeriod, why: str) -> None:
+    resource = replace(report(values("DEMAND", 1)).resources[0], period=period)
+    with pytest.raises(Contradiction, match=why):
+        read(report(resources=(resource,)))
