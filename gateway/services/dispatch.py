@@ -281,7 +281,7 @@ class Dispatch:
         floor_w = self._reach.allocator(paused, self._joint.floors).floor_w
         self._tell_shortfalls(governing.event_keys, target_w, floor_w, now)
         if stepped.mode in {ControlMode.HOLD, ControlMode.BLIND}:
-            return f"the site meter is silent, or not to be believed: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
+            return f"the site meter is silent or not believed: {stepped.mode} ({WHAT_A_MODE_MEANS[stepped.mode]})"
         return trouble
 
     def _tell_outranked(self, governing: GoverningTarget) -> None:

@@ -6,15 +6,17 @@ with these alone gives the schedule. Where gap and time are left, the solver bra
 pauses there are fit into one program they are in it from the start, and its own bound holds, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import highspy
 import numpy as np
 
 from gateway.domain.curtailment.booking import Booking
 from gateway.domain.curtailment.choice import Choice, Pause, Worth, gap_of, pauses, worth
-from gateway.domain.curtailment.heuristic import Found
+from gateway.domain.curtailment.filling import Filling
+from gateway.domain.curtailment.heuristic import Found, filled
 from gateway.domain.curtailment.model import CurtailmentModel
 from gateway.domain.curtailment.prepared import Prepared
 from gateway.domain.curtailment.pricing import Prices, between, price_out
@@ -34,6 +36,9 @@ _BETWEEN = (0.0, 0.3, 0.7)
 
 _TIME_TO_BRANCH = 10.0
 """The solver branches where there is time for so many of its linear programs: it gets nowhere in fewer."""
+
+_MOST_TURNS = 4
+"""Into so many parts a pause is cut at most that cannot be taken as a whole."""
 
 _TIME_FOR_ROUND = 1.2
 _TIME_FOR_WHOLE = 0.8
@@ -126,18 +131,24 @@ class _Search:
         """Keep what the values mean where every pause is whole and it is better than what there was."""
         if any(1e-6 < part < 1.0 - 1e-6 for _, part in fractions):
             return
-        choice = smoothed(self._prepared, model.choice(values))
+        self._keep(smoothed(self._prepared, model.choice(values)))
+
+    def _keep(self, choice: Choice) -> None:
+        """Keep a schedule that is better than what there was."""
         found = worth(self._prepared, choice)
         if found.objective > self.worth.objective:
             self.best, self.worth, self.improved = choice, found, True
 
     def _make_whole(self, fractions: Sequence[tuple[Pause, float]]) -> None:
         """Pauses as whole ones that save as much in each interval, and the program with these alone."""
-        known = sorted(set(rounded(self._prepared, fractions).pauses))
-        model = CurtailmentModel(self._prepared, known)
+        booking = rounded(self._prepared, fractions)
+        model = CurtailmentModel(self._prepared, sorted(set(booking.pauses)))
         answer = _optimise(model.program, limit_s=self._left_s(), whole=False, fixed=model.chosen)
         if answer.values is not None:
             self._offer(model, answer.values, model.taken(answer.values))
+        else:
+            # Stopped by the clock, the solver has nothing: the same pauses with caps by rule are nearly as good.
+            self._keep(filled(self._prepared, Filling(self._prepared), booking))
 
     def _branch(self, known: Sequence[Pause], *, complete: bool) -> None:
         model = CurtailmentModel(self._prepared, known)
@@ -196,14 +207,33 @@ def rounded(prepared: Prepared, fractions: Sequence[tuple[Pause, float]]) -> Boo
         owing_w[pause.first : pause.last] += part * prepared.saved_w(pause.job)
     for going in (True, False):
         for _, pause in wanted:
-            if pause.goes_on is not going or not booking.fits(pause):
-                continue
-            saved_w = prepared.saved_w(pause.job)
-            length = pause.last - pause.first
-            if going or float(owing_w[pause.first : pause.last].sum()) >= 0.5 * saved_w * length:
-                booking.take(pause)
-                owing_w[pause.first : pause.last] -= saved_w
+            if pause.goes_on is going:
+                _take(booking, pause, owing_w, prepared.saved_w(pause.job))
     return booking
+
+
+def _take(booking: Booking, pause: Pause, owing_w: Floats, saved_w: float) -> None:
+    """Take as much of the pause as fits and is wanted, and off what is owing."""
+    for pieces in _cut(pause):
+        taken = False
+        for piece in pieces:
+            span = slice(piece.first, piece.last)
+            wanted = piece.goes_on or float(owing_w[span].sum()) >= 0.5 * saved_w * (piece.last - piece.first)
+            if wanted and booking.fits(piece):
+                booking.take(piece)
+                owing_w[span] -= saved_w
+                taken = True
+        if taken:
+            return
+
+
+def _cut(pause: Pause) -> Iterator[tuple[Pause, ...]]:
+    """The pause, and its halves, thirds and quarters: a job that may not pause for all of it may take its turn."""
+    length = pause.last - pause.first
+    yield (pause,)
+    for parts in range(2, 1 if pause.goes_on else min(length, _MOST_TURNS) + 1):
+        edges = [pause.first + round(length * part / parts) for part in range(parts + 1)]
+        yield tuple(Pause(pause.job, first, last, False) for first, last in pairwise(edges))
 
 
 def _optimise(

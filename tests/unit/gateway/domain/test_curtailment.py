@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gateway.domain.allocate import AllocationJob, Allocator
+from gateway.domain.curtailment import milp
 from gateway.domain.curtailment.filling import Filling
 from gateway.domain.curtailment.optimising import plan_by_optimisation
 from gateway.domain.curtailment.planning import plan_by_heuristic
@@ -18,6 +21,7 @@ from gateway.domain.curtailment.problem import (
     NodeLimit,
     PauseTerms,
 )
+from gateway.domain.curtailment.program import LinearProgram
 from gateway.domain.curtailment.schedule import CurtailmentSchedule, Limit, MadeBy, PlannedPause, Status
 from hardware.job import CurvePoint, PauseMethod
 
@@ -267,6 +271,25 @@ def test_no_time_leaves_the_heuristic_s_schedule() -> None:
     found = plan_by_optimisation(asked, gap=0.0, left_s=lambda: 0.0)
     assert found.made_by is MadeBy.HEURISTIC
     assert found.jobs == plan_by_heuristic(asked).jobs
+
+
+def test_pauses_that_the_solver_has_no_time_to_fill_get_caps_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four jobs have to be paused at a time, in turns: who pauses for all of it finds nothing."""
+    jobs = tuple(job(f"j{i}", devices=1, tier_mean=0.39, pause=CHECKPOINT) for i in range(4))
+    asked = problem(*[560.0] * 12, jobs=jobs)
+    assert plan_by_heuristic(asked).missing
+    optimise = milp._optimise
+
+    def stopped(program: LinearProgram, **how: Any) -> Any:
+        return optimise(program, **{**how, "limit_s": 0.0} if how.get("fixed") is not None else how)
+
+    monkeypatch.setattr(milp, "ALL_PAUSES", 0)
+    monkeypatch.setattr(milp, "_TIME_TO_BRANCH", inf)
+    monkeypatch.setattr(milp, "_optimise", stopped)
+    found = best(asked)
+    assert found.made_by is MadeBy.MILP
+    assert found.pauses
+    assert not found.missing
 
 
 @pytest.mark.parametrize(

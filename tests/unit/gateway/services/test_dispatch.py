@@ -344,7 +344,7 @@ async def test_a_silent_site_meter_holds_what_stands_and_says_so(rig: Rig) -> No
         },
     )
     assert seen["held"] != 0
-    assert "the site meter is silent, or not to be believed: hold" in str(seen["dispatch"])
+    assert "the site meter is silent or not believed: hold" in str(seen["dispatch"])
     assert seen["well"] is None
 
 
