@@ -53,6 +53,8 @@ def read_method(element: Element) -> Method:
         or len(element) > 1
         or element[0].tag != _INCLUSIVE_NAMESPACES
         or len(prefixes) > MOST_NAMESPACES
+        # libxml2 does not know the default namespace by this name.
+        or "#default" in prefixes
     ):
         raise NotAuthentic(
             f"{readable(element.tag)} has parameters that we do not accept: {readable(element[0].tag)}",
@@ -75,8 +77,8 @@ def check_cost(root: Element) -> None:
 def canonical(element: Element, method: Method) -> Canonical:
     """The canonical form of one element within its document, with the namespaces that it inherits.
 
-    ``check_cost`` comes first for what others wrote. Raises ``NotAuthentic`` where an ancestor has an attribute of
-    XML's own namespace, which canonical XML would inherit and we do not.
+    ``check_cost`` comes first for what others wrote. Raises ``NotAuthentic`` where there is no such form, and where an
+    ancestor has an attribute of XML's own namespace, which canonical XML would inherit and we do not.
     """
     for ancestor in element.iterancestors():
         if any(str(name).startswith(_XML) for name in ancestor.attrib):
@@ -87,11 +89,16 @@ def canonical(element: Element, method: Method) -> Canonical:
     lines = b"\n" * ((line_of(element) or 1) - 1)
     copy = parse(lines + text, max_bytes=3 * MAX_BYTES)
     exclusive = method.algorithm == EXCLUSIVE
-    octets = etree.tostring(
-        copy,
-        method="c14n",
-        exclusive=exclusive,
-        with_comments=False,
-        inclusive_ns_prefixes=list(method.prefixes) if exclusive else None,
-    )
+    try:
+        octets = etree.tostring(
+            copy,
+            method="c14n",
+            exclusive=exclusive,
+            with_comments=False,
+            inclusive_ns_prefixes=list(method.prefixes) if exclusive else None,
+        )
+    except etree.C14NError as cause:
+        raise NotAuthentic(
+            f"{readable(element.tag)} has no canonical form: a namespace that is no absolute URI", line=line_of(element)
+        ) from cause
     return Canonical(octets=octets, element=copy)

@@ -19,6 +19,9 @@ from protocols.errors import UntrustedCertificate
 LONGEST_CHAIN = 4
 """Authorities between a signer and one that we know."""
 
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+"""What reading a certificate or its key raises where somebody else wrote it."""
+
 _SHORT_BYTES = 10
 _WHOLE_BYTES = 32
 
@@ -73,6 +76,7 @@ class Authority:
 
     def check(self, chain: Sequence[bytes], now: datetime) -> x509.Certificate:
         signer = _valid(chain[0], now)
+        between = [_loaded(der) for der in chain[1:]]
         verifier = (
             PolicyBuilder()
             .store(self._store)
@@ -82,11 +86,11 @@ class Authority:
             .build_client_verifier()
         )
         try:
-            verifier.verify(signer, [_loaded(der) for der in chain[1:]])
-        except (VerificationError, ValueError) as cause:
+            verifier.verify(signer, between)
+        except (VerificationError, *UNREADABLE) as cause:
             raise UntrustedCertificate(
-                f"no authority that we know vouches for the certificate {fingerprint(chain[0])} of "
-                f"{signer.subject.rfc4514_string()!r} ({cause}): add its authority to our file, or pin its fingerprint",
+                f"no authority that we know vouches for the certificate {fingerprint(chain[0])} ({cause}): add its "
+                "authority to our file, or pin its fingerprint",
                 signer=fingerprint(chain[0]),
             ) from cause
         return signer
@@ -113,9 +117,14 @@ def _digest(text: str) -> bytes:
 
 def _loaded(der: bytes) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm) as cause:
+        certificate = x509.load_der_x509_certificate(der)
+    except UNREADABLE as cause:
         raise UntrustedCertificate(f"a certificate that cannot be read: {cause}", signer=fingerprint(der)) from cause
+    # The octet before an authority's signature counts its unused bits, of which it has none. Nothing else looks at it,
+    # so that one certificate would have several fingerprints.
+    if not der.endswith(b"\0" + certificate.signature):
+        raise UntrustedCertificate("a certificate with a signature of uneven bits", signer=fingerprint(der))
+    return certificate
 
 
 def _valid(der: bytes, now: datetime) -> x509.Certificate:

@@ -25,7 +25,7 @@ from lxml import etree
 
 from protocols.errors import MalformedMessage, NotAuthentic, UntrustedCertificate
 from protocols.openadr2b.canonical import INCLUSIVE, Method, canonical, check_cost
-from protocols.openadr2b.certificate import Trust, fingerprint
+from protocols.openadr2b.certificate import UNREADABLE, Trust, fingerprint
 from protocols.openadr2b.codec import Message, decode_element, encode_element, serialised
 from protocols.openadr2b.names import DS, DSP, OADR
 from protocols.openadr2b.signature_parts import (
@@ -267,7 +267,7 @@ def _check_value(algorithm: str, value: bytes, octets: bytes, signer: x509.Certi
             "changed on the way or made canonical otherwise than it says",
             signer=name,
         ) from cause
-    except (ValueError, UnsupportedAlgorithm) as cause:
+    except UNREADABLE as cause:
         raise UntrustedCertificate(
             f"the certificate {name} has a key that cannot be used: {cause}", signer=name
         ) from cause

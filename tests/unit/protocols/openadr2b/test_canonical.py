@@ -39,6 +39,11 @@ def test_a_copy_knows_the_lines_of_the_original() -> None:
     assert (copy.sourceline, copy[0].sourceline) == (3, 4)
 
 
+def test_a_namespace_that_is_no_uri_has_no_canonical_form() -> None:
+    with pytest.raises(NotAuthentic, match="r has no canonical form"):
+        canonical(parse(b'<r xmlns="relative"/>'), Method(algorithm=INCLUSIVE))
+
+
 def test_attributes_that_would_be_inherited_are_refused() -> None:
     for attribute in ('xml:lang="en"', 'xml:space="preserve"', 'xml:base="http://elsewhere"'):
         root = parse(f"<r {attribute}><x/></r>".encode())

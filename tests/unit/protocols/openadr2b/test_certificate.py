@@ -86,6 +86,15 @@ def test_what_is_no_certificate_is_not_trusted() -> None:
         Authority(ROOT.pem).check([VTN.der, b"nonsense"], NOW)
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_no_changed_byte_of_a_certificate_is_vouched_for() -> None:
+    trust = Authority(ROOT.pem)
+    for place in range(len(VTN.der)):
+        changed = VTN.der[:place] + bytes([VTN.der[place] ^ 1]) + VTN.der[place + 1 :]
+        with pytest.raises(UntrustedCertificate):
+            trust.check([changed], NOW)
+
+
 def test_rsa_and_curves_vouch_for_each_other() -> None:
     root = authority("rsa", key=rsa.generate_private_key(65537, 2048))
     leaf = root.vouch("leaf")
