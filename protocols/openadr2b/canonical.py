@@ -15,9 +15,10 @@ EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
 ALGORITHMS = frozenset({INCLUSIVE, INCLUSIVE_11, EXCLUSIVE})
 """Without comments, which are gone before a signature is looked at."""
 
-MOST_NAMESPACES = 64
+MOST_NAMESPACES = 32
 MOST_ATTRIBUTES = 64
-"""Of one element: canonicalisation takes quadratic time in both. A payload of the widest stack declares about 20."""
+"""Of one element: canonicalisation takes quadratic time in both. A payload of the widest stack declares about 20
+namespaces."""
 
 _XML = "{http://www.w3.org/XML/1998/namespace}"
 _INCLUSIVE_NAMESPACES = "{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces"

@@ -159,10 +159,12 @@ class Verifier:
             )
         signer = self._trust.check(chain, now)
         name = fingerprint(chain[0])
-        signed_object, stamped = _signed(parts, signer, name)
-        signed_at, nonce = read_stamp(stamped)
+        to_object, to_stamp, stamped = _references(parts, signer, name)
+        signed_at, nonce = read_stamp(_digested(to_stamp, stamped, "dsp:ReplayProtect", name))
         stamp = Stamp(signer=name, signed_at=signed_at, nonce=nonce)
+        # Before the message, which may be large: who caught an old signature makes us work for nothing no longer.
         self.window.check(stamp, now)
+        signed_object = _digested(to_object, parts.signed_object, "oadr:oadrSignedObject", name)
         if len(signed_object) != 1:
             raise MalformedMessage(
                 f"oadr:oadrSignedObject holds {len(signed_object)} messages, expected one", line=line_of(signed_object)
@@ -208,8 +210,8 @@ def _refer(info: Element, target: str, element: Element) -> None:
     etree.SubElement(reference, DS + "DigestValue").text = b64encode(digest).decode()
 
 
-def _signed(parts: Parts, signer: x509.Certificate, name: str) -> tuple[Element, Element]:
-    """The oadrSignedObject and the element with the stamp, as they were signed."""
+def _references(parts: Parts, signer: x509.Certificate, name: str) -> tuple[Reference, Reference, Element]:
+    """What the signer said of the oadrSignedObject and of the stamp, and the element that holds the stamp."""
     signed_info = canonical(parts.signed_info, signed_info_method(parts.signed_info))
     info = read_signed_info(signed_info.element)
     _check_value(info.algorithm, decoded(parts.value), signed_info.octets, signer, name)
@@ -228,13 +230,11 @@ def _signed(parts: Parts, signer: x509.Certificate, name: str) -> tuple[Element,
     stamped = [(targets[place_id], element) for place_id, element in places if place_id in targets]
     if len(stamped) != 1 or stamped[0][0].enveloped:
         raise NotAuthentic("dsp:ReplayProtect is not signed, or twice, or not where it stands", signer=name)
-    return (
-        _digested(targets[object_id], parts.signed_object, "oadr:oadrSignedObject", name),
-        _digested(*stamped[0], "dsp:ReplayProtect", name),
-    )
+    return targets[object_id], *stamped[0]
 
 
 def _digested(reference: Reference, element: Element, what: str, name: str) -> Element:
+    """An element as it was signed."""
     found = canonical(element, reference.method)
     if not compare_digest(sha256(found.octets).digest(), reference.digest):
         raise NotAuthentic(

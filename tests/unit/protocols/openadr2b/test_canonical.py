@@ -62,7 +62,7 @@ def test_attributes_that_would_be_inherited_are_refused() -> None:
         (f'Algorithm="{INCLUSIVE}"><x', "parameters that we do not accept: x"),
         (f'Algorithm="{EXCLUSIVE}"><x', "parameters that we do not accept: x"),
         (
-            f'Algorithm="{EXCLUSIVE}"><InclusiveNamespaces xmlns="{EXCLUSIVE}" PrefixList="{"p " * 65}"',
+            f'Algorithm="{EXCLUSIVE}"><InclusiveNamespaces xmlns="{EXCLUSIVE}" PrefixList="{"p " * 33}"',
             "parameters that we do not accept",
         ),
         (
@@ -84,11 +84,11 @@ def test_prefixes_are_read() -> None:
 
 def test_what_would_take_long_is_refused_at_once() -> None:
     many = b" ".join(b'xmlns:n%d="u"' % index for index in range(40_000))
-    nested = b"".join(b'<x xmlns:n%d="u">' % index for index in range(60)) + b"</x>" * 60
+    nested = b"".join(b'<x xmlns:n%d="u">' % index for index in range(30)) + b"</x>" * 30
     crowded = b" ".join(b'a%d="u"' % index for index in range(60_000))
     for body, says in (
-        (b"<r " + many + b">" + b"<b/>" * 1000 + b"</r>", "64 namespaces"),
-        (b'<r xmlns:a="a" xmlns:b="b" xmlns:c="c" xmlns:d="d" xmlns:e="e">' + nested + b"</r>", "64 namespaces"),
+        (b"<r " + many + b">" + b"<b/>" * 1000 + b"</r>", "32 namespaces"),
+        (b'<r xmlns:a="a" xmlns:b="b" xmlns:c="c">' + nested + b"</r>", "32 namespaces"),
         (b"<r><b " + crowded + b"/></r>", "64 attributes"),
     ):
         root = parse(body)

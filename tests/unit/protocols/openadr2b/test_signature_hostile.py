@@ -81,7 +81,7 @@ def own_message_in_place_of_the_signed_one(root: Element) -> None:
     other_message(forged)
     del forged.attrib[OADR + "Id"]
     root.replace(signed, forged)
-    one(root, "ds:Signature/ds:Object").append(signed)
+    one(root, "ds:Signature/ds:KeyInfo").append(signed)
 
 
 def own_message_with_the_same_id(root: Element) -> None:
@@ -89,7 +89,7 @@ def own_message_with_the_same_id(root: Element) -> None:
     forged = deepcopy(signed)
     other_message(forged)
     root.replace(signed, forged)
-    one(root, "ds:Signature/ds:Object").append(signed)
+    one(root, "ds:Signature/ds:KeyInfo").append(signed)
 
 
 def own_message_beside_the_signed_one(root: Element) -> None:
