@@ -66,6 +66,10 @@ def test_attributes_that_would_be_inherited_are_refused() -> None:
             "parameters that we do not accept",
         ),
         (
+            f'Algorithm="{EXCLUSIVE}"><i:InclusiveNamespaces xmlns:i="{EXCLUSIVE}"/><x',
+            "parameters that we do not accept",
+        ),
+        (
             f'Algorithm="{EXCLUSIVE}"><InclusiveNamespaces xmlns="{EXCLUSIVE}" PrefixList="a #default"',
             "parameters that we do not accept",
         ),

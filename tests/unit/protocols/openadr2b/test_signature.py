@@ -117,6 +117,12 @@ async def test_a_clock_that_is_off_is_named(ahead_s: int) -> None:
     assert caught.value.ahead_s == ahead_s
 
 
+async def test_an_old_signature_is_refused_before_the_message_is_looked_at() -> None:
+    body = changed(encode_signed(POLL, signer(), NOW - timedelta(hours=1)), other_message)
+    with pytest.raises(OutOfTime):
+        await read(body)
+
+
 async def test_who_is_not_trusted_is_named() -> None:
     body = encode_signed(POLL, signer(FAKE), NOW)
     with pytest.raises(UntrustedCertificate, match=f"{fingerprint(FAKE.der)}, but {fingerprint(VTN.der)} was expected"):

@@ -1,4 +1,4 @@
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -70,6 +70,12 @@ def shorter_signature(root: Element) -> None:
     one(root, ".//ds:SignatureValue").text = b64encode(bytes(63)).decode()
 
 
+def padded_signature(root: Element) -> None:
+    element = one(root, ".//ds:SignatureValue")
+    octets = b64decode(element.text or "")
+    element.text = b64encode(octets[:32] + b"\0" + octets[32:]).decode()
+
+
 def other_certificate(root: Element) -> None:
     one(root, ".//ds:X509Certificate").text = b64encode(FAKE.der).decode()
 
@@ -139,6 +145,7 @@ def no_stamp(root: Element) -> None:
         (other_digest, "the signature is not one by the certificate"),
         (other_signature, "the signature is not one by the certificate"),
         (shorter_signature, "the signature is not one by the certificate"),
+        (padded_signature, "the signature is not one by the certificate"),
         (other_certificate, "but .* was expected"),
         (own_message_in_place_of_the_signed_one, "no oadr:oadrSignedObject with the oadr:Id ''"),
         (own_message_with_the_same_id, "oadr:oadrSignedObject is not what"),
@@ -226,6 +233,10 @@ def path_transform(root: Element) -> None:
     etree.SubElement(step, DS + "XPath").text = "false()"
 
 
+def other_step(root: Element) -> None:
+    one(root, ".//ds:Transform").tag = DS + "DigestMethod"
+
+
 def nothing_signed_in_the_stamp(root: Element) -> None:
     one(root, f".//{DS}Reference[2]/{DS}Transforms").insert(0, etree.Element(TRANSFORM, Algorithm=ENVELOPED))
 
@@ -256,6 +267,7 @@ def nothing_signed_in_the_stamp(root: Element) -> None:
             "ds:Transform .* none that we accept",
         ),
         (path_transform, "ds:Transforms with more than a canonicalisation"),
+        (other_step, "ds:Transforms with more than a canonicalisation"),
         (output_length, "ds:SignatureMethod"),
         (uri(0, "#prop"), "the message itself is not signed"),
         (uri(0, "http://elsewhere/"), "ds:Reference 'http://elsewhere/', expected #"),
