@@ -56,9 +56,9 @@ $(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python
 # Needs uv; run after a change of dependencies in pyproject.toml.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-		--extra postgres --extra fleet pyproject.toml -o requirements.lock
+		--extra postgres pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-		--extra postgres --extra fleet --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra postgres --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -37,12 +37,7 @@ def fleet_folder(settings: Settings) -> Path:
 
 def open_enrolment(settings: Settings, agents: AgentsSettings) -> Any:
     """The gateway's authority (``hardware.enrolment.Enrolment``). Raises ``OSError`` and ``HardwareError``."""
-    try:
-        from hardware.enrolment import Enrolment
-    except ImportError as cause:
-        raise HardwareError(
-            f"agents over NATS need more packages ({cause.name} is missing)", cure="pip install 'gridgate[fleet]'"
-        ) from cause
+    from hardware.enrolment import Enrolment
 
     return Enrolment(
         fleet_folder(settings),

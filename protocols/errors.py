@@ -5,6 +5,10 @@
     - MessageTooLarge        larger or deeper than we read
     - MalformedMessage       not well formed, or against the schema (order, cardinality, enumerations)
     - UnsupportedMessage     well formed, but of a kind, version or namespace that we do not speak
+    - NotAuthentic           not proven to be from whom it should be: not signed, or by a signature that does not hold
+      . UntrustedCertificate     signed by somebody else than expected, or by a certificate that is not valid now
+      . OutOfTime                signed too long ago, or ahead of our clock
+      . Replayed                 signed well, but taken once already
   + Unreachable              no connection, no answer in time, or an answer that is no message of the protocol
   + NotRegistered            the counterparty does not know us, or no longer: register anew
   + Rejected                 the counterparty answered with an error code
@@ -45,6 +49,30 @@ class MalformedMessage(MessageError):
 
 class UnsupportedMessage(MessageError):
     """A kind, version or namespace that we do not speak."""
+
+
+class NotAuthentic(MessageError):
+    """Not proven to be from whom it should be. ``signer`` is the certificate's fingerprint, ``""`` if unknown."""
+
+    def __init__(self, text: str, *, signer: str = "", line: int | None = None) -> None:
+        super().__init__(text, line=line)
+        self.signer = signer
+
+
+class UntrustedCertificate(NotAuthentic):
+    """Signed by a certificate that was not expected, that nobody we trust vouches for, or that is not valid now."""
+
+
+class OutOfTime(NotAuthentic):
+    """Signed outside the replay window. ``ahead_s`` is the stamp less our clock: negative for an old message."""
+
+    def __init__(self, text: str, *, signer: str, ahead_s: float) -> None:
+        super().__init__(text, signer=signer)
+        self.ahead_s = ahead_s
+
+
+class Replayed(NotAuthentic):
+    """Signed well, but taken once already."""
 
 
 class Unreachable(ProtocolError):

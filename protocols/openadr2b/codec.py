@@ -4,8 +4,8 @@ What is stricter than the schema set: Green Button feeds are not read, and a sig
 is laxer: attributes other than the tree's own and text between elements are passed over, and blanks around a token
 or a number are taken off.
 
-Signed payloads are read as they stand: **the signature is not verified** (security comes with its own module), so
-that a signed message proves nothing yet.
+Signed payloads are read as they stand: **the signature is not verified here**, so that a signed message proves nothing.
+``signature.decode_signed`` takes only what is proven, ``signature.encode_signed`` writes it.
 """
 
 from collections.abc import Mapping
@@ -123,12 +123,22 @@ def is_signed(root: Element) -> bool:
 
 def encode(message: Message) -> bytes:
     """The message in an oadrPayload, UTF-8. Raises ``ValueError`` for what the schema has no room for."""
+    return serialised(encode_element(message))
+
+
+def encode_element(message: Message) -> Element:
+    """As ``encode``, before it is written out."""
     tag = _TAGS[type(message)]
     root = etree.Element(_PAYLOAD, nsmap=NSMAP)
     signed_object = etree.SubElement(root, _SIGNED_OBJECT)
     MESSAGES[tag].write(signed_object, tag, message)
     signed_object[0].set(_VERSION, "2.0b")
     etree.cleanup_namespaces(root)
+    return root
+
+
+def serialised(root: Element) -> bytes:
+    """A payload as it travels: UTF-8 with an XML declaration."""
     return etree.tostring(root, encoding="utf-8", xml_declaration=True)
 
 

@@ -10,6 +10,7 @@ XCAL = "{urn:ietf:params:xml:ns:icalendar-2.0}"
 STRM = "{urn:ietf:params:xml:ns:icalendar-2.0:stream}"
 GML = "{http://www.opengis.net/gml/3.2}"
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
+DSP = "{http://openadr.org/oadr-2.0b/2012/07/xmldsig-properties}"
 
 PREFIXES = {
     "oadr": OADR,
@@ -22,6 +23,7 @@ PREFIXES = {
     "strm": STRM,
     "gml": GML,
     "ds": DS,
+    "dsp": DSP,
 }
 NSMAP = {prefix: namespace[1:-1] for prefix, namespace in PREFIXES.items()}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import openleadr
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from lxml import etree
 
 from protocols.grid import (
@@ -29,6 +30,8 @@ from protocols.openadr2b import codec, model
 from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import Vtn
+from tests.certificates import Identity
+from tests.hand_signed import ROOT
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -226,6 +229,12 @@ class Scripted:
         await self.ven.receive(NOON)
         self.heard.clear()
         self.store.messages.clear()
+
+
+@pytest.fixture(scope="session")
+def rsa_vtn() -> Identity:
+    """A VTN with an RSA key; such a key takes long to find."""
+    return ROOT.vouch("vtn-rsa", key=rsa.generate_private_key(65537, 2048))
 
 
 @pytest.fixture(scope="session")
