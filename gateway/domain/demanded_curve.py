@@ -17,6 +17,9 @@ import numpy as np
 from gateway.domain.load_kind import Floats, known_rows
 from hardware.job import CurvePoint, JobView
 
+_SAME_THROUGHPUT = 1e-9
+"""Rounding, not work."""
+
 
 def as_drawn(view: JobView, demand_w: Floats) -> JobView:
     """The job with its devices' real draw in place of the nominal one; ``demand_w`` has a row a device of the view.
@@ -54,6 +57,22 @@ def as_drawn(view: JobView, demand_w: Floats) -> JobView:
         ),
         idle_w=nominal * rest_w + (1.0 - nominal) * float(drawn_w[0]),
     )
+
+
+def nominal_floor(view: JobView, drawn: JobView, throughput: float) -> float:
+    """What the nominal curve of a job gives at the lowest cap at which its devices, as drawn, give ``throughput``.
+
+    A plan made with drawn curves sets floors in their terms, in which idle devices count as doing all that they want;
+    the control loop has to hold them on the nominal curve.
+    """
+    enough = throughput - _SAME_THROUGHPUT
+    over = next((at for at, point in enumerate(drawn.curve) if point.throughput >= enough), len(drawn.curve) - 1)
+    above = drawn.curve[over]
+    below = drawn.curve[over - 1] if over else above
+    rise = above.throughput - below.throughput
+    share = min(1.0, (throughput - below.throughput) / rise) if rise > 0.0 else 1.0
+    cap_w = below.cap_w + share * (above.cap_w - below.cap_w)
+    return float(np.interp(cap_w, [one.cap_w for one in view.curve], [one.throughput for one in view.curve]))
 
 
 def _from_the_floor(curve: Sequence[CurvePoint], min_throughput: float) -> tuple[CurvePoint, ...]:

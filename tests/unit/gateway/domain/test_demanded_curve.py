@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.domain.allocate import Allocator
-from gateway.domain.demanded_curve import as_drawn
+from gateway.domain.demanded_curve import as_drawn, nominal_floor
 from gateway.domain.fleet import allocation_jobs
 from gateway.domain.load_kind import REMEMBERED_WINDOWS, Floats
 from hardware.job import CurvePoint, JobView
@@ -116,3 +116,13 @@ def test_bursts_draw_their_mean() -> None:
     assert [point.power_w for point in found.curve] == pytest.approx([130.0, 180.0, 205.0])
     slopes = [(high.throughput - low.throughput) / (high.power_w - low.power_w) for low, high in pairwise(found.curve)]
     assert slopes == sorted(slopes, reverse=True)
+
+
+def test_floor_of_a_plan_is_held_on_the_nominal_curve() -> None:
+    half_idle = as_drawn(view(), steady(350.0, 60.0))
+    assert [nominal_floor(view(), half_idle, given) for given in (0.5, 0.85, 0.9, 0.95, 1.0, 1.1)] == pytest.approx(
+        [0.7, 0.7, 0.8, 0.9, 1.0, 1.0]
+    )
+    asleep = as_drawn(view(), steady(60.0, 60.0))
+    assert nominal_floor(view(), asleep, 1.0) == pytest.approx(0.7), "at its lowest cap it does all that it wants"
+    assert nominal_floor(view(), view(), 0.8) == pytest.approx(0.8)
