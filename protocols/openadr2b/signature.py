@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from lxml import etree
 
 from protocols.errors import MalformedMessage, NotAuthentic, UntrustedCertificate
+from protocols.iso8601 import write_date_time
 from protocols.openadr2b.canonical import INCLUSIVE, Method, canonical, check_cost
 from protocols.openadr2b.certificate import UNREADABLE, Trust, fingerprint
 from protocols.openadr2b.codec import Message, decode_element, encode_element, serialised
@@ -44,7 +45,6 @@ from protocols.openadr2b.signature_parts import (
     signed_places,
     split,
 )
-from protocols.openadr2b.values import write_date_time
 from protocols.replay import ReplayWindow, Stamp
 from protocols.xml import Element, line_of, parse
 
