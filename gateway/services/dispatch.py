@@ -211,6 +211,7 @@ class Dispatch:
                 asking, now, fixed_w=fixed_w, paused_s=paused_s, accounts=self._accounts.at(now)
             ),
             indebted=lambda: in_debt(self._reach.jobs, self._accounts.at(now)),
+            nominal=self._planning.nominal_floors,
         )
         if said is not None:
             for made in asking:

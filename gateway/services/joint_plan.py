@@ -72,6 +72,7 @@ class JointPlan:
         self._asking: asyncio.Task[CurtailmentSchedule] | None = None
         self._paused_since: dict[str, datetime] = {}
         self._indebted: Collection[str] = ()
+        self._nominal: Callable[[Mapping[str, float]], dict[str, float]] = dict
         self.floors: dict[str, float] = {}
         """The least throughput of jobs that are paused for some time, while they run."""
 
@@ -94,11 +95,14 @@ class JointPlan:
         states: Mapping[str, JobState],
         asked: Asked,
         indebted: Callable[[], Collection[str]] = tuple,
+        nominal: Callable[[Mapping[str, float]], dict[str, float]] = dict,
     ) -> str | None:
         """Ask anew where something has changed, and take what was answered. Returns what is new, in words.
 
-        ``fixed_w`` is what no cap moves; ``indebted`` names jobs that have had less than their mean so far.
+        ``fixed_w`` is what no cap moves; ``indebted`` names jobs that have had less than their mean so far;
+        ``nominal`` puts floors of a plan, made with curves as drawn, into terms of the nominal ones.
         """
+        self._nominal = nominal
         self._note_paused(states, now)
         if not plans:
             self.drop()
@@ -169,7 +173,7 @@ class JointPlan:
 
     def _take(self, schedule: CurtailmentSchedule | None) -> None:
         self._schedule = schedule
-        self.floors = {} if schedule is None else floors(schedule, self._indebted)
+        self.floors = {} if schedule is None else self._nominal(floors(schedule, self._indebted))
 
     def _note_paused(self, states: Mapping[str, JobState], now: datetime) -> None:
         paused = {job_id for job_id, state in states.items() if state is JobState.PAUSED}

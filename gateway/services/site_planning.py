@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gateway.domain.contract import Program
 from gateway.domain.curtailment.problem import CurtailmentProblem
+from gateway.domain.demanded_curve import nominal_floor
 from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
 from gateway.domain.plan import LiveBaseline, PowerPlan, plan
@@ -80,6 +81,13 @@ class SitePlanning:
             tree=self._site.tree,
             devices=self._fleet.devices(),
         )
+
+    def nominal_floors(self, floors: Mapping[str, float]) -> dict[str, float]:
+        """Floors by job_id, made with the jobs as drawn, in terms of their nominal curves."""
+        pairs = zip(self._reach.jobs, self._jobs_as_drawn(), strict=True)
+        return {
+            job.job_id: nominal_floor(job, drawn, floors[job.job_id]) for job, drawn in pairs if job.job_id in floors
+        }
 
     def _jobs_as_drawn(self) -> tuple[JobView, ...]:
         """What plans count on. Control goes by the nominal curves all the same: a cap is a ceiling."""
