@@ -30,7 +30,7 @@ from gateway.domain.settlement import SettlementStatement, check
 from gateway.host_agent import stop_on_signals
 from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
-from gateway.services.actuator import Actuator
+from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.epochs import Epochs
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
@@ -101,11 +101,19 @@ def decode_message(body: bytes) -> dict[str, object]:
 
 
 async def open_actuator(
-    edges: AsyncExitStack, ledger: Ledger, fleet: MeteredFleet, clock: Clock, settings: Settings
+    edges: AsyncExitStack,
+    ledger: Ledger,
+    fleet: MeteredFleet,
+    clock: Clock,
+    settings: Settings,
+    *,
+    act_wait_s: float = ACT_WAIT_S,
 ) -> Actuator:
     """The one who commands the fleet, in a new epoch; whatever ends the services, ``edges`` has it put all back.
 
     The epoch is above every one that an agent has heard: the commands of a restored backup would be refused otherwise.
+    A control step waits for jobs to act for ``act_wait_s``; in virtual time it is to be as long as it takes, or a busy
+    machine would play another event.
     """
     try:
         await fleet.refresh()
@@ -121,6 +129,7 @@ async def open_actuator(
         lease_s=settings.control.lease_s,
         tree=settings.site.tree(),
         epochs=Epochs(fleet, ledger),
+        act_wait_s=act_wait_s,
     )
     edges.push_async_callback(_put_back, actuator)
     return actuator

@@ -78,8 +78,8 @@ def build_services(
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
     Without ``keep_devices`` device readings serve control and are not stored. ``offering`` is one that the caller reads
-    from, too (without it nobody does, and no curves are learnt). ``joint`` plans for all events together;
-    without it the heuristic does, in this very process.
+    from, too; without it nobody does, no curves are learnt, and no thread is begun, as virtual time wants it. ``joint``
+    plans for all events together; without it the heuristic does, in this very process.
     """
     ledger = edges.record.ledger
     intakes = {
@@ -94,7 +94,13 @@ def build_services(
         for connection in edges.connections
     }
     offering = offering or Offering(
-        fleet=edges.fleet, site=site, ledger=ledger, clock=clock, actuator=edges.actuator, readiness=readiness
+        fleet=edges.fleet,
+        site=site,
+        ledger=ledger,
+        clock=clock,
+        actuator=edges.actuator,
+        readiness=readiness,
+        in_thread=False,
     )
     dispatch = Dispatch(
         fleet=edges.fleet,

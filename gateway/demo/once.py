@@ -75,7 +75,7 @@ async def run_once(
     _make_room(out)
     async with AsyncExitStack() as edges:
         numbers = count(1)
-        stage = await set_stage(edges, clock, out, new_id=lambda: f"{next(numbers):08d}")
+        stage = await set_stage(edges, clock, out, new_id=lambda: f"{next(numbers):08d}", virtual=True)
         site = stage.settings.site.site()
         connection = app.joined_ven(CONNECTION_ID, stage.vtn, stage.record.parties, site)
         stop = asyncio.Event()

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.config import Settings, settings_from
 from gateway.demo.history import seed_history
 from gateway.demo.utility import Schedule, Utility
-from gateway.services.actuator import Actuator
+from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.offering import Offering
 from gateway.services.readiness import Readiness
 from gateway.stages import Edges, Record, Stages, build_services
@@ -33,6 +33,9 @@ SETTINGS = {
     ],
     "hardware": [{"kind": "simulated", "hosts": 8, "devices_per_host": 8, "seed": 7}],
 }
+
+PATIENCE_S = 60.0
+"""So long virtual time stands still for what takes real time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +73,25 @@ class Stage:
 
 
 async def set_stage(
-    edges: AsyncExitStack, clock: Clock, folder: Path, *, new_id: Callable[[], str] = lambda: uuid4().hex
+    edges: AsyncExitStack,
+    clock: Clock,
+    folder: Path,
+    *,
+    new_id: Callable[[], str] = lambda: uuid4().hex,
+    virtual: bool = False,
 ) -> Stage:
     """Open everything, with both records in ``folder``; ``edges`` closes it, caps first.
 
-    ``new_id`` names the utility's messages, whose digests stand on the statement.
+    ``new_id`` names the utility's messages, whose digests stand on the statement. In ``virtual`` time whatever takes
+    real time is waited for, so that a busy machine plays the same event.
     """
     settings = settings_from(SETTINGS, source="demo")
     record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=True))
     theirs = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{folder}/utility.db", migrate=True))
     fleet = in_process_fleet(settings.fleets[0], clock)
     await seed_history(record.ledger, fleet, settings.site.site(), clock.now())
-    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings)
+    act_wait_s = PATIENCE_S if virtual else ACT_WAIT_S
+    actuator = await app.open_actuator(edges, record.ledger, fleet, clock, settings, act_wait_s=act_wait_s)
     readiness = Readiness()
     return Stage(
         settings=settings,
@@ -98,5 +108,6 @@ async def set_stage(
             clock=clock,
             actuator=actuator,
             readiness=readiness,
+            in_thread=not virtual,
         ),
     )

@@ -63,7 +63,9 @@ class Actuator:
         lease_s: float,
         tree: ElectricalTree | None = None,
         epochs: Epochs | None = None,
+        act_wait_s: float = ACT_WAIT_S,
     ) -> None:
+        self._act_wait_s = act_wait_s
         self._epochs = epochs
         self._fleet = fleet
         self._ledger = ledger
@@ -304,7 +306,7 @@ class Actuator:
         """
         if self._acting is None:
             return []
-        await asyncio.wait([self._acting], timeout=ACT_WAIT_S)
+        await asyncio.wait([self._acting], timeout=self._act_wait_s)
         if not self._acting.done():
             return ["jobs: their hosts have not answered yet"]
         acting, self._acting = self._acting, None

@@ -64,7 +64,10 @@ class _Found:
 
 
 class Offering:
-    """``latest`` is what was found last, ``None`` before the first time."""
+    """``latest`` is what was found last, ``None`` before the first time.
+
+    It is found ``in_thread``, beside the control loop; in virtual time not, so that everything happens in one order.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,9 @@ class Offering:
         actuator: Actuator,
         readiness: Readiness,
         curves: LearnedCurves | None = None,
+        in_thread: bool = True,
     ) -> None:
+        self._in_thread = in_thread
         self._fleet = fleet
         self._site = site
         self._ledger = ledger
@@ -172,11 +177,11 @@ class Offering:
         return found
 
     async def _find(self, now: datetime) -> None:
-        """In a thread: of a large fleet it takes seconds, and control steps do not wait for it."""
+        """Of a large fleet it takes seconds, and control steps do not wait for it."""
         devices = dict(self._fleet.devices())
         learnt = {} if self.curves is None else self.curves.learnt()
         find = partial(_find, site=self._site, devices=devices, demand=self._demand, learnt=learnt, at=now)
-        self._found = await asyncio.to_thread(find, self._jobs)
+        self._found = await asyncio.to_thread(find, self._jobs) if self._in_thread else find(self._jobs)
 
 
 def _find(

@@ -53,7 +53,9 @@ class GatewayLife:
         record = await self._record_edge.enter_async_context(app.open_record(self.url, migrate=True))
         site = self._settings.site.site()
         fleet = self._site.reached()
-        actuator = await app.open_actuator(self._actuator_edge, record.ledger, fleet, self._clock, self._settings)
+        actuator = await app.open_actuator(
+            self._actuator_edge, record.ledger, fleet, self._clock, self._settings, act_wait_s=PATIENCE_S
+        )
         stages = build_services(
             Edges(
                 record=record,
