@@ -13,7 +13,12 @@ class _Quiet(highspy.Highs):
 
 
 def quiet_highs() -> Any:
-    """A solver that prints nothing. The binding has no annotations."""
+    """A solver that prints nothing, in one thread. The binding has no annotations.
+
+    All solvers of a process share one scheduler: one that asks for another number of threads than the first would not
+    run at all.
+    """
     solver = _Quiet()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
     return solver

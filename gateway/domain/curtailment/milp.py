@@ -244,7 +244,6 @@ def _optimise(
         return _Answer(None, None, np.inf)
     solver = quiet_highs()
     for option, value in (
-        ("threads", 1),
         ("random_seed", 0),
         ("time_limit", float(limit_s)),
         ("mip_rel_gap", 0.0),
@@ -275,7 +274,8 @@ def _optimise(
         program.values,
         kinds.astype(np.int32),
     )
-    solver.run()
+    if solver.run() == highspy.HighsStatus.kError:
+        raise RuntimeError(f"HiGHS would not solve the plan's program: {solver.getModelStatus()}")
     status, info = solver.getModelStatus(), solver.getInfo()
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     if not found or (not whole and status != highspy.HighsModelStatus.kOptimal):
