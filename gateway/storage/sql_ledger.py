@@ -27,6 +27,8 @@ from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, R
 
 HELD_READINGS = 500_000
 
+ACCOUNTS_AT_ONCE = 250
+
 
 @asynccontextmanager
 async def open_ledger(
@@ -218,7 +220,9 @@ class SqlLedger(Ledger):
     async def record_work_accounts(self, accounts: Sequence[WorkAccount]) -> None:
         found = [{"job_id": account.job_id, "document": account} for account in accounts]
         async with self.database.write() as connection:
-            await rows.replace_all(connection, tables.work_account, found)
+            # In parts: to put thousands into words at once would hold up the control loop.
+            for first in range(0, len(found), ACCOUNTS_AT_ONCE):
+                await rows.replace_all(connection, tables.work_account, found[first : first + ACCOUNTS_AT_ONCE])
 
     async def work_accounts(self) -> tuple[WorkAccount, ...]:
         asked = select(tables.work_account.c.document).order_by(tables.work_account.c.job_id)

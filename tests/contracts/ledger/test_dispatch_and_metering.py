@@ -263,3 +263,9 @@ async def test_the_account_of_a_job_is_the_last_one_recorded(ledger: Ledger) -> 
     await ledger.record_work_accounts([later])
     await ledger.record_work_accounts([])
     assert await ledger.work_accounts() == (other, later)
+
+
+async def test_more_accounts_than_are_written_at_once_are_all_written(ledger: Ledger) -> None:
+    accounts = tuple(opened(f"job-{number:04d}", NOON) for number in range(600))
+    await ledger.record_work_accounts(accounts)
+    assert await ledger.work_accounts() == accounts
