@@ -1,13 +1,10 @@
 """Any message or fragment of OpenADR 2.0b in neutral form, for people and for `gridgate decode`."""
 
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from hashlib import sha256
-from math import isfinite
-from typing import Any
 
-from protocols.grid import GridEvent, OptDecision, SignalKind
+from protocols.described import plain, prices_of
+from protocols.grid import GridEvent, OptDecision
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Fragment, Message, decode_any, is_signed
 from protocols.openadr2b.neutral_event import read_batch
@@ -32,9 +29,9 @@ def describe(body: bytes) -> dict[str, object]:
         "version": "2.0b",
         "signed": is_signed(root),
         "events": list(events),
-        "prices": [price for event in events for price in _prices(event)],
+        "prices": [price for event in events for price in prices_of(event)],
         "faults": list(faults),
-        "content": _plain(value),
+        "content": plain(value),
     }
 
 
@@ -48,33 +45,3 @@ def _events(value: Message | Fragment, raw_sha256: str) -> tuple[tuple[GridEvent
     received_at = max(created, default=_FOR_A_FRAGMENT)
     batch = read_batch(value, connection_id="", raw_sha256=raw_sha256, received_at=received_at)
     return batch.events, batch.faults
-
-
-def _prices(event: GridEvent) -> list[dict[str, object]]:
-    return [
-        {
-            "event_id": event.event_id,
-            "starts_at": interval.starts_at,
-            "duration_s": interval.duration_s,
-            "price_per_kwh": interval.value,
-            "currency": signal.currency,
-        }
-        for signal in event.signals
-        if signal.kind is SignalKind.PRICE
-        for interval in signal.intervals
-    ]
-
-
-def _plain(value: object) -> Any:
-    """A message as plain objects: durations in seconds, and numbers that are not finite as text."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value

@@ -1,11 +1,10 @@
 """Any message of OpenADR 3 in neutral form, for people and for `gridgate decode`."""
 
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
-from protocols.grid import EventBatch, GridEvent, SignalKind
+from protocols.described import plain, prices_of
+from protocols.grid import EventBatch
 from protocols.openadr3 import model
 from protocols.openadr3.codec import Message, decode_any
 from protocols.openadr3.names import Version
@@ -32,9 +31,9 @@ def describe(body: bytes) -> dict[str, object]:
         "version": version,
         "signed": False,
         "events": list(batch.events),
-        "prices": [price for event in batch.events for price in _prices(event)],
+        "prices": [price for event in batch.events for price in prices_of(event)],
         "faults": list(batch.faults),
-        "content": _plain(found),
+        "content": plain(found),
     }
 
 
@@ -50,29 +49,3 @@ def _events(messages: tuple[Message, ...], version: Version, raw_sha256: str) ->
         complete=False,
         raw_sha256=raw_sha256,
     )
-
-
-def _prices(event: GridEvent) -> list[dict[str, object]]:
-    return [
-        {
-            "event_id": event.event_id,
-            "starts_at": interval.starts_at,
-            "duration_s": interval.duration_s,
-            "price_per_kwh": interval.value,
-            "currency": signal.currency,
-        }
-        for signal in event.signals
-        if signal.kind is SignalKind.PRICE
-        for interval in signal.intervals
-    ]
-
-
-def _plain(value: object) -> Any:
-    """A message as plain objects: durations in seconds, and nothing that is not to be shown."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.repr}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return value
