@@ -130,8 +130,9 @@ async def _play_stretch(parts: _Parts, stretch: Stretch, tell: Callable[[float],
             over.set()
             for task in tasks[2:]:
                 task.cancel()
-            await asyncio.wait(tasks)
-            await parts.gateway.end()
+            with clock.aside():
+                await asyncio.wait(tasks)
+                await parts.gateway.end()
 
         await group.create_task(clock.tend(conduct()))
 

@@ -90,6 +90,43 @@ async def test_a_wake_ends_a_wait_and_holds_time() -> None:
     assert clock.now() == at(20)
 
 
+@pytest.mark.parametrize("slowest", "abc")
+async def test_tended_work_takes_turns_however_long_its_input_takes(slowest: str) -> None:
+    clock, wake, seen = VirtualClock(START), asyncio.Event(), list[str]()
+
+    async def work(name: str) -> None:
+        for step in range(3):
+            await asyncio.sleep(0.01 if name == slowest else 0)
+            seen.append(f"{name}{step}")
+            await clock.wait(at(10 * (step + 1)), *([wake] if step == 1 else []))
+
+    async def waker() -> None:
+        await clock.wait(at(15))
+        wake.set()
+
+    await asyncio.gather(*(clock.tend(work(name)) for name in "abc"), clock.tend(waker()))
+    assert seen == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
+
+
+async def test_who_stands_aside_lets_others_be_woken_and_holds_time() -> None:
+    clock, stop, ended = VirtualClock(START), asyncio.Event(), list[datetime]()
+
+    async def service() -> None:
+        await clock.wait(at(60), stop)
+        ended.append(clock.now())
+
+    services = [asyncio.create_task(clock.tend(service())) for _ in range(2)]
+
+    async def conduct() -> None:
+        await clock.wait(at(10))
+        stop.set()
+        with clock.aside():
+            await asyncio.wait(services)
+
+    await clock.tend(conduct())
+    assert ended == [at(10), at(10)]
+
+
 async def test_a_wake_that_is_set_and_an_instant_that_is_past_do_not_wait() -> None:
     clock = VirtualClock(START)
     wake = asyncio.Event()
