@@ -1,6 +1,6 @@
 #!/bin/sh
 # Real counterparties that tests start on loopback, from Debian's packages: Slurm, munge and Prometheus; and xmlsec1,
-# another implementation of XML signatures.
+# another implementation of XML signatures; Mosquitto, an MQTT server.
 #
 # What is missing is installed where this is Debian or Ubuntu and we are root; elsewhere this says so, and the tests that
 # need it skip with one line. No daemon is started or enabled: the tests start their own, and end them.
@@ -8,7 +8,7 @@ set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 
 missing=""
-for pair in munged:munge slurmctld:slurmctld slurmd:slurmd slurmrestd:slurmrestd scontrol:slurm-client \
+for pair in munged:munge mosquitto:mosquitto slurmctld:slurmctld slurmd:slurmd slurmrestd:slurmrestd scontrol:slurm-client \
     prometheus:prometheus xmlsec1:xmlsec1; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
