@@ -15,6 +15,7 @@ from gateway.cli.job import job
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
+from gateway.cli.vtn import vtn
 
 app = typer.Typer(
     name="gridgate",
@@ -49,5 +50,6 @@ asset.command("remove")(remove)
 app.add_typer(asset, name="asset")
 app.add_typer(job, name="job")
 app.add_typer(event, name="event")
+app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
 app.add_typer(db, name="db")
