@@ -22,6 +22,7 @@ from gateway.asking import answers
 from gateway.attach import MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
+from gateway.connection_check import Finding
 from gateway.connections import open_connections, report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
@@ -97,6 +98,17 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+async def check_connection(settings: Settings, name: str) -> tuple[Finding, ...]:
+    """Try the connection of that name, and change nothing. Raises ``StopIteration`` where there is none."""
+    from gateway import connection_check
+    from gateway.connections import ask_to_register
+
+    for ven in settings.vens:
+        if ven.name == name:
+            return await connection_check.check_ven(ven, partial(ask_to_register, ven))
+    return await connection_check.check_vtn(next(vtn for vtn in settings.vtns if vtn.name == name))
 
 
 async def open_actuator(

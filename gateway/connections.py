@@ -3,16 +3,21 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import aiohttp
 from aiohttp import web
 
 from gateway.clock import Clock
-from gateway.config import Settings, Vtn2bSettings
+from gateway.config import Settings
+from gateway.config.connections import Ven2bSettings, VenSettings, Vtn2bSettings
 from gateway.domain.fleet import Site
 from gateway.listening import listening
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
+from protocols.openadr2b.signature import Signer, Verifier
+from protocols.replay import MemoryNonces, NonceStore, ReplayWindow
 
 MIN_SAMPLING_S = 1.0
 MAX_SAMPLING_S = 3600.0
@@ -52,6 +57,40 @@ async def open_ven(
     return Ven(
         connection_id=name, ven_name=name, exchange=exchange, store=store, offers=report_offers(site), poll_s=poll_s
     )
+
+
+async def ask_to_register(settings: VenSettings, session: aiohttp.ClientSession) -> str:
+    """Ask the VTN what it offers to register with, which changes nothing; says so. Raises ``ProtocolError``."""
+    from protocols.openadr2b.exchange import HttpExchange
+    from protocols.openadr2b.ven_probe import probe
+
+    if not isinstance(settings, Ven2bSettings):
+        raise NotImplementedError
+    signing = _signing(settings, MemoryNonces())
+    exchange = HttpExchange(settings.url, session)
+    return await probe(exchange, uuid4().hex, datetime.now(UTC), signer=signing.signer, verifier=signing.verifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signing:
+    """With what a connection signs, and by whom what it hears is to be signed; ``None`` both where it does not."""
+
+    signer: Signer | None
+    verifier: Verifier | None
+
+
+def _signing(settings: Ven2bSettings | Vtn2bSettings, nonces: NonceStore) -> _Signing:
+    """Raises ``OSError`` where a file cannot be read, ``ValueError`` where it holds something else."""
+    from protocols.openadr2b.certificate import Authority, Pinned
+
+    if not settings.sign or settings.certificate is None or settings.ca is None:
+        return _Signing(signer=None, verifier=None)
+    certificate = settings.certificate.read_bytes()
+    key = certificate if settings.key is None else settings.key.read_bytes()
+    pinned = settings.vtn_fingerprint if isinstance(settings, Ven2bSettings) else None
+    trust = Authority(settings.ca.read_bytes()) if pinned is None else Pinned(pinned)
+    window = ReplayWindow(nonces, past_s=settings.clock_window_s, future_s=settings.clock_window_s)
+    return _Signing(signer=Signer(key_pem=key, certificate_pem=certificate), verifier=Verifier(trust, window))
 
 
 async def open_vtn(edges: AsyncExitStack, settings: Vtn2bSettings, store: PartyStore, clock: Clock) -> GridProgram:
