@@ -151,7 +151,7 @@ def _cure_of_tls(fault: BaseException) -> str:
     """What to do about a handshake that failed."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         return _cure_of_a_certificate(fault)
-    if isinstance(fault, ConnectionError):
+    if isinstance(fault, ConnectionError | aiohttp.ServerDisconnectedError):
         return "they hang up in the middle of it: they may want a certificate of ours, or do not take the one we have"
     # OpenSSL writes alerts with spaces, its own reasons with underscores.
     text = str(fault).upper().replace(" ", "_")

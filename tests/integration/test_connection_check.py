@@ -135,7 +135,7 @@ async def test_they_do_not_take_our_certificate(vtn: app.BuiltInVtn, files: File
         async with serving(vtn, context) as port:
             found = await tried(declared(port, ca=files.ca))
         last = list(found.values())[-1]
-        assert not last.well
+        assert not last.well, last
         assert any(said in last.cure for said in ("take our certificate", "are named", "want a certificate of ours"))
 
 
