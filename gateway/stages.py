@@ -24,6 +24,7 @@ from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
+from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
 
@@ -74,6 +75,7 @@ def build_services(
     offering: Offering | None = None,
     joint: JointPlan | None = None,
     loop: ControlSettings = DEFAULTS,
+    believed: Believed = BELIEVED,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
@@ -114,6 +116,7 @@ def build_services(
         curves=offering.curves,
         control=loop,
         demand=offering,
+        believed=believed,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness

@@ -19,7 +19,7 @@ def any_settings(config: Path, *, json_wanted: bool = False) -> Any:
 def hardware_settings(config: Path, *, json_wanted: bool = False) -> Any:
     """The settings in the file, with devices or jobs declared; ends the command with 2 where they are wrong."""
     settings = any_settings(config, json_wanted=json_wanted)
-    if not settings.of_this_host and settings.agents is None:
+    if not (settings.of_this_host or settings.agents or settings.sites):
         text = f'{config}: declare [[hardware]], such as kind = "simulated"'
         fail(text, code=BAD_USAGE, json_wanted=json_wanted)
     return settings
