@@ -25,7 +25,8 @@ from protocols.openadr2b.model_report import (
     UpdatedReport,
     UpdateReport,
 )
-from protocols.openadr2b.neutral_report import METADATA, read_order, write_offer, write_report
+from protocols.openadr2b.neutral_metadata import METADATA, write_offers
+from protocols.openadr2b.neutral_report import read_order, write_report
 
 ReportQuestion = CreateReport | CancelReport | RegisterReport | UpdateReport
 """What a VTN may send about reports when it is polled."""
@@ -58,7 +59,7 @@ class VenReports:
         """
         message = RegisterReport(
             request_id=self._new_id(),
-            reports=tuple(write_offer(offer, now) for offer in self._offers),
+            reports=tuple(report for offer in self._offers for report in write_offers(offer, now)),
             ven_id=registration.party_id,
             report_request_id=asked_by,
         )
