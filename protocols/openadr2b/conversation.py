@@ -14,6 +14,7 @@ POLL = "OadrPoll"
 EVENT = "EiEvent"
 REPORT = "EiReport"
 REGISTER = "EiRegisterParty"
+OPT = "EiOpt"
 
 # Application response codes of the 2.0b profile specification.
 OK = "200"

@@ -201,8 +201,14 @@ async def test_a_report_past_the_end_of_the_calendar_is_refused(joined: Any, ven
         duration=timedelta(days=2),
         payloads=(model_report.ReportPayload(r_id="site-1", value=2.5),),
     )
+    (report,) = write_offers(joined.new_ven()._reports._offers[0], joined.now)
+    offers = model_report.RegisterReport(request_id="r", reports=(report,), ven_id=ven_id)
+    (order,) = (await ask(joined, "EiReport", offers)).requests
     data = model_report.Report(
-        report_request_id="none-1", specifier_id="s", created_at=joined.now, intervals=(interval,)
+        report_request_id=order.report_request_id,
+        specifier_id=order.specifier.specifier_id,
+        created_at=joined.now,
+        intervals=(interval,),
     )
     answer = await ask(joined, "EiReport", model_report.UpdateReport(request_id="r", reports=(data,), ven_id=ven_id))
     assert answer.response.code == "454"
