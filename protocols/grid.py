@@ -441,8 +441,8 @@ class StoreUnavailable(Exception):
 class PartyStore(Protocol):
     """What a dialect must remember across restarts. Each call is durable when it returns.
 
-    All raise ``StoreUnavailable`` where the store cannot be used just now. A VEN uses the registration and the orders, a
-    VTN the parties, the events that it issued, what waits for them and what came back.
+    All raise ``StoreUnavailable`` where the store cannot be used just now. A VEN uses the registration and the orders,
+    a VTN the parties, the events that it issued, what waits for them and what came back.
     """
 
     async def record_message(self, message: RawMessage) -> None: ...

@@ -1,4 +1,4 @@
-"""What a VTN remembers of those that it asks: orders, messages not taken yet, opts; and the stamps of their messages."""
+"""What a VTN remembers of those that it asks: orders, messages not taken yet, opts; and stamps of their messages."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
