@@ -181,7 +181,7 @@ def write_report(
     one. The coverage goes into the confidence, in percent; a baseline that may still change is of uncertain quality.
     """
     if quantities is None:
-        quantities = _quantities_in(report)
+        quantities = quantities_in(report)
     rows = [
         (interval, payloads)
         for interval in report.intervals
@@ -211,7 +211,7 @@ def write_report(
     )
 
 
-def _quantities_in(report: IntervalReport) -> tuple[ReportQuantity, ...]:
+def quantities_in(report: IntervalReport) -> tuple[ReportQuantity, ...]:
     """What a report of an order that nobody remembers is of: its state, or its power, or what it says else."""
     known = {one for one in ReportQuantity for interval in report.intervals if _value(interval, one) is not None}
     for alone in (ReportQuantity.STATE, ReportQuantity.POWER):

@@ -92,6 +92,9 @@ class VtnEvents:
                 known.refusal,
             ):
                 await self._state.save_answer(party.party_id, decision)
+                if known is not None:
+                    # A change of mind comes after every opt of the event that there is.
+                    await self._state.cancel_opts_of(party.party_id, event_id)
         return True
 
     def forget(self, party_id: str) -> None:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
 from protocols.grid import StoreUnavailable
 from protocols.openadr2b.certificate import UNREADABLE
+from protocols.openadr2b.exchange import bounded_body, shown_certificate
 from protocols.openadr2b.vtn_parties import ANYBODY, Caller, plain_fingerprint
-from protocols.xml import MAX_BYTES
 
 PATH = "/OpenADR2/Simple/2.0b"
 
@@ -49,7 +49,7 @@ def routes(services: Sequence[str], answer: Answer, proxy: ProxyHeader | None) -
         async def handle(request: web.Request) -> web.Response:
             try:
                 caller = _caller(request, proxy, networks)
-                body = await answer(service, await bounded(request), caller)
+                body = await answer(service, await bounded_body(request), caller)
             except MessageTooLarge as fault:
                 return web.Response(status=413, text=f"{fault}\n")
             except UntrustedCertificate as fault:
@@ -74,8 +74,7 @@ def _caller(request: web.Request, proxy: ProxyHeader | None, networks: Sequence[
     if proxy is not None and _is_proxy(transport.get_extra_info("peername"), networks):
         # From a proxy the TLS peer is the proxy itself: without the header nobody is proven.
         return told_caller(request.headers.get(proxy.name, ""))
-    tls = transport.get_extra_info("ssl_object")
-    der = None if tls is None else tls.getpeercert(binary_form=True)
+    der = shown_certificate(request)
     return Caller.with_certificate(der) if der else ANYBODY
 
 
@@ -103,15 +102,3 @@ def told_caller(value: str) -> Caller:
     except UNREADABLE as cause:
         raise UntrustedCertificate("the proxy's header holds a certificate that cannot be read") from cause
     return Caller.with_certificate(certificate.public_bytes(Encoding.DER))
-
-
-async def bounded(request: web.Request) -> bytes:
-    """The request's body, read no further than we would parse. Raises ``MessageTooLarge``."""
-    if (request.content_length or 0) > MAX_BYTES:
-        raise MessageTooLarge(f"{request.content_length} bytes, more than the {MAX_BYTES} bytes that we read")
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(1 << 16):
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise MessageTooLarge(f"more than the {MAX_BYTES} bytes that we read")
-    return bytes(body)

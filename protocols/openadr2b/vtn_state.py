@@ -133,6 +133,12 @@ class VtnState:
         self._opts.get(party_id, {}).pop(opt_id, None)
         return True
 
+    async def cancel_opts_of(self, party_id: str, event_id: str) -> None:
+        """Forget a party's opts of one event."""
+        for opt in self.opts(party_id):
+            if opt.event_id == event_id:
+                await self.cancel_opt(party_id, opt.opt_id)
+
     async def save_order(self, order: PlacedOrder) -> None:
         await self.store.save_placed_order(order)
         self.orders[order.order.order_id] = order
