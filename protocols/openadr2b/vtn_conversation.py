@@ -143,14 +143,14 @@ class VtnConversation:
     def written(self, answer: Message, now: datetime) -> bytes:
         return encode(answer) if self._signer is None else encode_signed(answer, self._signer, now)
 
-    def next_for(self, party: Party, now: datetime, *, news: bool) -> Message | None:
+    async def next_for(self, party: Party, now: datetime, *, news: bool) -> Message | None:
         """What a party is to be told next, ``None`` where there is nothing. Events and messages take turns."""
         waits = self._queue.has(party.party_id)
         if news and not (waits and party.party_id in self._turn_of_queue):
             self._turn_of_queue.add(party.party_id)
             return self._distribute(party, None, now)
         self._turn_of_queue.discard(party.party_id)
-        head = self._queue.take_next(party.party_id)
+        head = await self._queue.take_next(party.party_id)
         return None if head is None else decode(head.body.encode())
 
     def turn(self, name: str) -> asyncio.Lock:
@@ -161,7 +161,9 @@ class VtnConversation:
         """An answer to what waited: it waits no longer."""
         asked = await self._queue.settle(party.party_id, message, message.response.request_id)
         if isinstance(asked, model.CancelPartyRegistration):
-            await self._registration.let_go(party)
+            # One that says no knows another registration; ours it will hear of when it registers.
+            if message.response.well:
+                await self._registration.let_go(party)
         elif asked is not None:
             await self._reports.take_refusal(asked, message.response, now)
         return model.Response(response=said_well(message.response.request_id), ven_id=party.party_id)
@@ -234,7 +236,7 @@ class VtnConversation:
         return None
 
     async def _poll(self, _: model.Poll, party: Party, now: datetime) -> Message:
-        told = self.next_for(party, now, news=self._events.has_news(party, now))
+        told = await self.next_for(party, now, news=self._events.has_news(party, now))
         return told or model.Response(response=said_well(""), ven_id=party.party_id)
 
     async def _request_event(self, message: model.RequestEvent, party: Party, now: datetime) -> Message:

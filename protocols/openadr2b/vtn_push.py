@@ -90,7 +90,7 @@ class VtnPush:
         """Bring messages to one VEN while there are any and it takes them; how many it took."""
         for taken in range(MOST_AT_ONCE):
             party = self._state.registered(party_id)
-            message = None if party is None or not party.address else self._next_for(party, now)
+            message = None if party is None or not party.address else await self._next_for(party, now)
             if party is None or message is None:
                 break
             try:
@@ -107,13 +107,13 @@ class VtnPush:
         self._arrivals.well(party_id)
         return taken
 
-    def _next_for(self, party: Party, now: datetime) -> Message | None:
+    async def _next_for(self, party: Party, now: datetime) -> Message | None:
         if not self._events.wants_answer(party, now):
             self._answers.well(party.party_id)
             news = self._events.has_changed(party, now)
         else:
             news = self._events.has_changed(party, now) or self._answers.is_due(party.party_id, now)
-        return self._conversation.next_for(party, now, news=news)
+        return await self._conversation.next_for(party, now, news=news)
 
     async def _send(self, message: Message, party: Party, now: datetime) -> bool:
         """Bring one message; whether it waits no longer. Raises ``ProtocolError``."""

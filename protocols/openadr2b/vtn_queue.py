@@ -12,6 +12,9 @@ from protocols.openadr2b.vtn_state import VtnState
 MOST_WAITING = 100
 """Messages kept for one VEN. One that never comes for them must not fill the store."""
 
+MOST_OFFERS = 100
+"""So often a message is offered in one life of ours; a VEN that never answers it has had it."""
+
 _IN_A_ROW = 5
 """So often a message is offered before the ones behind it get their turn: a VEN may not answer a kind at all."""
 
@@ -73,14 +76,16 @@ class VtnQueue:
     def has(self, party_id: str) -> bool:
         return bool(self._state.waiting.get(party_id))
 
-    def take_next(self, party_id: str) -> QueuedMessage | None:
+    async def take_next(self, party_id: str) -> QueuedMessage | None:
         """The message whose turn it is. It stays until it is answered, and counts as offered once more."""
         waiting = self._state.waiting.get(party_id)
         if not waiting:
             return None
         # Stable: among those offered equally often the oldest comes first.
         chosen = min(waiting.values(), key=lambda one: self._count(one) // _IN_A_ROW)
-        self._offered[party_id, chosen.message_id] = self._count(chosen) + 1
+        count = self._offered[party_id, chosen.message_id] = self._count(chosen) + 1
+        if count >= MOST_OFFERS:
+            await self.remove(party_id, chosen.message_id)
         return chosen
 
     async def settle(self, party_id: str, answer: Message, request_id: str) -> Message | None:
