@@ -34,6 +34,7 @@ from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
 from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
+from gateway.services.delivering import Delivering, Delivers
 from gateway.services.epochs import Epochs
 from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
@@ -62,11 +63,12 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
     Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
     """
+    from gateway.storage.nonces import SqlNonceStore
     from gateway.storage.party_store import SqlPartyStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
-        yield Record(ledger=ledger, parties=SqlPartyStore(ledger))
+        yield Record(ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger))
 
 
 async def upgrade_database(url: str) -> str:
@@ -195,6 +197,11 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             last["issuing"] = Issuing(
                 programs=connected.programs, ledger=record.ledger, clock=clock, readiness=readiness
             )
+            last["delivering"] = Delivering(
+                programs=[program for program in connected.programs.values() if isinstance(program, Delivers)],
+                clock=clock,
+                readiness=readiness,
+            )
         offering = Offering(
             fleet=fleet,
             site=site,
@@ -231,7 +238,8 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             stop=stop,
         )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
-        await run_services((*stages, last), clock, stop)
+        # A utility's gateway has nothing to cap or to measure: it only asks.
+        await run_services((*(stages if settings.has_devices else ()), last), clock, stop)
 
 
 def reach(settings: Settings, connected: Connected, clock: Clock) -> ClosableFleet:

@@ -27,6 +27,7 @@ from gateway.services.settling import Settling
 from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
+from protocols.replay import NonceStore
 
 log = structlog.get_logger()
 
@@ -42,10 +43,11 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger and the dialects' party store."""
+    """One database: the gateway's ledger, the dialects' party store and the stamps of signed messages."""
 
     ledger: Ledger
     parties: PartyStore
+    nonces: NonceStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

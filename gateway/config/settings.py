@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         return bool(self.fleets or self.process_jobs or self.slurms)
 
     @property
+    def has_devices(self) -> bool:
+        """Whether anything is declared that can be capped. A utility's VTN has nothing of its own."""
+        return bool(self.of_this_host or self.agents or self.sites)
+
+    @property
     def agents(self) -> AgentsSettings | None:
         """The hosts elsewhere, where there are any."""
         return next((one for one in self.hardware if isinstance(one, AgentsSettings)), None)
