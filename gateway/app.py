@@ -10,6 +10,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -53,8 +54,13 @@ from protocols.grid import GridConnection, GridProgram, PartyStore
 
 log = structlog.get_logger()
 
-BELIEVED_OF_SITES = Believed(stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}))
+BELIEVED_OF_SITES = Believed(
+    stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}), whole=True
+)
 """Sites report every few seconds; of one that is silent we know only what it usually draws, and go by that."""
+
+SLOWER = {"integral_per_s": 0.03, "urgent_per_s": 0.06, "deadband_fraction": 0.005}
+"""Of the control loop over sites: they hold their limits by themselves, seconds late, and show it seconds later."""
 
 
 @asynccontextmanager
@@ -225,7 +231,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             readiness=readiness,
             offering=offering,
             joint=JointPlan(Planner()),
-            loop=settings.control.loop(),
+            loop=settings.control.loop() if settings.sites is None else replace(settings.control.loop(), **SLOWER),
             believed=BELIEVED if settings.sites is None else BELIEVED_OF_SITES,
         )
         application = pages(

@@ -188,6 +188,7 @@ class Dispatch:
             site_age_s=self._reach.site_age_s(now),
             fleet_w=self._reach.jobs_w(now),
             fleet_age_s=self._reach.jobs_age_s(now),
+            other_w=self._reach.others_w(now),
             settings=self._settings,
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
