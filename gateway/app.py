@@ -303,8 +303,9 @@ def pages(
     fleet: MeteredFleet,
     capability: Callable[[], Capability | None],
     stop: asyncio.Event,
+    connections: Sequence[str] = (),
 ) -> web.Application:
-    """The pages and the health checks."""
+    """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
 
     return make_site(
@@ -318,6 +319,8 @@ def pages(
         jobs=fleet.jobs,
         capability=capability,
         version=product_version(),
+        connections=connections or [connection.name for connection in settings.connection],
+        describe=decode_message,
     )
 
 

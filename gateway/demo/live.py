@@ -32,6 +32,7 @@ async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> N
             fleet=stage.fleet,
             capability=lambda: stage.offering.latest,
             stop=stop,
+            connections=[CONNECTION_ID],
         )
         pages.add_routes(stage.vtn.routes())
         chosen = await edges.enter_async_context(listening(pages, f"127.0.0.1:{port}"))
