@@ -789,6 +789,22 @@ def test_somebody_elses_limit_is_left_in_the_tree_and_when_a_keeper_dies():
     run.teardown()
 
 
+def test_a_limit_that_was_left_to_somebody_else_counts_as_last_heard_when_it_is_asked_for_again():
+    run = FleetStates()
+    run.begin([240.0, 240.0, 240.0, 240.0, 400.0, 400.0], None, "one rack", alone=False)
+    run.all_goes_on(2)
+    run.somebody_else_writes(0, 260.0)
+    run.calm()
+    run.somebody_else_writes(0, 400.0)
+    run.calm()
+    run.hold({4: 105.0}, set(), WELL, old=False)
+    # Its own host does not hear that it is to go down: the other one must not rise into what it has.
+    run.release(["request lost", "", ""], old=False)
+    assert [run.limit_w(device_id) for device_id in run.ids[:4]] == [400.0, 200.0, 200.0, 200.0]
+    run.calm()
+    run.teardown()
+
+
 def test_a_worker_that_dies_before_it_told_of_a_cap_that_is_to_be_held_leaves_it_held():
     run = machine()
     run.all_goes_on(2)
