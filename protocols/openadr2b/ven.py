@@ -254,7 +254,10 @@ class Ven:
         while (heard := self._push.next()) is not None:
             message = heard.message
             if isinstance(message, model.DistributeEvent):
-                return await self._events.take(heard, message, registration, now)
+                batch = await self._events.take(heard, message, registration, now, pushed=True)
+                if self._events.due:
+                    self._push.woken.set()
+                return batch
             if isinstance(message, model.RequestReregistration):
                 raise AskedToRegister("the VTN asks us to register anew", connection_id=self._connection_id)
             if isinstance(message, model.CancelPartyRegistration) and is_ours(message, registration):
