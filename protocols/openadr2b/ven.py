@@ -128,10 +128,8 @@ class Ven:
             self._resume()
             raise
         except NotRegistered as fault:
-            former = self._known
-            await self._forget()
+            await self._forget(fault)
             if isinstance(fault, AskedToRegister):
-                self._former = former
                 return None
             raise
         except Exception as fault:
@@ -324,15 +322,18 @@ class Ven:
         except Unreachable:
             self._resume()
             raise
-        except NotRegistered:
-            await self._forget()
+        except NotRegistered as fault:
+            await self._forget(fault)
             raise
 
     def _resume(self) -> None:
         """After an outage: an answer to us may have been lost, and the VTN may have forgotten whom it asked what."""
         self._events.due = self._reports_due = True
 
-    async def _forget(self) -> None:
+    async def _forget(self, fault: NotRegistered | None = None) -> None:
+        """Forget our registration; one that the VTN wants renewed is named once more."""
+        if isinstance(fault, AskedToRegister):
+            self._former = self._known or self._former
         self._known = None
         await self._store.forget_registration(self._connection_id)
 

@@ -78,11 +78,12 @@ async def test_asked_to_register_anew_we_name_the_old_registration(vtn: Any) -> 
     assert vtn.store.registrations["utility"].registration_id == "registration-2"
 
 
-async def test_where_the_old_registration_is_not_taken_we_come_as_somebody_new(vtn: Any) -> None:
+@pytest.mark.parametrize("code", ["452", "463"])
+async def test_where_the_old_registration_is_not_taken_we_come_as_somebody_new(vtn: Any, code: str) -> None:
     vtn.says("OadrPoll", model.RequestReregistration(ven_id="ven-1"))
     await vtn.ven.receive(NOON)
     vtn.heard.clear()
-    vtn.says("EiRegisterParty", CREATED, replace(CREATED, response=said("452")), CREATED)
+    vtn.says("EiRegisterParty", CREATED, replace(CREATED, response=said(code)), CREATED)
     await vtn.ven.receive(NOON)
     first, second = vtn.sent(model.CreatePartyRegistration)
     assert (first.registration_id, second.registration_id, second.ven_id) == ("registration-1", None, None)
