@@ -158,8 +158,10 @@ class Intake:
         now = self._clock.now()
         event = change.event
         if change.kind is ChangeKind.IMPLIED_CANCEL:
-            await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
-            await self._log(change)
+            if not self._is_over_for_the_grid(event, now):
+                if record is None or not await self._end_late(change, record, now):
+                    await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
+                await self._log(change)
             return None
         if change.kind is ChangeKind.REPEATED and record is not None and record.decision is not None:
             return record.decision
@@ -178,6 +180,7 @@ class Intake:
             decision = replace(decision, opt=Opt.OUT)
         answer = await self._after_the_operator(decision, event, now)
         if change.kind is ChangeKind.CANCELLED and record is not None:
+            # Before it is on record as cancelled, which would end it at once.
             await self._end_late(change, record, now)
         # The decision first: a revision without one would stop what its forerunner had begun.
         await self._ledger.record_decision(answer)
@@ -191,13 +194,20 @@ class Intake:
         await self._log(change, again)
         return again
 
-    async def _end_late(self, change: Change, record: EventRecord, now: datetime) -> None:
-        """Mark when an event that runs and is cancelled ends, where that is to be at random; before it is cancelled."""
+    def _is_over_for_the_grid(self, event: GridEvent, now: datetime) -> bool:
+        """Whether an event that we began late is over by the grid's time: that it lists it no more is no cancel."""
+        late = timedelta(seconds=delay_s(event, self._site_id))
+        return event.ends_at is not None and event.ends_at - late <= now
+
+    async def _end_late(self, change: Change, record: EventRecord, now: datetime) -> bool:
+        """Mark when an event that runs and is cancelled ends, where that is to be at random; false where it is not."""
         ends_at = cancelled_late(change.event, self._site_id, now)
         took_part = record.decision is not None and record.decision.opt is Opt.IN
-        if ends_at > now and took_part and acts(record.event) and state(record, now) is EventState.ACTIVE:
-            cause = f"{change.cause}; at random, {(ends_at - now).total_seconds():.0f} s later"
-            await self._ledger.end_event(change.event.connection_id, change.event.event_id, ends_at, cause)
+        if ends_at <= now or not took_part or not acts(record.event) or state(record, now) is not EventState.ACTIVE:
+            return False
+        cause = f"{change.cause}; at random, {(ends_at - now).total_seconds():.0f} s later"
+        await self._ledger.end_event(change.event.connection_id, change.event.event_id, ends_at, cause)
+        return True
 
     async def _within_contract(
         self, decision: OptDecision, event: GridEvent, record: EventRecord | None, now: datetime

@@ -208,11 +208,16 @@ class Ven:
         Raises ``Rejected`` where the VTN will not have it, ``Unreachable`` where it cannot be told.
         """
         registration = await self._stored()
-        if registration is not None:
-            # Where it knows nothing of us, that is what was wanted.
-            with suppress(NotRegistered):
-                await deregister(self._conversation, registration, self._new_id, now)
+        # No turn meanwhile may register anew.
         self._left = True
+        try:
+            if registration is not None:
+                # Where it knows nothing of us, that is what was wanted.
+                with suppress(NotRegistered):
+                    await deregister(self._conversation, registration, self._new_id, now)
+        except BaseException:
+            self._left = False
+            raise
         await self._forget()
 
     async def orders(self) -> tuple[ReportOrder, ...]:

@@ -101,6 +101,38 @@ async def test_an_event_that_has_not_begun_is_cancelled_at_once(rig: Rig) -> Non
     assert state(record, rig.clock.now()) is EventState.CANCELLED
 
 
+async def test_an_event_that_we_began_late_is_not_cancelled_by_the_grids_own_end(rig: Rig) -> None:
+    event = rig.event(lasts_s=60.0, start_tolerance_s=60.0)
+    late = delay_s(event, SITE_ID)
+    assert late > 10
+    rig.connection.says = [rig.batch(event)]
+
+    def end() -> None:
+        rig.connection.says = [rig.batch()]
+
+    await rig.run(rig.intake(site_id=SITE_ID), for_s=60 + late + 5, script={62: end})
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    assert record.ended_at is None
+    assert state(record, rig.clock.now()) is EventState.COMPLETED
+
+
+async def test_an_event_that_runs_and_is_no_longer_listed_ends_at_random_too(rig: Rig) -> None:
+    event = rig.event(lasts_s=3600.0, start_tolerance_s=60.0)
+    late = delay_s(event, SITE_ID)
+    rig.connection.says = [rig.batch(event)]
+
+    def drop() -> None:
+        rig.connection.says = [rig.batch()]
+
+    await rig.run(rig.intake(site_id=SITE_ID), for_s=late + 30, script={late + 20: drop})
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    assert record.ended_at is not None
+    assert "at random" in record.end_cause
+    assert 0 < (record.ended_at - STARTS_AT).total_seconds() - late - 20 <= 65
+
+
 async def test_what_is_pushed_is_taken_at_once(rig: Rig) -> None:
     connection = Pushed()
 
