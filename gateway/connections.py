@@ -16,7 +16,7 @@ from gateway.config.connections import TlsSettings, Ven2bSettings, VenSettings, 
 from gateway.domain.fleet import Site
 from gateway.listening import listening
 from gateway.stages import Record
-from gateway.tls import vtn_client_context, vtn_listener_context
+from gateway.tls import listener_context, vtn_client_context
 from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer, Target
 from protocols.openadr2b.signature import Signer, Verifier
 from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
@@ -195,7 +195,7 @@ def _listener(settings: TlsSettings) -> ssl.SSLContext | None:
     """TLS where we listen, ``None`` for plain HTTP. Raises ``OSError`` where the files cannot be used."""
     if settings.certificate is None:
         return None
-    return vtn_listener_context(settings.certificate, settings.key, settings.ca, profile=settings.tls)
+    return listener_context(settings.certificate, settings.key, settings.ca, profile=settings.tls)
 
 
 def report_offers(site: Site) -> tuple[ReportOffer, ...]:
