@@ -183,10 +183,10 @@ class Sequence:
         values: dict[str, Any] = {}
         at = -1
         for child in element:
-            found = places.get(child.tag)
-            if found is None:
-                raise self._unexpected(element, child, at)
-            place, name, read, repeated = found
+            try:
+                place, name, read, repeated = places[child.tag]
+            except KeyError:
+                raise self._unexpected(element, child, at) from None
             if place > at:
                 at = place
                 values[name] = [read(child)] if repeated else read(child)

@@ -30,7 +30,7 @@ from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.neutral_metadata import write_offers
 
 CONNECTIONS = 20
-REQUESTS = {"empty poll": 4000, "poll to 10 events": 600, "report of 60 intervals": 600}
+REQUESTS = {"empty poll": 2000, "poll to 10 events": 200, "report of 60 intervals": 200}
 SERVICES = {"empty poll": "OadrPoll", "poll to 10 events": "OadrPoll", "report of 60 intervals": "EiReport"}
 AIMS = {
     "empty poll": 2.0,
