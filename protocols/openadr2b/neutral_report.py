@@ -333,20 +333,24 @@ def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoi
         return interval
     value = payload.value * SCALES[point.scale or "none"]
     coverage_fraction = max(interval.coverage_fraction, confidence)
-    read = (interval.baseline_w, interval.reduction_w, interval.available_w, interval.state)
-    if point.quantity is ReportQuantity.POWER and read == _NOTHING_ELSE and not interval.preliminary:
-        # By far the most are this, and nothing else: to copy the interval field by field takes three times as long.
-        return ReportInterval(
-            starts_at=interval.starts_at,
-            duration_s=interval.duration_s,
-            power_w=value,
-            coverage_fraction=coverage_fraction,
-        )
     if point.quantity is ReportQuantity.POWER:
-        return replace(interval, power_w=value, coverage_fraction=coverage_fraction)
+        return _with_power(interval, value, coverage_fraction)
     if point.quantity is ReportQuantity.AVAILABLE:
         return replace(interval, available_w=value, coverage_fraction=coverage_fraction)
     preliminary = interval.preliminary or quality == _UNCERTAIN
     if point.quantity is ReportQuantity.BASELINE:
         return replace(interval, baseline_w=value, coverage_fraction=coverage_fraction, preliminary=preliminary)
     return replace(interval, reduction_w=-value, coverage_fraction=coverage_fraction, preliminary=preliminary)
+
+
+def _with_power(interval: ReportInterval, power_w: float, coverage_fraction: float) -> ReportInterval:
+    read = (interval.baseline_w, interval.reduction_w, interval.available_w, interval.state)
+    if read != _NOTHING_ELSE or interval.preliminary:
+        return replace(interval, power_w=power_w, coverage_fraction=coverage_fraction)
+    # By far the most are this, and nothing else: to copy the interval field by field takes three times as long.
+    return ReportInterval(
+        starts_at=interval.starts_at,
+        duration_s=interval.duration_s,
+        power_w=power_w,
+        coverage_fraction=coverage_fraction,
+    )

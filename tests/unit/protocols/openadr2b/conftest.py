@@ -179,8 +179,9 @@ class Joined:
             new_id=self.ids,
         )
 
-    def new_vtn(self) -> Vtn:
+    def new_vtn(self, **more: Any) -> Vtn:
         return Vtn(
+            **more,
             connection_id="program",
             vtn_id="VTN-1",
             store=self.vtn_store,
