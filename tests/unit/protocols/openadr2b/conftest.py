@@ -180,16 +180,16 @@ class Joined:
         )
 
     def new_vtn(self, **more: Any) -> Vtn:
-        return Vtn(
-            **more,
-            connection_id="program",
-            vtn_id="VTN-1",
-            store=self.vtn_store,
-            now=lambda: self.now,
-            granularity_s=10,
-            report_back_s=60,
-            new_id=self.ids,
-        )
+        arguments = {
+            "connection_id": "program",
+            "vtn_id": "VTN-1",
+            "store": self.vtn_store,
+            "now": lambda: self.now,
+            "granularity_s": 10,
+            "report_back_s": 60,
+            "new_id": self.ids,
+        }
+        return Vtn(**{**arguments, **more})
 
     async def exchange(self, service: str, body: bytes) -> bytes:
         self.services.append(service)
