@@ -354,7 +354,7 @@ received_report = Table(
     Column("party_id", Text, nullable=False),
     Column("report_id", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("document", Document(IntervalReport), nullable=False),
+    Column("document", Document(IntervalReport, plain=True), nullable=False),
     UniqueConstraint("connection_id", "party_id", "report_id"),
     Index(None, "connection_id", "created_at"),
 )

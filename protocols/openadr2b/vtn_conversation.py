@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
-from protocols.grid import Direction, Party, RawMessage
+from protocols.grid import Direction, IntervalReport, Party, RawMessage
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import (
@@ -94,7 +94,6 @@ class VtnConversation:
             model_report.RegisteredReport: self.settle,
             model_report.CreateReport: self._refuse_report,
             model_report.CreatedReport: self.settle,
-            model_report.UpdateReport: lambda message, party, _: reports.take_data(message, party),
             model_report.CancelReport: self._refuse_report,
             model_report.CanceledReport: self.settle,
             model.CreateOpt: lambda message, party, _: opts.create(message, party),
@@ -115,6 +114,8 @@ class VtnConversation:
             if isinstance(answer, model.Response):
                 # Empty polls and their answers are not kept: they say nothing, every few seconds, for ever.
                 return self.written(answer, now)
+        elif isinstance(message, model_report.UpdateReport):
+            return await self._take_all(service, message, body, caller, now)
         else:
             await self.record(Direction.IN, name_of(message), body, now)
             if isinstance(message, model.Response):
@@ -181,6 +182,29 @@ class VtnConversation:
             )
         )
         return digest
+
+    async def _take_all(
+        self, service: str, message: model_report.UpdateReport, body: bytes, caller: Caller, now: datetime
+    ) -> bytes:
+        """Keep data, the message that brought it and the answer in one go: there is much of it."""
+        items: tuple[IntervalReport, ...] = ()
+        answer: Message
+        try:
+            party = self._sender(message, caller)
+        except Refused:
+            party = None
+        if service == REPORT and party is not None:
+            items, answer = self._reports.read_data(message, party)
+        else:
+            answer = await self._answer(service, message, caller, now)
+        written = self.written(answer, now)
+        # In this order, so that a store that writes what comes together in one go has the message before its data.
+        await asyncio.gather(
+            self.record(Direction.IN, name_of(message), body, now),
+            *(self._reports.keep(item, party) for item in items if party is not None),
+            self.record(Direction.OUT, name_of(answer), written, now),
+        )
+        return written
 
     def _whose_turn(self, message: Message) -> str:
         """What a message's turn is kept by: its VEN, or one turn for all that come and go."""

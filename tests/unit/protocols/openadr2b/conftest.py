@@ -179,16 +179,17 @@ class Joined:
             new_id=self.ids,
         )
 
-    def new_vtn(self) -> Vtn:
-        return Vtn(
-            connection_id="program",
-            vtn_id="VTN-1",
-            store=self.vtn_store,
-            now=lambda: self.now,
-            granularity_s=10,
-            report_back_s=60,
-            new_id=self.ids,
-        )
+    def new_vtn(self, **more: Any) -> Vtn:
+        arguments = {
+            "connection_id": "program",
+            "vtn_id": "VTN-1",
+            "store": self.vtn_store,
+            "now": lambda: self.now,
+            "granularity_s": 10,
+            "report_back_s": 60,
+            "new_id": self.ids,
+        }
+        return Vtn(**{**arguments, **more})
 
     async def exchange(self, service: str, body: bytes) -> bytes:
         self.services.append(service)
