@@ -29,11 +29,11 @@ def opt_name(event_id: str) -> str:
 def write_opt(
     decision: OptDecision, event: model.Event, client_name: str, resource_names: Sequence[str], version: Version
 ) -> model.Report:
-    """The report that says the decision of each resource, from when it was decided on."""
+    """The report that says the decision of each resource, as it stood in the second when it was decided."""
     state = OPTED_OUT if decision.opt is Opt.OUT else NORMAL
     interval = model.Interval(
         id=0,
-        period=model.IntervalPeriod(start=decision.decided_at, duration=timedelta(0)),
+        period=model.IntervalPeriod(start=decision.decided_at, duration=timedelta(seconds=1)),
         payloads=(model.ValuesMap(type=OPERATING_STATE, values=(state,)),),
     )
     return model.Report(

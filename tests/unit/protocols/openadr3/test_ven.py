@@ -2,86 +2,19 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from protocols.errors import MessageError, MessageTooLarge, Rejected, Unreachable
-from protocols.grid import EventBatch, EventStatus, ReportOffer
+from protocols.grid import EventStatus
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
-from protocols.openadr3.ven import LOOK_AFTER_S, Ven
+from protocols.openadr3.ven import LOOK_AFTER_S
 from tests.openadr3_definition import Definition
-from tests.openadr3_server import NOON, Json, SmallVtn, problem, said
-from tests.unit.protocols.openadr2b.conftest import MemoryStore
+from tests.openadr3_server import NOON, SmallVtn, problem, said
+from tests.unit.protocols.openadr3.joined import CANCELLED, HOUR, Pair, event, program, unreachable
 
-HOUR = timedelta(hours=1)
 LOOK_AFTER = timedelta(seconds=LOOK_AFTER_S)
-
-
-class Pair:
-    """A VEN and a small VTN, joined by a function."""
-
-    def __init__(self, vtn: SmallVtn, **more: Any) -> None:
-        self.vtn = vtn
-        self.store = MemoryStore()
-        self.now = NOON
-        self.more = more
-        self.ven = self.new_ven()
-
-    def new_ven(self) -> Ven:
-        """Another life of the VEN, with the same store."""
-        usual: dict[str, Any] = {
-            "connection_id": "utility",
-            "ven_name": "gateway",
-            "exchange": self.vtn.exchange,
-            "store": self.store,
-            "offers": (ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=3600),),
-            "version": self.vtn.version,
-        }
-        self.ven = Ven(**(usual | self.more))
-        return self.ven
-
-    async def poll(self, after: timedelta = timedelta(seconds=10)) -> EventBatch | None:
-        """The next poll; what it brings is answered."""
-        self.now += after
-        batch = await self.ven.receive(self.now)
-        if batch is not None:
-            await self.ven.respond(batch, (), self.now)
-        return batch
-
-    async def listed(self) -> EventBatch:
-        batch = await self.poll()
-        assert batch is not None
-        return batch
-
-
-def program(name: str = "peak", **fields: Any) -> Json:
-    return {"programName": name} | fields
-
-
-def event(program_id: str, **fields: Any) -> Json:
-    """An hour of SIMPLE 1 in an hour from noon."""
-    usual = {
-        "programID": program_id,
-        "intervalPeriod": {"start": (NOON + HOUR).isoformat(), "duration": "PT1H"},
-        "intervals": [{"id": 0, "payloads": [{"type": "SIMPLE", "values": [1]}]}],
-    }
-    return usual | fields
-
-
-CANCELLED = {"intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT0S"}}
-
-
-@pytest.fixture(params=list(Version))
-def pair(request: pytest.FixtureRequest, definitions: dict[Version, Definition]) -> Pair:
-    return Pair(SmallVtn(definitions[request.param], request.param))
-
-
-@pytest.fixture
-def newer(definitions: dict[Version, Definition]) -> Pair:
-    """Of 3.1."""
-    return Pair(SmallVtn(definitions[Version.V3_1]))
 
 
 async def test_makes_its_ven_and_resource_once(pair: Pair) -> None:
@@ -429,10 +362,6 @@ async def test_a_refused_batch_is_offered_again_before_long(pair: Pair) -> None:
     await pair.ven.refuse(batch, "could not be processed", pair.now)
     assert await pair.poll() is None
     assert await pair.poll(LOOK_AFTER) is not None
-
-
-def unreachable(_: Request) -> Response:
-    raise Unreachable("nobody there")
 
 
 def no_page_over(most: int) -> Callable[[Request], Response | None]:
