@@ -120,6 +120,9 @@ class SmallVtn:
 
     def _write(self, request: Request, steps: list[str], query: dict[str, str]) -> Response:
         kind = steps[0]
+        if request.method == "DELETE":
+            gone = self.objects[kind].pop(steps[1], None)
+            return problem(404, "Not Found") if gone is None else said(200, gone)
         body: Json = json.loads(request.body or b"")
         if self.definition is not None:
             name = kind[:-1] if self.version is Version.V3_0 else f"{kind[:-1]}Request"

@@ -120,6 +120,11 @@ class Client:
         """Put an object in the place of the one at ``path``; as ``create``."""
         return await self._write("PUT", value, path, now)
 
+    async def delete(self, path: str, now: datetime) -> None:
+        """Have the VTN hold no object at ``path`` any more. Raises as ``send``."""
+        await self._record(Direction.OUT, f"DELETE {path}", b"", now)
+        await self.send(Request(method="DELETE", path=path), now)
+
     async def _write(self, method: str, value: H, path: str, now: datetime) -> H:
         body = encode(value, self.version)
         await self._record(Direction.OUT, f"{method} {path}", body, now)

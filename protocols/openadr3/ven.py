@@ -5,11 +5,14 @@ is asked to report, and has a ven object and resources where the VTN takes them.
 event asks for reports of OPERATING_STATE (``ven_opt``); everywhere else our answer is for our own record.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from protocols.errors import Rejected, Unreachable
+from aiohttp import web
+
+from protocols.errors import ProtocolError, Rejected, Unreachable
 from protocols.grid import (
     EventBatch,
     IntervalReport,
@@ -29,6 +32,7 @@ from protocols.openadr3.ven_opt import asks_for_state, write_opt
 from protocols.openadr3.ven_polling import Polled, VenPolling
 from protocols.openadr3.ven_registration import Standing, find_or_make
 from protocols.openadr3.ven_reports import VenReports
+from protocols.openadr3.ven_webhook import Webhook, subscribe
 
 LOOK_AFTER_S = 60.0
 """How often our own objects are looked after: a VTN may have lost them, or granted us targets."""
@@ -44,7 +48,8 @@ class Ven:
     of everything there is, where that is not what the last answered one was.
 
     ``targets`` are names for us that are agreed upon, beside those that the VTN grants; ``program_names`` limit which
-    programs are followed (``None``: all that we may see).
+    programs are followed (``None``: all that we may see). Of a ``webhook`` the VTN is told when our own objects are
+    looked after; it only sets ``woken``, so that the caller asks at once.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Ven:
         targets: Collection[str] = (),
         program_names: Collection[str] | None = None,
         poll_s: float = 10.0,
+        webhook: Webhook | None = None,
     ) -> None:
         self._connection_id = connection_id
         self._ven_name = ven_name
@@ -67,10 +73,14 @@ class Ven:
         self._targets = frozenset(targets)
         self._poll_s = poll_s
         self._client = Client(connection_id=connection_id, exchange=exchange, store=store, version=version)
+        self._woken = asyncio.Event() if webhook is None else webhook.woken
         self._polling = VenPolling(self._client, program_names)
         self._reports = VenReports(self._client, store, offers, ven_name)
         self._standing: Standing | None = None
         self._look_after_at: datetime | None = None
+        self._webhook = webhook
+        self._subscribe_at: datetime | None = None
+        self._subscribed = False
         self._events: dict[str, model.Event] = {}
         self._offered: EventBatch | None = None
         self._answered: EventBatch | None = None
@@ -93,7 +103,18 @@ class Ven:
     def poll_s(self) -> float:
         return self._poll_s
 
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set when the VTN has something new, as far as it tells; cleared by the next ``receive``."""
+        return self._woken
+
+    def routes(self) -> list[web.RouteDef]:
+        """The door of the webhook, none where there is none. It belongs on a listener with TLS."""
+        return [] if self._webhook is None else self._webhook.routes()
+
     async def receive(self, now: datetime) -> EventBatch | None:
+        # Before anything is read, so that no word is lost that comes meanwhile.
+        self._woken.clear()
         try:
             return await self._turn(now)
         except Unreachable:
@@ -146,6 +167,7 @@ class Ven:
         self._events = {event.metadata.id: event for event in polled.events if event.metadata is not None}
         self._opted_out &= self._events.keys()
         await self._reports.take(polled.events, polled.programs, now, whole=polled.batch.complete)
+        await self._keep_subscribed(targets, polled, now)
         batch = self._with_answers_wanted(polled)
         if any(done is not None and _says(batch) == _says(done) for done in (self._answered, self._refused)):
             return None
@@ -178,6 +200,25 @@ class Ven:
         self._refused = None
         self._look_after_at = now + timedelta(seconds=LOOK_AFTER_S)
         return standing
+
+    async def _keep_subscribed(self, targets: Collection[str], polled: Polled, now: datetime) -> None:
+        """Look after our subscriptions where that is due. A VTN that does not take them is polled all the same."""
+        if self._webhook is None or (self._subscribe_at is not None and now < self._subscribe_at):
+            return
+        self._subscribe_at = now + timedelta(seconds=LOOK_AFTER_S)
+        try:
+            await subscribe(
+                self._client,
+                self._webhook,
+                client_name=self._ven_name,
+                targets=targets,
+                program_ids=polled.followed,
+                anew=not self._subscribed,
+                now=now,
+            )
+        except ProtocolError:
+            return
+        self._subscribed = True
 
     async def _keep(self, standing: Standing, now: datetime) -> None:
         before = await self._store.registration(self._connection_id)

@@ -38,11 +38,15 @@ _OTHERS_TARGETS = frozenset({"VEN_NAME", "RESOURCE_NAME", "GROUP"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """What one poll found; ``events`` are the batch's in the protocol's terms, with those that only ask for reports."""
+    """What one poll found; ``events`` are the batch's in the protocol's terms, with those that only ask for reports.
+
+    ``followed`` are the ids of the programs whose events are read.
+    """
 
     batch: EventBatch
     events: tuple[model.Event, ...]
     programs: Mapping[str, model.Program]
+    followed: Collection[str]
 
 
 @dataclass(slots=True)
@@ -85,7 +89,12 @@ class VenPolling:
         self._listed = {_id_of(event): event for event in events}
         self._undated = {key: said for key, said in self._undated.items() if key in self._listed}
         batch = self._batch(events, found, programs, now)
-        return Polled(batch=batch, events=tuple(events), programs=programs)
+        followed = self._followed(programs)
+        return Polled(batch=batch, events=tuple(events), programs=programs, followed=followed)
+
+    def _followed(self, programs: Mapping[str, model.Program]) -> list[str]:
+        names = self._program_names
+        return sorted(key for key, program in programs.items() if names is None or program.name in names)
 
     async def _programs(self, targets: Collection[str], now: datetime) -> dict[str, model.Program]:
         """The programs by id. One that was there before and is not found by its id either is deleted."""
@@ -113,8 +122,7 @@ class VenPolling:
         active: Query = (("active", "true"),) if self._client.version is Version.V3_1 else ()
         bases: list[Query] = [active]
         if self._program_names is not None:
-            ids = sorted(key for key, program in programs.items() if program.name in self._program_names)
-            bases = [(*active, ("programID", program_id)) for program_id in ids]
+            bases = [(*active, ("programID", program_id)) for program_id in self._followed(programs)]
         for base in bases:
             for query in self._queries(base, targets):
                 self._add(await self._client.list_all(model.Event, "/events", query, now), found, now)
