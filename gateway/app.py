@@ -7,7 +7,6 @@ function that opens it, so that only what is configured is loaded.
 import asyncio
 import codecs
 import gc
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +22,8 @@ from gateway.asking import answers
 from gateway.attach import MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
+from gateway.connection_check import Finding
+from gateway.connections import open_connections, report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
@@ -30,8 +31,10 @@ from gateway.domain.settlement import SettlementStatement, check
 from gateway.host_agent import stop_on_signals
 from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
+from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.epochs import Epochs
+from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.local_agent import LocalAgent
@@ -42,12 +45,9 @@ from gateway.services.settling import gather_inputs
 from gateway.site_meters import open_site_meter
 from gateway.stages import Edges, Record, Service, build_services, run_services
 from hardware.errors import HardwareError
-from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
+from protocols.grid import GridConnection, GridProgram, PartyStore
 
 log = structlog.get_logger()
-
-MIN_SAMPLING_S = 1.0
-MAX_SAMPLING_S = 3600.0
 
 
 @asynccontextmanager
@@ -98,6 +98,17 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+async def check_connection(settings: Settings, name: str) -> tuple[Finding, ...]:
+    """Try the connection of that name, and change nothing. Raises ``StopIteration`` where there is none."""
+    from gateway import connection_check
+    from gateway.connections import ask_to_register
+
+    for ven in settings.vens:
+        if ven.name == name:
+            return await connection_check.check_ven(ven, partial(ask_to_register, ven))
+    return await connection_check.check_vtn(next(vtn for vtn in settings.vtns if vtn.name == name))
 
 
 async def open_actuator(
@@ -173,17 +184,11 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         if settings.agents is not None:
             # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in.
             gc.freeze()
-        connections = [
-            await connect_ven(
-                edges,
-                name=connection.name,
-                url=connection.url,
-                store=record.parties,
-                site=site,
-                poll_s=connection.poll_s,
+        connected = await open_connections(edges, settings, record, clock)
+        if connected.programs:
+            last["issuing"] = Issuing(
+                programs=connected.programs, ledger=record.ledger, clock=clock, readiness=readiness
             )
-            for connection in settings.connection
-        ]
         offering = Offering(
             fleet=fleet,
             site=site,
@@ -199,7 +204,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
                 fleet=fleet,
                 actuator=actuator,
                 meter=await open_site_meter(edges, settings, fleet, clock),
-                connections=connections,
+                connections=connected.vens,
             ),
             site=site,
             programs=settings.programs(),
@@ -270,21 +275,6 @@ def pages(
     )
 
 
-async def connect_ven(
-    edges: AsyncExitStack, *, name: str, url: str, store: PartyStore, site: Site, poll_s: float
-) -> GridConnection:
-    """An OpenADR 2.0b VEN in HTTP pull; ``edges`` closes its session."""
-    import aiohttp
-
-    from protocols.openadr2b.ven import HttpExchange, Ven
-
-    session = await edges.enter_async_context(aiohttp.ClientSession())
-    exchange = HttpExchange(url, session)
-    return Ven(
-        connection_id=name, ven_name=name, exchange=exchange, store=store, offers=report_offers(site), poll_s=poll_s
-    )
-
-
 class BuiltInVtn(GridProgram, Protocol):
     """A VTN of ours: a function from body to body, and the routes over it."""
 
@@ -310,23 +300,6 @@ def built_in_vtn(
     return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0, new_id=new_id)
 
 
-@asynccontextmanager
-async def listening(
-    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
-    host, _, port = address.rpartition(":")
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
-        chosen: int = runner.addresses[0][1]
-        log.info("listening", url=f"{'http' if tls is None else 'https'}://{host}:{chosen}/")
-        yield chosen
-    finally:
-        await runner.cleanup()
-
-
 def product_version() -> str:
     """The installed version; a checkout that is not installed says so."""
     from importlib.metadata import PackageNotFoundError, version
@@ -335,8 +308,3 @@ def product_version() -> str:
         return version("gridgate")
     except PackageNotFoundError:
         return "0 (not installed)"
-
-
-def report_offers(site: Site) -> tuple[ReportOffer, ...]:
-    """What a VEN of ours offers to report: the site's real power."""
-    return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)

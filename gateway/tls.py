@@ -2,6 +2,12 @@
 
 import ssl
 from pathlib import Path
+from typing import Literal
+
+Profile = Literal["modern", "openadr2b"]
+
+OPENADR2B_CIPHERS = "ECDHE+AESGCM:ECDHE+AES:AES128-SHA256:!aNULL:!eNULL:!SHA1:!AESCCM"
+"""What the 2.0b profile asks for (TLS_RSA_WITH_AES_128_CBC_SHA256 and its kin with EC) after what is better."""
 
 
 def client_context(*, ca: Path, certificate: Path, key: Path | None = None) -> ssl.SSLContext:
@@ -21,6 +27,35 @@ def server_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_cert_chain(str(certificate), str(key))
+    return context
+
+
+def vtn_client_context(
+    certificate: Path | None, key: Path | None, ca: Path | None, *, profile: Profile = "modern"
+) -> ssl.SSLContext:
+    """For a VEN that calls a VTN: mutual TLS where there is a certificate; without ``ca`` the system's authorities.
+
+    Raises ``OSError`` (``ssl.SSLError`` is one) where the files cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None if ca is None else str(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if profile == "openadr2b":
+        context.set_ciphers(OPENADR2B_CIPHERS)
+    if certificate is not None:
+        context.load_cert_chain(str(certificate), None if key is None else str(key))
+    return context
+
+
+def vtn_listener_context(
+    certificate: Path, key: Path | None, ca: Path | None, *, profile: Profile = "modern"
+) -> ssl.SSLContext:
+    """For a VTN that VENs call. With ``ca`` each of them has to show a certificate of it. Raises ``OSError``."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None if ca is None else str(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_NONE if ca is None else ssl.CERT_REQUIRED
+    if profile == "openadr2b":
+        context.set_ciphers(OPENADR2B_CIPHERS)
+    context.load_cert_chain(str(certificate), None if key is None else str(key))
     return context
 
 

@@ -298,7 +298,10 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawMessage:
-    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown."""
+    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown.
+
+    ``took_s`` is how long the answer took, of a message that is one; ``None`` of any other.
+    """
 
     connection_id: str
     direction: Direction
@@ -306,6 +309,7 @@ class RawMessage:
     name: str
     body: bytes
     sha256: str
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +395,9 @@ class GridProgram(Protocol):
 
     async def cancel(self, event_id: str) -> None:
         """Cancel: the event is offered once more, one revision higher and cancelled. Unknown ids raise KeyError."""
+
+    async def events(self) -> tuple[GridEvent, ...]:
+        """The latest revision of every event that was published, oldest first."""
 
     async def parties(self) -> tuple[Party, ...]:
         """Who is registered."""

@@ -1,6 +1,7 @@
 """Typed settings: one TOML file, environment over it, secret files under both."""
 
 from gateway.config.agents import AgentSettings, AgentsSettings
+from gateway.config.connections import Ven2bSettings, Ven3Settings, Vtn2bSettings, Vtn3Settings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings, TermsSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
@@ -26,6 +27,10 @@ __all__ = [
     "SiteSettings",
     "SlurmSettings",
     "TermsSettings",
+    "Ven2bSettings",
+    "Ven3Settings",
+    "Vtn2bSettings",
+    "Vtn3Settings",
     "load_config",
     "settings_from",
 ]

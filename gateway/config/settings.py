@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.agents import AgentSettings, AgentsSettings
+from gateway.config.connections import ConnectionSettings, VenSettings, VtnSettings
 from gateway.config.contracts import ContractSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.explained import explain
@@ -39,16 +40,6 @@ class GatewaySettings(Section):
     state_dir: Annotated[Path, AfterValidator(room_for_a_socket)] = Path("gridgate-state")
     """Sockets, journals and device state of agents that this gateway starts."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class ConnectionSettings(Section):
-    """``[[connection]]``: one counterparty."""
-
-    kind: Literal["openadr2b"]
-    role: Literal["ven"] = "ven"
-    url: str = Field(pattern=r"^https?://")
-    name: str = Field(min_length=1)
-    poll_s: float = Field(default=10.0, ge=0.1, le=3600)
 
 
 class ProgramSettings(Section):
@@ -160,6 +151,16 @@ class Settings(BaseSettings):
         if agents and not is_name(self.site.id):
             raise ValueError(f"[site] id {self.site.id!r} cannot name a fleet: with agents it is {WHAT_A_NAME_IS}")
         return self
+
+    @property
+    def vens(self) -> tuple[VenSettings, ...]:
+        """Where we are asked."""
+        return tuple(one for one in self.connection if isinstance(one, VenSettings))
+
+    @property
+    def vtns(self) -> tuple[VtnSettings, ...]:
+        """Where we ask."""
+        return tuple(one for one in self.connection if isinstance(one, VtnSettings))
 
     @property
     def fleets(self) -> tuple[FleetSettings, ...]:

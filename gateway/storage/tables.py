@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
@@ -71,7 +72,9 @@ raw_message = Table(
     Column("direction", String(3), nullable=False),
     Column("at", Instant, nullable=False),
     Column("name", Text, nullable=False),
+    Column("took_s", Double),
     UniqueConstraint("sha256", "connection_id", "direction", "at"),
+    Index(None, "connection_id", "id"),
 )
 
 event_revision = Table(
@@ -168,6 +171,22 @@ command_told = Table(
     metadata,
     Column("command_id", ForeignKey("operator_command.command_id"), primary_key=True),
     Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+issue_command = Table(
+    "issue_command",
+    metadata,
+    _serial(),
+    Column("command_id", Text, nullable=False, unique=True),
+    Column("document", Document(IssueCommand), nullable=False),
+)
+issue_outcome = Table(
+    "issue_outcome",
+    metadata,
+    Column("command_id", ForeignKey("issue_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
 )
 
@@ -341,6 +360,8 @@ APPEND_ONLY = (
     operator_command,
     command_outcome,
     command_told,
+    issue_command,
+    issue_outcome,
     live_baseline,
     plan,
     cap_outcome,

@@ -124,6 +124,10 @@ class Vtn:
                 replace(event, revision=event.revision + 1, status=EventStatus.CANCELLED)
             )
 
+    async def events(self) -> tuple[GridEvent, ...]:
+        """As the port says."""
+        return await self._store.issued_events(self._connection_id)
+
     async def parties(self) -> tuple[Party, ...]:
         known = await self._store.parties(self._connection_id)
         return tuple(party for party in known if party.registration_id)

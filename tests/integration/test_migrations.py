@@ -168,7 +168,7 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
     async with engine.begin() as connection:
         for statement in (
             "INSERT INTO raw_body VALUES ('ab', 'body')",
-            "INSERT INTO raw_message VALUES (1, 'ab', 'utility', 'in', 1, 'oadrPoll')",
+            "INSERT INTO raw_message VALUES (1, 'ab', 'utility', 'in', 1, 'oadrPoll', NULL)",
             "INSERT INTO event_revision VALUES ('utility', 'e1', 0, 1, '{}')",
             "INSERT INTO decision VALUES (1, 'utility', 'e1', 0, 'ab', '{}')",
             "INSERT INTO acknowledgement VALUES ('utility', 'e1', 0, 1)",
@@ -177,6 +177,8 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')",
             "INSERT INTO command_outcome VALUES (1, 'c1', 1, TRUE, '')",
             "INSERT INTO command_told VALUES ('c1', 1, '')",
+            "INSERT INTO issue_command VALUES (1, 'c1', '{}')",
+            "INSERT INTO issue_outcome VALUES ('c1', 1, TRUE, '')",
             "INSERT INTO live_baseline VALUES ('utility', 'e1', '{}')",
             "INSERT INTO plan VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO cap_outcome VALUES (1, 1, 'gpu-0', 1.0, 1.0, 'applied', '', 'ab')",
