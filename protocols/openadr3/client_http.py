@@ -54,7 +54,8 @@ class HttpExchange:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
     async def __call__(self, request: Request, _: datetime) -> Response:
-        headers = {"Accept": JSON, "Accept-Encoding": "identity"}
+        # A list that some cache had kept could lack an event of now, which would count as cancelled.
+        headers = {"Accept": JSON, "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         if request.authorization is not None:
