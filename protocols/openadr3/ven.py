@@ -28,6 +28,7 @@ from protocols.openadr3 import model
 from protocols.openadr3.client import Client
 from protocols.openadr3.client_http import Exchange
 from protocols.openadr3.names import Version
+from protocols.openadr3.ven_mqtt import MqttTerms, listen
 from protocols.openadr3.ven_opt import asks_for_state, write_opt
 from protocols.openadr3.ven_polling import Polled, VenPolling
 from protocols.openadr3.ven_registration import Standing, find_or_make
@@ -49,7 +50,8 @@ class Ven:
 
     ``targets`` are names for us that are agreed upon, beside those that the VTN grants; ``program_names`` limit which
     programs are followed (``None``: all that we may see). Of a ``webhook`` the VTN is told when our own objects are
-    looked after; it only sets ``woken``, so that the caller asks at once.
+    looked after; it only sets ``woken``, so that the caller asks at once. With ``mqtt`` the caller keeps ``listen``
+    running beside its polls, to the same end.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Ven:
         program_names: Collection[str] | None = None,
         poll_s: float = 10.0,
         webhook: Webhook | None = None,
+        mqtt: MqttTerms | None = None,
     ) -> None:
         self._connection_id = connection_id
         self._ven_name = ven_name
@@ -79,6 +82,8 @@ class Ven:
         self._standing: Standing | None = None
         self._look_after_at: datetime | None = None
         self._webhook = webhook
+        self._mqtt = mqtt
+        self._followed: Collection[str] = ()
         self._subscribe_at: datetime | None = None
         self._subscribed = False
         self._events: dict[str, model.Event] = {}
@@ -111,6 +116,17 @@ class Ven:
     def routes(self) -> list[web.RouteDef]:
         """The door of the webhook, none where there is none. It belongs on a listener with TLS."""
         return [] if self._webhook is None else self._webhook.routes()
+
+    async def listen(self, now: datetime) -> bool:
+        """Follow the VTN's MQTT broker and set ``woken`` at every notification, for as long as the connection lasts.
+
+        Returns false at once where there is nothing to follow, not before the first ``receive`` either. Raises
+        ``Unreachable`` when the connection ends, and other ``ProtocolError``. Call it again later: it never waits.
+        """
+        if self._mqtt is None or self._standing is None or self._client.version is Version.V3_0:
+            return False
+        ven_id, programs = self._standing.ven_id, self._followed
+        return await listen(self._client, self._mqtt, self._woken, ven_id=ven_id, program_ids=programs, now=now)
 
     async def receive(self, now: datetime) -> EventBatch | None:
         # Before anything is read, so that no word is lost that comes meanwhile.
@@ -167,6 +183,7 @@ class Ven:
         self._events = {event.metadata.id: event for event in polled.events if event.metadata is not None}
         self._opted_out &= self._events.keys()
         await self._reports.take(polled.events, polled.programs, now, whole=polled.batch.complete)
+        self._followed = polled.followed
         await self._keep_subscribed(targets, polled, now)
         batch = self._with_answers_wanted(polled)
         if any(done is not None and _says(batch) == _says(done) for done in (self._answered, self._refused)):
