@@ -43,8 +43,8 @@ class SmallVtn:
         if object_id is None:
             self._last += 1
             object_id = f"{kind[:-1]}-{self._last}"
-        created = self.objects[kind].get(object_id, {}).get("createdDateTime", self.now.isoformat())
         self.now += timedelta(microseconds=1)
+        created = self.objects[kind].get(object_id, {}).get("createdDateTime", self.now.isoformat())
         held = found | {
             "id": object_id,
             "createdDateTime": created,

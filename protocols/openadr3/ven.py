@@ -7,6 +7,7 @@ event asks for reports of OPERATING_STATE (``ven_opt``); everywhere else our ans
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -32,7 +33,7 @@ from protocols.openadr3.ven_mqtt import MqttTerms, listen
 from protocols.openadr3.ven_opt import asks_for_state, write_opt
 from protocols.openadr3.ven_polling import Polled, VenPolling
 from protocols.openadr3.ven_registration import Standing, find_or_make
-from protocols.openadr3.ven_reports import VenReports
+from protocols.openadr3.ven_reports import MAY_PASS, VenReports
 from protocols.openadr3.ven_webhook import Webhook, subscribe
 
 LOOK_AFTER_S = 60.0
@@ -91,6 +92,7 @@ class Ven:
         self._answered: EventBatch | None = None
         self._refused: EventBatch | None = None
         self._opted_out: set[str] = set()
+        self._unsaid: dict[str, OptDecision] = {}
 
     @property
     def connection_id(self) -> str:
@@ -98,10 +100,8 @@ class Ven:
 
     @property
     def party_ids(self) -> frozenset[str]:
-        """The id of our ven object, where there is one, and its name, which is how 3.0's targets name us."""
-        if self._standing is None:
-            return frozenset()
-        own_id = self._standing.ven_id
+        """Our name, which is how 3.0's targets name us, and the id of our ven object, where there is one."""
+        own_id = None if self._standing is None else self._standing.ven_id
         return frozenset({self._ven_name} if own_id is None else {self._ven_name, own_id})
 
     @property
@@ -140,11 +140,11 @@ class Ven:
     async def respond(self, batch: EventBatch, decisions: Sequence[OptDecision], now: datetime) -> None:
         """Take the batch for answered; opting out is said to the events that ask for our operating state.
 
-        Raises ``Unreachable``, and ``Rejected`` for an error that may pass. An answer that the VTN refuses for good is
-        our own record's all the same.
+        Nothing is raised: what could not be said just now is said again with the polls that follow.
         """
         for decision in decisions:
-            await self._say(decision, now, again=False)
+            self._unsaid[decision.event_id] = decision
+        await self._say_unsaid(now)
         if self._offered is batch:
             self._answered = batch
 
@@ -153,7 +153,9 @@ class Ven:
         event = self._events.get(decision.event_id)
         if event is None or not asks_for_state(event):
             return NO_ANSWER
-        return await self._say(decision, now, again=True)
+        refused = await self._say(decision, now)
+        self._unsaid.pop(decision.event_id, None)
+        return refused
 
     async def refuse(self, batch: EventBatch, detail: str, now: datetime) -> None:
         """Nothing can be said of it in 3.x: it is offered again when our own objects are looked after next."""
@@ -175,21 +177,32 @@ class Ven:
             raise
 
     async def _turn(self, now: datetime) -> EventBatch | None:
-        standing = await self._looked_after(now)
-        targets = self._targets | standing.targets
-        known = standing.ven_id is not None or bool(self._targets)
-        ours = {*targets, self._ven_name, *self._resource_names, *self.party_ids} if known else None
-        polled = await self._polling.read(targets, ours, now)
+        fault = await self._look_after(now)
+        granted = frozenset[str]() if self._standing is None else self._standing.targets
+        targets = self._targets | granted
+        polled = await self._polling.read(targets, self._ours(targets), now)
+        if self._standing is None:
+            # Without our targets we may not see all that is for us.
+            polled = replace(polled, batch=replace(polled.batch, complete=False))
         self._events = {event.metadata.id: event for event in polled.events if event.metadata is not None}
+        self._followed = polled.followed
         self._opted_out &= self._events.keys()
         await self._reports.take(polled.events, polled.programs, now, whole=polled.batch.complete)
-        self._followed = polled.followed
         await self._keep_subscribed(targets, polled, now)
+        await self._say_unsaid(now)
         batch = self._with_answers_wanted(polled)
         if any(done is not None and _says(batch) == _says(done) for done in (self._answered, self._refused)):
+            if fault is not None:
+                raise fault
             return None
         self._offered = batch
         return batch
+
+    def _ours(self, targets: frozenset[str]) -> frozenset[str] | None:
+        """Every name that means us, ``None`` where we cannot know them."""
+        if not self._targets and (self._standing is None or self._standing.ven_id is None):
+            return None
+        return targets | {self._ven_name, *self._resource_names} | self.party_ids
 
     def _with_answers_wanted(self, polled: Polled) -> EventBatch:
         return replace(
@@ -202,13 +215,22 @@ class Ven:
             ),
         )
 
-    async def _looked_after(self, now: datetime) -> Standing:
-        """How the VTN holds us; looked up and mended where that is due."""
-        if self._standing is not None and self._look_after_at is not None and now < self._look_after_at:
-            return self._standing
-        standing = await find_or_make(
-            self._client, ven_name=self._ven_name, resource_names=self._resource_names, now=now
-        )
+    async def _look_after(self, now: datetime) -> ProtocolError | None:
+        """Look our own objects up and mend them where that is due.
+
+        What is wrong with them keeps no event from us: it is returned, and told when nothing else is new. Raises
+        ``Unreachable``.
+        """
+        if self._look_after_at is not None and now < self._look_after_at:
+            return None
+        try:
+            standing = await find_or_make(
+                self._client, ven_name=self._ven_name, resource_names=self._resource_names, now=now
+            )
+        except Unreachable:
+            raise
+        except ProtocolError as fault:
+            return fault
         if self._standing is not None and not standing.readable and self._standing.readable:
             # We may not read our own object just now: that takes nothing from what was granted.
             standing = self._standing
@@ -216,7 +238,7 @@ class Ven:
         self._standing = standing
         self._refused = None
         self._look_after_at = now + timedelta(seconds=LOOK_AFTER_S)
-        return standing
+        return None
 
     async def _keep_subscribed(self, targets: Collection[str], polled: Polled, now: datetime) -> None:
         """Look after our subscriptions where that is due. A VTN that does not take them is polled all the same."""
@@ -252,26 +274,32 @@ class Ven:
                 )
             )
 
-    async def _say(self, decision: OptDecision, now: datetime, *, again: bool) -> str | None:
-        """Tell the VTN of an opt; why it did not take it, ``None`` where it did or need not know."""
+    async def _say_unsaid(self, now: datetime) -> None:
+        for event_id, decision in list(self._unsaid.items()):
+            if decision.opt is Opt.IN and event_id not in self._opted_out:
+                # Taking part is what is expected, and the reports of our state will show it.
+                del self._unsaid[event_id]
+                continue
+            with suppress(ProtocolError):
+                await self._say(decision, now)
+                self._unsaid.pop(event_id, None)
+
+    async def _say(self, decision: OptDecision, now: datetime) -> str | None:
+        """Tell the VTN of an opt; why it does not take it, ``None`` where it does or need not know."""
         event = self._events.get(decision.event_id)
-        out = decision.opt is Opt.OUT
         if event is None or not asks_for_state(event):
-            return None
-        if not out and not again and decision.event_id not in self._opted_out:
-            # Taking part is what is expected, and the reports of our state will show it.
             return None
         report = write_opt(decision, event, self._ven_name, self._resource_names, self._client.version)
         try:
             await self._reports.deliver(report, (report.name or "",), now)
         except Rejected as fault:
-            if not fault.code.startswith("4") or fault.code in {"408", "425", "429"}:
+            if not fault.code.startswith("4") or fault.code in MAY_PASS:
                 raise
             return str(fault)
-        except Unreachable:
-            self._look_after_at = None
-            raise
-        (self._opted_out.add if out else self._opted_out.discard)(decision.event_id)
+        if decision.opt is Opt.OUT:
+            self._opted_out.add(decision.event_id)
+        else:
+            self._opted_out.discard(decision.event_id)
         return None
 
 

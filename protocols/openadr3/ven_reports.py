@@ -6,7 +6,7 @@ corrects another in that one's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from protocols.errors import MessageError, Rejected, Unreachable
@@ -28,6 +28,14 @@ _MOST_EVENTS = 1000
 """Whose reports' names are remembered at a time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A report at the VTN; ``as_read`` is what it says, where we have read it and not written it."""
+
+    id: str
+    as_read: model.Report | None = None
+
+
 class VenReports:
     """Orders and deliveries; orders are kept in the store."""
 
@@ -37,7 +45,7 @@ class VenReports:
         self._offers = tuple(offers)
         self._client_name = client_name
         self._asked: dict[str, Asked] | None = None
-        self._names: dict[str, dict[str, str]] = {}
+        self._names: dict[str, dict[str, _Held]] = {}
 
     async def orders(self) -> tuple[ReportOrder, ...]:
         """The orders that stand; before the first poll of a life those of the life before."""
@@ -121,12 +129,16 @@ class VenReports:
         Raises what the client does.
         """
         known = await self._names_of(report.event_id, now)
-        held_id = next((known[name] for name in names if name in known), None)
+        held = next((known[name] for name in names if name in known), None)
+        if held is not None and held.as_read == report:
+            # Its answer was lost. To put it once more would make a change of it; later it may be another's turn.
+            known[report.name or ""] = replace(held, as_read=None)
+            return "200"
         try:
-            if held_id is not None:
+            if held is not None:
                 try:
-                    await self._client.replace(report, f"/reports/{held_id}", now)
-                    known[report.name or ""] = held_id
+                    await self._client.replace(report, f"/reports/{held.id}", now)
+                    known[report.name or ""] = _Held(id=held.id)
                     return "200"
                 except Rejected as fault:
                     if fault.code != "404":
@@ -141,11 +153,11 @@ class VenReports:
                 self._names.pop(report.event_id, None)
             raise
         if created.metadata is not None:
-            known[report.name or ""] = created.metadata.id
+            known[report.name or ""] = _Held(id=created.metadata.id)
         return "201"
 
-    async def _names_of(self, event_id: str, now: datetime) -> dict[str, str]:
-        """The ids of our reports on an event that the VTN holds, by their names."""
+    async def _names_of(self, event_id: str, now: datetime) -> dict[str, "_Held"]:
+        """Our reports on an event that the VTN holds, by their names."""
         if event_id not in self._names:
             query = (("eventID", event_id), ("clientName", self._client_name))
             try:
@@ -159,7 +171,9 @@ class VenReports:
             if len(self._names) >= _MOST_EVENTS:
                 self._names.clear()
             self._names[event_id] = {
-                item.name: item.metadata.id for item in ours if item.name is not None and item.metadata is not None
+                item.name: _Held(id=item.metadata.id, as_read=replace(item, metadata=None, client_id=None))
+                for item in ours
+                if item.name is not None and item.metadata is not None
             }
         return self._names[event_id]
 

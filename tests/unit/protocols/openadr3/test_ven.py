@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from protocols.errors import MessageError, MessageTooLarge, Rejected, Unreachable
+from protocols.errors import MessageError, MessageTooLarge, ProtocolError, Rejected, Unreachable
 from protocols.grid import EventStatus
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
@@ -227,11 +227,27 @@ async def test_a_vtn_that_lets_us_only_read_events_is_enough(pair: Pair) -> None
     assert pair.ven.party_ids == {"gateway"}
 
 
+@pytest.mark.parametrize("answer", [problem(500, "Internal Server Error"), Response(status=200, body=b"[")])
+async def test_trouble_with_our_own_objects_keeps_no_event_from_us_and_cancels_none(
+    pair: Pair, answer: Response
+) -> None:
+    pair.vtn.before = lambda request: answer if request.path == "/vens" else None
+    pair.vtn.put("events", event(pair.vtn.put("programs", program())))
+    batch = await pair.listed()
+    assert len(batch.events) == 1
+    assert not batch.complete, "what is under our targets was not asked for"
+    with pytest.raises(ProtocolError):
+        await pair.poll()
+    pair.vtn.before = lambda _: None
+    assert (await pair.listed()).complete
+
+
 async def test_a_ven_name_that_another_client_has_is_said(newer: Pair) -> None:
     newer.vtn.before = lambda request: said(200, []) if (request.method, request.path) == ("GET", "/vens") else None
     newer.vtn.put("vens", {"venName": "gateway"})
+    await newer.listed()
     with pytest.raises(Rejected, match="choose another name") as caught:
-        await newer.ven.receive(NOON)
+        await newer.poll()
     assert caught.value.code == "409"
 
 

@@ -169,7 +169,10 @@ async def test_after_a_lost_answer_it_is_found_again(pair: Pair, new_life: bool)
         pair.new_ven()
         await pair.poll()
     assert (await pair.ven.send_report(measured(order), pair.now)).accepted
-    assert len(pair.vtn.held("reports")) == 1
+    (report,) = pair.vtn.held("reports")
+    assert report["createdDateTime"] == report["modificationDateTime"], "and does not count as changed"
+    await pair.ven.send_report(measured(order, 42_000.0), pair.now)
+    assert power_kw(pair) == [42.0]
 
 
 async def test_one_that_the_vtn_lost_is_made_anew(pair: Pair) -> None:
@@ -274,17 +277,16 @@ async def test_an_event_that_does_not_ask_hears_no_answer(pair: Pair) -> None:
     assert await pair.ven.restate(decision(pair, Opt.OUT), pair.now) == NO_ANSWER
 
 
-async def test_an_opt_that_could_not_be_said_is_said_again(pair: Pair) -> None:
+@pytest.mark.parametrize("fault", [None, problem(500, "No"), Response(status=200, body=b"<reports/>")])
+async def test_an_opt_that_could_not_be_said_is_said_with_a_later_poll(pair: Pair, fault: Response | None) -> None:
     asking(pair, STATE)
     batch = await pair.ven.receive(pair.now)
     assert batch is not None
-    pair.vtn.before = unreachable
-    with pytest.raises(Unreachable):
-        await pair.ven.respond(batch, (decision(pair, Opt.OUT),), pair.now)
-    pair.vtn.before = lambda _: None
+    pair.vtn.before = unreachable if fault is None else lambda request: fault if "reports" in request.path else None
     await pair.ven.respond(batch, (decision(pair, Opt.OUT),), pair.now)
-    assert states(pair) == ["RUNNING_OPTED_OUT"]
+    pair.vtn.before = lambda _: None
     assert await pair.poll() is None
+    assert states(pair) == ["RUNNING_OPTED_OUT"]
 
 
 async def test_an_opt_that_is_refused_for_good_is_told_to_the_operator_only(pair: Pair) -> None:
@@ -293,6 +295,9 @@ async def test_an_opt_that_is_refused_for_good_is_told_to_the_operator_only(pair
     assert batch is not None
     pair.vtn.forbidden = {("POST", "reports")}
     await pair.ven.respond(batch, (decision(pair, Opt.OUT),), pair.now)
+    asked = len(pair.vtn.asked)
+    await pair.poll()
+    assert all(path != "/reports" for _, path in pair.vtn.asked[asked:])
     why = await pair.ven.restate(decision(pair, Opt.OUT), pair.now)
     assert why is not None
     assert "403" in why
