@@ -54,7 +54,8 @@ class Client:
         self._exchange = exchange
         self._store = store
         self._last_heard: dict[tuple[str, Query], str] = {}
-        self._leave_alone: tuple[datetime, Rejected] | None = None
+        self._leave_alone: tuple[datetime, str, str] | None = None
+        self._page_sizes: dict[str, tuple[int, ...]] = {}
 
     async def list_all(self, kind: type[H], path: str, query: Query, now: datetime) -> Listing[H]:
         """Every object at ``path``, page by page.
@@ -62,13 +63,16 @@ class Client:
         Each page begins with the last object of the one before: where it does not, the list has moved meanwhile and
         an object may have been missed. Raises as ``send`` does, and ``MessageError`` for what is no list.
         """
-        for size in PAGE_SIZES:
+        size, *smaller = self._page_sizes.get(path, PAGE_SIZES)
+        while True:
             try:
                 return await self._list_by(size, kind, path, query, now)
             except MessageTooLarge:
-                if size == PAGE_SIZES[-1]:
+                if not smaller:
                     raise
-        raise AssertionError("there are page sizes")
+                # From now on: the list will hardly have shrunk by the next poll.
+                self._page_sizes[path] = tuple(smaller)
+                size, *smaller = smaller
 
     async def _list_by(self, size: int, kind: type[H], path: str, query: Query, now: datetime) -> Listing[H]:
         found: dict[str, H] = {}
@@ -149,20 +153,18 @@ class Client:
         Raises what the exchange does, and ``Rejected`` with the HTTP status as code and the VTN's own words. A VTN
         that asks to be left alone for a while (Retry-After) is not asked before.
         """
-        if self._leave_alone is not None and now < self._leave_alone[0]:
-            raise self._leave_alone[1]
-        self._leave_alone = None
+        if self._leave_alone is not None:
+            until, text, code = self._leave_alone
+            if now < until:
+                raise Rejected(text, code=code, connection_id=self.connection_id)
+            self._leave_alone = None
         response = await self._exchange(request, now)
         if 200 <= response.status < 300:
             return response
-        fault = Rejected(
-            f"{request.method} {request.path}: {_said(response, self.version)}",
-            code=str(response.status),
-            connection_id=self.connection_id,
-        )
+        text, code = f"{request.method} {request.path}: {_said(response, self.version)}", str(response.status)
         if response.retry_after_s is not None and response.status in {429, 503}:
-            self._leave_alone = (now + timedelta(seconds=response.retry_after_s), fault)
-        raise fault
+            self._leave_alone = (now + timedelta(seconds=response.retry_after_s), text, code)
+        raise Rejected(text, code=code, connection_id=self.connection_id)
 
     def _read(self, body: bytes, kind: type[T], digest: str) -> T:
         try:

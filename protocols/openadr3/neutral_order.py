@@ -37,7 +37,7 @@ def read_orders(
     wanted = [
         (index, item, quantity)
         for index, item in enumerate(event.report_descriptors)
-        if (quantity := _quantity(item)) in offer.quantities and quantity is not None
+        if (quantity := _quantity(item)) in offer.quantities and quantity is not None and _is_of(item, offer)
     ]
     if event.metadata is None or not wanted or is_cancelled(event):
         return ()
@@ -66,6 +66,17 @@ def _quantity(descriptor: model.ReportDescriptor) -> ReportQuantity | None:
     if not descriptor.historical or descriptor.reading_type in {"PEAK", "FORECAST"}:
         return None
     return quantity_of(descriptor.payload_type, given_units(descriptor))
+
+
+def _is_of(descriptor: model.ReportDescriptor, offer: ReportOffer) -> bool:
+    """Whether the report is wanted of the resource: 3.0's targets may name others. What 3.1's mean is the VTN's."""
+    named = {
+        value
+        for target in descriptor.targets
+        if isinstance(target, model.ValuesMap) and target.type == "RESOURCE_NAME"
+        for value in target.values
+    }
+    return not named or offer.resource_id in named
 
 
 def _with_intervals(event: model.Event) -> model.Event:

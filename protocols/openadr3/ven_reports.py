@@ -45,6 +45,7 @@ class VenReports:
         self._offers = tuple(offers)
         self._client_name = client_name
         self._asked: dict[str, Asked] | None = None
+        self._stored: dict[str, ReportOrder] | None = None
         self._names: dict[str, dict[str, _Held]] = {}
 
     async def orders(self) -> tuple[ReportOrder, ...]:
@@ -70,7 +71,7 @@ class VenReports:
             for event in events
             for asked in self._orders_of(event, programs.get(event.program_id), now)
         }
-        stored = {order.order_id: order for order in await self._store.orders(self._client.connection_id)}
+        stored = await self._stored_orders()
         for order_id, before in (self._asked or {}).items():
             ends_at = before.order.ends_at
             lasts = not whole if ends_at is None or ends_at > now else now < ends_at + KEPT_AFTER
@@ -79,11 +80,20 @@ class VenReports:
         for order_id, asked in found.items():
             if stored.get(order_id) != asked.order:
                 await self._store.save_order(asked.order)
-        for order_id, order in stored.items():
+                stored[order_id] = asked.order
+        for order_id, order in list(stored.items()):
             waits = order.ends_at is not None and order.ends_at <= now < order.ends_at + KEPT_AFTER
             if order_id not in found and not waits:
                 await self._store.cancel_order(self._client.connection_id, order_id)
+                del stored[order_id]
         self._asked = found
+
+    async def _stored_orders(self) -> dict[str, ReportOrder]:
+        """What the store holds, read once: nobody else writes these."""
+        if self._stored is None:
+            orders = await self._store.orders(self._client.connection_id)
+            self._stored = {order.order_id: order for order in orders}
+        return self._stored
 
     def _orders_of(self, event: model.Event, program: model.Program | None, now: datetime) -> Iterable[Asked]:
         event = _with_units(event, program)

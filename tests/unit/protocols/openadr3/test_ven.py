@@ -324,6 +324,9 @@ async def test_pages_too_large_to_read_are_asked_for_in_smaller_ones(pair: Pair)
     batch = await pair.listed()
     assert {found.event_id for found in batch.events} == ids
     assert batch.complete
+    asked = len(pair.vtn.asked)
+    await pair.poll()
+    assert pair.vtn.asked[asked:].count(("GET", "/events")) == 4, "the smaller pages are asked for at once"
     pair.vtn.before = no_page_over(0)
     with pytest.raises(MessageTooLarge):
         await pair.poll()
