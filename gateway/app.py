@@ -10,6 +10,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +20,11 @@ import structlog
 from aiohttp import web
 
 from gateway.asking import answers
-from gateway.attach import MeteredFleet, agent_paths, open_fleet
+from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.connection_check import Finding
-from gateway.connections import open_connections, report_offers
+from gateway.connections import Connected, open_connections, report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
@@ -33,6 +34,7 @@ from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
 from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
+from gateway.services.delivering import Delivering, Delivers
 from gateway.services.epochs import Epochs
 from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
@@ -42,12 +44,17 @@ from gateway.services.offering import Offering
 from gateway.services.planner import Planner
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
+from gateway.services.within_reach import BELIEVED, Believed
 from gateway.site_meters import open_site_meter
 from gateway.stages import Edges, Record, Service, build_services, run_services
+from hardware.device import Quality
 from hardware.errors import HardwareError
 from protocols.grid import GridConnection, GridProgram, PartyStore
 
 log = structlog.get_logger()
+
+BELIEVED_OF_SITES = Believed(stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}))
+"""Sites report every few seconds; of one that is silent we know only what it usually draws, and go by that."""
 
 
 @asynccontextmanager
@@ -56,11 +63,12 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
     Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
     """
+    from gateway.storage.nonces import SqlNonceStore
     from gateway.storage.party_store import SqlPartyStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
-        yield Record(ledger=ledger, parties=SqlPartyStore(ledger))
+        yield Record(ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger))
 
 
 async def upgrade_database(url: str) -> str:
@@ -178,16 +186,21 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             last["local agent"] = agent
         if settings.agents is not None:
             last["certificates"] = await open_enrolment_listener(edges, settings, settings.agents, clock)
-        fleet = open_fleet(settings, remembers=True)
+        connected = await open_connections(edges, settings, record, clock)
+        fleet = reach(settings, connected, clock)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
         if settings.agents is not None:
             # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in.
             gc.freeze()
-        connected = await open_connections(edges, settings, record, clock)
         if connected.programs:
             last["issuing"] = Issuing(
                 programs=connected.programs, ledger=record.ledger, clock=clock, readiness=readiness
+            )
+            last["delivering"] = Delivering(
+                programs=[program for program in connected.programs.values() if isinstance(program, Delivers)],
+                clock=clock,
+                readiness=readiness,
             )
         offering = Offering(
             fleet=fleet,
@@ -213,6 +226,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             offering=offering,
             joint=JointPlan(Planner()),
             loop=settings.control.loop(),
+            believed=BELIEVED if settings.sites is None else BELIEVED_OF_SITES,
         )
         application = pages(
             record.ledger,
@@ -224,7 +238,33 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             stop=stop,
         )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
-        await run_services((*stages, last), clock, stop)
+        # A utility's gateway has nothing to cap or to measure: it only asks.
+        await run_services((*(stages if settings.has_devices else ()), last), clock, stop)
+
+
+def reach(settings: Settings, connected: Connected, clock: Clock) -> ClosableFleet:
+    """What is commanded: devices behind agents, or the sites below us."""
+    if settings.sites is None:
+        return open_fleet(settings, remembers=True)
+    from gateway.downstream import DownstreamSites, SiteBelow
+
+    below = settings.sites
+    return DownstreamSites(
+        [
+            SiteBelow(
+                party=site.party,
+                program=connected.programs[site.connection],
+                min_w=1000.0 * site.min_kw,
+                max_w=1000.0 * site.max_kw,
+            )
+            for site in below.site
+        ],
+        program_id=below.program,
+        clock=clock,
+        hold_s=below.hold_s,
+        least_gap_s=below.least_gap_s,
+        silent_after_s=below.silent_after_s,
+    )
 
 
 async def open_enrolment_listener(

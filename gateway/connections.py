@@ -1,5 +1,6 @@
 """Opens the counterparties: who asks us, and whom we ask. Each driver is imported where it is opened."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ import aiohttp
 from aiohttp import web
 
 from gateway.clock import Clock
-from gateway.config import Settings
-from gateway.config.connections import Ven2bSettings, VenSettings, Vtn2bSettings
+from gateway.config import ConfigError, Settings
+from gateway.config.connections import TlsSettings, Ven2bSettings, VenSettings, Vtn2bSettings, VtnSettings
 from gateway.domain.fleet import Site
 from gateway.listening import listening
 from gateway.stages import Record
-from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
+from gateway.tls import vtn_client_context, vtn_listener_context
+from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer, Target
 from protocols.openadr2b.signature import Signer, Verifier
+from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
 from protocols.replay import MemoryNonces, NonceStore, ReplayWindow
 
 MIN_SAMPLING_S = 1.0
@@ -32,24 +35,28 @@ class Connected:
 
 
 async def open_connections(edges: AsyncExitStack, settings: Settings, record: Record, clock: Clock) -> Connected:
-    """Open every ``[[connection]]``; ``edges`` closes them. Raises ``OSError`` where we cannot listen."""
+    """Open every ``[[connection]]``; ``edges`` closes them.
+
+    Raises ``OSError`` where we cannot listen or a file cannot be read, ``ConfigError`` where one holds something else.
+    """
     site = settings.site.site()
-    vens = [
-        await open_ven(edges, name=one.name, url=one.url, store=record.parties, site=site, poll_s=one.poll_s)
-        for one in settings.vens
-    ]
-    programs = {
-        one.name: await open_vtn(edges, one, record.parties, clock)
-        for one in settings.vtns
-        if isinstance(one, Vtn2bSettings)
-    }
+    vens: list[GridConnection] = []
+    programs: dict[str, GridProgram] = {}
+    for one in settings.connection:
+        try:
+            if isinstance(one, VtnSettings):
+                programs[one.name] = await _vtn(edges, one, record, clock)
+            else:
+                vens.append(await _ven(edges, one, record, site, clock))
+        except ValueError as cause:
+            raise ConfigError(f"[[connection]] {one.name!r}: {cause}") from cause
     return Connected(vens=vens, programs=programs)
 
 
 async def open_ven(
     edges: AsyncExitStack, *, name: str, url: str, store: PartyStore, site: Site, poll_s: float
 ) -> GridConnection:
-    """An OpenADR 2.0b VEN in HTTP pull; ``edges`` closes its session."""
+    """An OpenADR 2.0b VEN in plain HTTP pull, as the demonstration has it; ``edges`` closes its session."""
     from protocols.openadr2b.ven import HttpExchange, Ven
 
     session = await edges.enter_async_context(aiohttp.ClientSession())
@@ -69,6 +76,91 @@ async def ask_to_register(settings: VenSettings, session: aiohttp.ClientSession)
     signing = _signing(settings, MemoryNonces())
     exchange = HttpExchange(settings.url, session)
     return await probe(exchange, uuid4().hex, datetime.now(UTC), signer=signing.signer, verifier=signing.verifier)
+
+
+async def _ven(
+    edges: AsyncExitStack, settings: VenSettings, record: Record, site: Site, clock: Clock
+) -> GridConnection:
+    from protocols.openadr2b.ven import HttpExchange, Ven
+
+    if not isinstance(settings, Ven2bSettings):
+        raise NotImplementedError
+    signing = _signing(settings, record.nonces)
+    session = await edges.enter_async_context(_session(settings))
+    ven = Ven(
+        connection_id=settings.name,
+        ven_name=settings.name,
+        exchange=HttpExchange(settings.url, session),
+        store=record.parties,
+        offers=report_offers(site),
+        poll_s=settings.poll_s,
+        push_url=None if settings.push is None else settings.push.url,
+        targets=[
+            Target(kind="resource", value=site.site_id),
+            *(Target(kind="group", value=group) for group in settings.groups),
+        ],
+        signer=signing.signer,
+        verifier=signing.verifier,
+    )
+    if settings.push is not None:
+        application = web.Application()
+        application.add_routes(ven.routes(clock.now))
+        await edges.enter_async_context(listening(application, settings.push.listen, tls=_listener(settings)))
+    return ven
+
+
+async def _vtn(edges: AsyncExitStack, settings: VtnSettings, record: Record, clock: Clock) -> GridProgram:
+    from protocols.openadr2b.exchange import HttpExchange
+    from protocols.openadr2b.vtn import Vtn
+    from protocols.openadr2b.vtn_http import ProxyHeader
+
+    if not isinstance(settings, Vtn2bSettings):
+        raise NotImplementedError
+    signing = _signing(settings, record.nonces)
+    session = await edges.enter_async_context(_session(settings))
+    vtn = Vtn(
+        connection_id=settings.name,
+        vtn_id=settings.vtn_id,
+        store=record.parties,
+        now=clock.now,
+        poll_s=settings.poll_s,
+        granularity_s=settings.report_s,
+        report_back_s=settings.report_s,
+        parties=_parties(settings),
+        signer=signing.signer,
+        verifier=signing.verifier,
+        push=lambda address: HttpExchange(address, session),
+        proxy=None
+        if settings.proxy is None
+        else ProxyHeader(name=settings.proxy.header, proxies=settings.proxy.addresses),
+    )
+    application = web.Application()
+    application.add_routes(vtn.routes())
+    await edges.enter_async_context(listening(application, settings.listen, tls=_listener(settings)))
+    return vtn
+
+
+def _parties(settings: Vtn2bSettings) -> VtnParties:
+    """Who may register. Raises ``ValueError`` where two are the same."""
+    return VtnParties(
+        [
+            DeclaredParty(
+                name=party.name,
+                fingerprints=() if party.fingerprint is None else (party.fingerprint,),
+                targets=tuple(
+                    Target(kind=kind, value=value)
+                    for kind, values in (
+                        ("group", party.groups),
+                        ("resource", party.resources),
+                        ("serviceArea", party.areas),
+                    )
+                    for value in values
+                ),
+            )
+            for party in settings.party
+        ],
+        closed=not settings.open,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,23 +185,17 @@ def _signing(settings: Ven2bSettings | Vtn2bSettings, nonces: NonceStore) -> _Si
     return _Signing(signer=Signer(key_pem=key, certificate_pem=certificate), verifier=Verifier(trust, window))
 
 
-async def open_vtn(edges: AsyncExitStack, settings: Vtn2bSettings, store: PartyStore, clock: Clock) -> GridProgram:
-    """An OpenADR 2.0b VTN, listening."""
-    from protocols.openadr2b.vtn import Vtn
+def _session(settings: TlsSettings) -> aiohttp.ClientSession:
+    """A session whose calls show our certificate. Raises ``OSError`` where the files cannot be used."""
+    context = vtn_client_context(settings.certificate, settings.key, settings.ca, profile=settings.tls)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
 
-    vtn = Vtn(
-        connection_id=settings.name,
-        vtn_id=settings.vtn_id,
-        store=store,
-        now=clock.now,
-        poll_s=settings.poll_s,
-        granularity_s=settings.report_s,
-        report_back_s=settings.report_s,
-    )
-    application = web.Application()
-    application.add_routes(vtn.routes())
-    await edges.enter_async_context(listening(application, settings.listen))
-    return vtn
+
+def _listener(settings: TlsSettings) -> ssl.SSLContext | None:
+    """TLS where we listen, ``None`` for plain HTTP. Raises ``OSError`` where the files cannot be used."""
+    if settings.certificate is None:
+        return None
+    return vtn_listener_context(settings.certificate, settings.key, settings.ca, profile=settings.tls)
 
 
 def report_offers(site: Site) -> tuple[ReportOffer, ...]:

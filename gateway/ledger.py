@@ -26,14 +26,14 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
-from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
+from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt, StoreUnavailable
 
 
 class LedgerError(Exception):
     """Root of the tree."""
 
 
-class LedgerUnavailable(LedgerError):
+class LedgerUnavailable(LedgerError, StoreUnavailable):
     """The database cannot be read or written just now. Nothing was lost: what was not stored may be tried again."""
 
 

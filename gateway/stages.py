@@ -24,8 +24,10 @@ from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
+from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
+from protocols.replay import NonceStore
 
 log = structlog.get_logger()
 
@@ -41,10 +43,11 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger and the dialects' party store."""
+    """One database: the gateway's ledger, the dialects' party store and the stamps of signed messages."""
 
     ledger: Ledger
     parties: PartyStore
+    nonces: NonceStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ def build_services(
     offering: Offering | None = None,
     joint: JointPlan | None = None,
     loop: ControlSettings = DEFAULTS,
+    believed: Believed = BELIEVED,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
@@ -114,6 +118,7 @@ def build_services(
         curves=offering.curves,
         control=loop,
         demand=offering,
+        believed=believed,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness

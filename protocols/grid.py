@@ -335,7 +335,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """Somebody registered with us, as a VTN keeps it. ``offers`` is what it can report."""
+    """Somebody registered with us, as a VTN keeps it. ``offers`` is what it can report.
+
+    ``fingerprint`` is the SHA-256 of its certificate in hexadecimal (or the end of it), empty where it has shown none.
+    ``address`` is where it takes messages, empty where it asks for them. ``detail`` is what its dialect must remember
+    of it, in the dialect's own words. A party whose ``registration_id`` is empty has left.
+    """
 
     connection_id: str
     party_id: str
@@ -343,6 +348,33 @@ class Party:
     name: str
     registered_at: datetime
     offers: tuple[ReportOffer, ...] = ()
+    fingerprint: str = ""
+    address: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """A message that a party has not taken yet. ``body`` is in the dialect's own words, not signed."""
+
+    connection_id: str
+    party_id: str
+    message_id: str
+    name: str
+    body: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedOrder:
+    """A report that we asked a party for.
+
+    Data that comes for an order that has ended (``ended_at``: cancelled by us, or refused by the party) is kept too.
+    """
+
+    party_id: str
+    order: ReportOrder
+    ended_at: datetime | None = None
 
 
 class GridConnection(Protocol):
@@ -415,10 +447,15 @@ class GridProgram(Protocol):
         """Reports received after the instant, with their party_id, oldest first."""
 
 
+class StoreUnavailable(Exception):
+    """A ``PartyStore`` cannot be used just now. What was not stored is not acted on; it may be tried again."""
+
+
 class PartyStore(Protocol):
     """What a dialect must remember across restarts. Each call is durable when it returns.
 
-    A VEN uses the registration and the orders, a VTN the parties, the events it issued and what came back.
+    All raise ``StoreUnavailable`` where the store cannot be used just now. A VEN uses the registration and the orders,
+    a VTN the parties, the events that it issued, what waits for them and what came back.
     """
 
     async def record_message(self, message: RawMessage) -> None: ...
@@ -455,3 +492,26 @@ class PartyStore(Protocol):
 
     async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
         """Keep a report; false where its id is known already (delivered again)."""
+
+    async def received_report(self, connection_id: str, party_id: str, report_id: str) -> IntervalReport | None: ...
+
+    async def placed_orders(self, connection_id: str) -> tuple[PlacedOrder, ...]:
+        """Every report that we asked for, by time of asking."""
+
+    async def save_placed_order(self, order: PlacedOrder) -> None:
+        """Keep an order, replacing the one with its id."""
+
+    async def queued(self, connection_id: str) -> tuple[QueuedMessage, ...]:
+        """What has not been taken yet, oldest first."""
+
+    async def queue(self, message: QueuedMessage) -> None: ...
+
+    async def unqueue(self, connection_id: str, party_id: str, message_id: str) -> None: ...
+
+    async def opts(self, connection_id: str) -> tuple[tuple[str, OptSchedule], ...]:
+        """What parties will (not) take part in, with their party_id, oldest first."""
+
+    async def save_opt(self, party_id: str, opt: OptSchedule) -> None:
+        """Keep a party's opt, replacing the one with its id."""
+
+    async def cancel_opt(self, connection_id: str, party_id: str, opt_id: str) -> None: ...

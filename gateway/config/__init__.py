@@ -7,6 +7,7 @@ from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettin
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
 from gateway.config.settings import ConfigError, FleetSettings, Settings, load_config, settings_from
 from gateway.config.site import SITE_METER_ID, OverheadSettings, SiteSettings
+from gateway.config.sites import SitesSettings
 
 __all__ = [
     "SITE_METER_ID",
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "SimulatedSettings",
     "SiteSettings",
+    "SitesSettings",
     "SlurmSettings",
     "TermsSettings",
     "Ven2bSettings",

@@ -23,6 +23,7 @@ from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettin
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
 from gateway.config.parts import Section, address, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
+from gateway.config.sites import SitesSettings
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlSettings as LoopSettings
 from hardware.nats_names import WHAT_A_NAME_IS, is_name
@@ -81,7 +82,8 @@ HardwareSettings = Annotated[
     | ModbusSettings
     | PrometheusSettings
     | ProcessSettings
-    | SlurmSettings,
+    | SlurmSettings
+    | SitesSettings,
     Field(discriminator="kind"),
 ]
 
@@ -145,6 +147,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{what} {twice[0]!r} is used twice; give each its own")
         if len(self.fleets) > 1:
             raise ValueError("one [[hardware]] section with devices is supported; put all hosts into it")
+        sites = [one for one in self.hardware if isinstance(one, SitesSettings)]
+        if sites and (len(sites) > 1 or self.of_this_host or self.agents is not None):
+            raise ValueError('[[hardware]] of kind "sites" stands alone: other devices are those sites\' own')
+        named = {one.connection for section in sites for one in section.site} - {one.name for one in self.vtns}
+        if named:
+            raise ValueError(f'[[hardware.site]] connection {min(named)!r} names no [[connection]] of role "vtn"')
         agents = [one for one in self.hardware if isinstance(one, AgentsSettings)]
         if len(agents) > 1:
             raise ValueError('one [[hardware]] section of kind "agents" is supported; it has all servers')
@@ -173,9 +181,19 @@ class Settings(BaseSettings):
         return bool(self.fleets or self.process_jobs or self.slurms)
 
     @property
+    def has_devices(self) -> bool:
+        """Whether anything is declared that can be capped. A utility's VTN has nothing of its own."""
+        return bool(self.of_this_host or self.agents or self.sites)
+
+    @property
     def agents(self) -> AgentsSettings | None:
         """The hosts elsewhere, where there are any."""
         return next((one for one in self.hardware if isinstance(one, AgentsSettings)), None)
+
+    @property
+    def sites(self) -> SitesSettings | None:
+        """The sites below us, where there are any."""
+        return next((one for one in self.hardware if isinstance(one, SitesSettings)), None)
 
     @property
     def process_jobs(self) -> tuple[ProcessJobSettings, ...]:

@@ -25,7 +25,7 @@ from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.shortfalls import Shortfalls
 from gateway.services.site_planning import Demand, SitePlanning
-from gateway.services.within_reach import WithinReach
+from gateway.services.within_reach import BELIEVED, Believed, WithinReach
 from gateway.services.work_accounts import WorkAccounts
 from protocols.grid import Opt
 
@@ -68,9 +68,12 @@ class Dispatch:
         curves: LearnedCurves | None = None,
         control: ControlSettings = DEFAULTS,
         demand: Demand | None = None,
+        believed: Believed = BELIEVED,
     ) -> None:
         self._settings = control
-        self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
+        self._reach = WithinReach(
+            fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves, believed=believed
+        )
         self._joint = joint or JointPlan()
         self._planning = SitePlanning(reach=self._reach, fleet=fleet, site=site, programs=programs, demand=demand)
         self._fleet = fleet

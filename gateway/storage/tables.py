@@ -29,7 +29,17 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
-from protocols.grid import GridEvent, IntervalReport, OptDecision, Party, Registration, ReportOrder
+from protocols.grid import (
+    GridEvent,
+    IntervalReport,
+    OptDecision,
+    OptSchedule,
+    Party,
+    PlacedOrder,
+    QueuedMessage,
+    Registration,
+    ReportOrder,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -347,6 +357,45 @@ received_report = Table(
     Column("document", Document(IntervalReport), nullable=False),
     UniqueConstraint("connection_id", "party_id", "report_id"),
     Index(None, "connection_id", "created_at"),
+)
+placed_order = Table(
+    "placed_order",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("document", Document(PlacedOrder), nullable=False),
+    UniqueConstraint("connection_id", "order_id"),
+)
+# What parties have not taken yet: a row goes when it is taken.
+party_message = Table(
+    "party_message",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("party_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("document", Document(QueuedMessage), nullable=False),
+    UniqueConstraint("connection_id", "party_id", "message_id"),
+)
+party_opt = Table(
+    "party_opt",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("party_id", Text, nullable=False),
+    Column("opt_id", Text, nullable=False),
+    Column("document", Document(OptSchedule), nullable=False),
+    UniqueConstraint("connection_id", "party_id", "opt_id"),
+)
+# Stamps of signed messages, as long as they could be sent again.
+nonce = Table(
+    "nonce",
+    metadata,
+    Column("signer", Text, primary_key=True),
+    Column("signed_at", Instant, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("until", Instant, nullable=False, index=True),
 )
 
 APPEND_ONLY = (

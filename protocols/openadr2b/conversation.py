@@ -1,19 +1,26 @@
-"""A VEN's side of the conversation: send a message, keep what went and came, read the answer and its code."""
+"""A VEN's side of the conversation: send a message, keep what went and came, read the answer and its code.
+
+With a ``Signer`` every message is signed as it goes, one that is sent again too: a receiver takes a signature once.
+With a ``Verifier`` nothing is taken that is not signed by whom it trusts.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from protocols.errors import MessageError, NotRegistered, ProtocolError, Rejected, Unreachable
+from protocols.errors import MessageError, NotAuthentic, NotRegistered, ProtocolError, Rejected, Unreachable
 from protocols.grid import Direction, PartyStore, RawMessage
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.exchange import Exchange
+from protocols.openadr2b.signature import Signer, Verifier, decode_signed, encode_signed
 
 POLL = "OadrPoll"
 EVENT = "EiEvent"
 REPORT = "EiReport"
+OPT = "EiOpt"
 REGISTER = "EiRegisterParty"
+OPT = "EiOpt"
 
 # Application response codes of the 2.0b profile specification.
 OK = "200"
@@ -47,10 +54,20 @@ class Heard:
 class Conversation:
     """Sends and hears. Everything is kept in the store before it is acted on, but empty polls and their answers."""
 
-    def __init__(self, connection_id: str, exchange: Exchange, store: PartyStore) -> None:
+    def __init__(
+        self,
+        connection_id: str,
+        exchange: Exchange,
+        store: PartyStore,
+        *,
+        signer: Signer | None = None,
+        verifier: Verifier | None = None,
+    ) -> None:
         self.connection_id = connection_id
+        self.signer = signer
         self._exchange = exchange
         self._store = store
+        self._verifier = verifier
 
     async def ask(self, service: str, message: Message, now: datetime) -> Heard:
         """Send and hear the answer.
@@ -68,11 +85,12 @@ class Conversation:
         if not answer.strip():
             raise Unreachable(f"{service}: an empty answer to {name_of(message)}", connection_id=self.connection_id)
         try:
-            heard = decode(answer)
+            heard = await self._read(answer, now)
         except MessageError as fault:
-            fault.raw_sha256 = await self._record(Direction.IN, "", answer, now)
-            fault.connection_id = self.connection_id
-            if b"oadrDistributeEvent" in answer and isinstance(message, model.Poll | model.RequestEvent):
+            await self._set_aside(fault, answer, now)
+            # Who is not proven to be the VTN gets no answer.
+            answerable = b"oadrDistributeEvent" in answer and not isinstance(fault, NotAuthentic)
+            if answerable and isinstance(message, model.Poll | model.RequestEvent):
                 await self.refuse_unread(message.ven_id, fault, COMPLIANCE_ERROR, now)
             raise
         if isinstance(message, model.Poll) and isinstance(heard, model.Response) and heard.response.well:
@@ -82,6 +100,22 @@ class Conversation:
             await self.tell(REGISTER, model.Response(response=said_well(""), ven_id=heard.ven_id), now)
             raise AskedToRegister("the VTN asks us to register anew", connection_id=self.connection_id)
         return Heard(message=heard, sha256=digest)
+
+    async def hear(self, body: bytes, now: datetime, *, tls_certificate: bytes | None = None) -> Heard:
+        """Take a message that was sent to us unasked; raises as ``ask`` does for what cannot be read."""
+        try:
+            message = await self._read(body, now, tls_certificate)
+        except MessageError as fault:
+            await self._set_aside(fault, body, now)
+            raise
+        return Heard(message=message, sha256=await self._record(Direction.IN, name_of(message), body, now))
+
+    async def written(self, message: Message, now: datetime) -> bytes:
+        """A message as it goes out, kept in the store unless it is a poll."""
+        body = encode(message) if self.signer is None else encode_signed(message, self.signer, now)
+        if not isinstance(message, model.Poll):
+            await self._record(Direction.OUT, name_of(message), body, now)
+        return body
 
     async def tell(self, service: str, message: Message, now: datetime) -> None:
         """Send an acknowledgement. What is said to it is kept, but there is nothing left to do about it.
@@ -95,7 +129,7 @@ class Conversation:
         if not answer.strip():
             return
         try:
-            name = name_of(decode(answer))
+            name = name_of(await self._read(answer, now))
         except MessageError:
             name = ""
         await self._record(Direction.IN, name, answer, now)
@@ -108,10 +142,17 @@ class Conversation:
         await self.tell(EVENT, model.CreatedEvent(response=response, ven_id=ven_id), now)
 
     async def _send(self, service: str, message: Message, now: datetime) -> bytes:
-        body = encode(message)
-        if not isinstance(message, model.Poll):
-            await self._record(Direction.OUT, name_of(message), body, now)
-        return await self._exchange(service, body)
+        return await self._exchange(service, await self.written(message, now))
+
+    async def _read(self, body: bytes, now: datetime, tls_certificate: bytes | None = None) -> Message:
+        if self._verifier is None:
+            return decode(body)
+        return (await decode_signed(body, self._verifier, now, tls_certificate=tls_certificate)).message
+
+    async def _set_aside(self, fault: MessageError, body: bytes, now: datetime) -> None:
+        """Keep what cannot be read; its size was bounded on its way."""
+        fault.connection_id = self.connection_id
+        fault.raw_sha256 = await self._record(Direction.IN, "", body, now)
 
     async def _record(self, direction: Direction, name: str, body: bytes, now: datetime) -> str:
         digest = sha256(body).hexdigest()

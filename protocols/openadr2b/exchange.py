@@ -1,8 +1,9 @@
-"""How a VEN's messages travel: a function from service name and body to the answer's body, and that over HTTP."""
+"""How messages travel: a function from service name and body to the answer's body, and that over HTTP."""
 
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+from aiohttp import web
 
 from protocols.errors import MessageTooLarge, Rejected, Unreachable
 from protocols.xml import MAX_BYTES
@@ -56,3 +57,24 @@ class HttpExchange:
         if response.content_type == "text/html":
             raise Unreachable(f"{service}: a web page instead of a message")
         return bytes(body)
+
+
+async def bounded_body(request: web.Request) -> bytes:
+    """The body that was sent to us, read no further than we would parse. Raises ``MessageTooLarge``."""
+    if (request.content_length or 0) > MAX_BYTES:
+        raise MessageTooLarge(f"{request.content_length} bytes, more than the {MAX_BYTES} bytes that we read")
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise MessageTooLarge(f"more than the {MAX_BYTES} bytes that we read")
+    return bytes(body)
+
+
+def shown_certificate(request: web.Request) -> bytes | None:
+    """The certificate (DER) that a client showed on its TLS connection, ``None`` where it showed none."""
+    ssl_object = request.get_extra_info("ssl_object")
+    if ssl_object is None:
+        return None
+    certificate: bytes | None = ssl_object.getpeercert(binary_form=True)
+    return certificate

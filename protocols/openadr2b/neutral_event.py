@@ -20,7 +20,6 @@ testEvent                           a test unless absent or "false"
 A duration of zero is open ended, of the active period (rule 47) as of the last interval.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -35,9 +34,9 @@ from protocols.grid import (
     Refusal,
     Signal,
     SignalKind,
-    Target,
 )
 from protocols.openadr2b import model
+from protocols.openadr2b.neutral_target import read_targets, write_targets
 
 IMPORT_LIMIT = "x-importLimit"
 
@@ -70,21 +69,6 @@ _IN_POWER = {
     (IMPORT_LIMIT.upper(), "setpoint"): SignalKind.LIMIT,
 }
 _PRICES = {("ELECTRICITY_PRICE", "price"), ("ENERGY_PRICE", "price")}
-_TARGETS = (
-    ("ven", "ven_ids"),
-    ("group", "group_ids"),
-    ("resource", "resource_ids"),
-    ("party", "party_ids"),
-    ("groupName", "group_names"),
-    ("aggregatedPnode", "aggregated_pnodes"),
-    ("endDeviceAsset", "end_device_assets"),
-    ("meterAsset", "meter_assets"),
-    ("pnode", "pnodes"),
-    ("serviceDeliveryPoint", "service_delivery_points"),
-)
-_ATTRIBUTE_OF = dict(_TARGETS)
-
-
 _YEARS = range(1970, 3000)
 _LONGEST_S = 10 * 366 * 86_400.0
 """Instants and durations beyond these are errors, and sums with them could leave the calendar."""
@@ -153,7 +137,7 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
         ramp_up_s=_signed(period.ramp_up, "the ramp-up"),
         recovery_s=_signed(period.recovery, "the recovery"),
         start_tolerance_s=_not_negative(period.start_after, "startafter"),
-        targets=_read_targets(event.targets),
+        targets=read_targets(event.targets),
         comment=descriptor.comment or "",
         raw_sha256=raw_sha256,
     )
@@ -171,10 +155,6 @@ def _not_negative(value: timedelta | None, what: str) -> float:
     if seconds < 0:
         raise _Faulty(f"{what} has a negative duration")
     return seconds
-
-
-def _read_targets(targets: model.Targets) -> tuple[Target, ...]:
-    return tuple(Target(kind=kind, value=value) for kind, name in _TARGETS for value in getattr(targets, name))
 
 
 def _read_signal(signal: model.EventSignal, period: model.Period) -> Signal:
@@ -301,7 +281,7 @@ def write_event(event: GridEvent, *, now: datetime) -> model.OfferedEvent:
                     _write_signal(signal, f"signal-{index}", event, now) for index, signal in enumerate(event.signals)
                 )
             ),
-            targets=_write_targets(event.targets),
+            targets=write_targets(event.targets),
         ),
         response_required="always" if event.response_required else "never",
     )
@@ -314,16 +294,6 @@ def whole_seconds(seconds: float) -> timedelta:
 
 def _or_none(seconds: float) -> timedelta | None:
     return whole_seconds(seconds) if seconds else None
-
-
-def _write_targets(targets: Sequence[Target]) -> model.Targets:
-    named: dict[str, tuple[str, ...]] = {}
-    for target in targets:
-        name = _ATTRIBUTE_OF.get(target.kind)
-        if name is None:
-            raise ValueError(f"2.0b has no element for a target of kind {target.kind}")
-        named[name] = (*named.get(name, ()), target.value)
-    return model.Targets(**named)  # type: ignore[arg-type]  # the table above names attributes that hold strings
 
 
 def _write_signal(signal: Signal, signal_id: str, event: GridEvent, now: datetime) -> model.EventSignal:

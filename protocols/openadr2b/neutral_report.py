@@ -1,61 +1,35 @@
-"""Reports between OpenADR 2.0b's terms and the neutral face. We report and ask for real power in watts."""
+"""Orders for reports, and their data, between OpenADR 2.0b's terms and the neutral face; watts inside."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil, isfinite
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder
+from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder, ReportQuantity, ResourceState
 from protocols.openadr2b import model_report as model
-from protocols.openadr2b.model import Targets
-from protocols.openadr2b.neutral_event import SCALES, WATTS, whole_seconds
+from protocols.openadr2b.model import Period
+from protocols.openadr2b.neutral_event import SCALES, whole_seconds
+from protocols.openadr2b.neutral_metadata import DataPoint, kind_of, points_of, r_id_of
+from protocols.openadr2b.neutral_state import read_state, write_state
 
-METADATA = "METADATA"
-"""The specifier id by which a counterparty asks for the METADATA report itself."""
+MOST_ORDERED = timedelta(days=3660)
+"""An order that would last longer stands until it is cancelled."""
 
-_NAME = "TELEMETRY_USAGE"
+CORRECTED = "~"
+"""Between the id of a report and what makes that of its correction: 2.0b has no field for it."""
+
 _GOOD = "Quality Good - Non Specific"
 _UNCERTAIN = "Quality Uncertain - Non Specific"
 _WHOLE_COVERAGE_FRACTION = 0.995
 """From here on a coverage rounds to a confidence of 100."""
 
-_HISTORY = timedelta(hours=1)
-"""How far back a METADATA report says that data can be had; our record keeps far more."""
-
-
-def specifier_id(resource_id: str) -> str:
-    """The report specifier of an offer: the same after every restart, so that orders outlive us."""
-    return f"telemetry-{resource_id}"
-
-
-def write_offer(offer: ReportOffer, now: datetime) -> model.Report:
-    """The METADATA report of one offer: one data point, whose rID is the offer's ``resource_id``."""
-    return model.Report(
-        duration=_HISTORY,
-        descriptions=(
-            model.ReportDescription(
-                r_id=offer.resource_id,
-                data_source=Targets(resource_ids=(offer.resource_id,)),
-                report_type="usage",
-                unit=WATTS,
-                reading_type="Mean",
-                sampling=model.SamplingRate(
-                    min_period=timedelta(seconds=max(1, ceil(offer.min_sampling_s))),
-                    max_period=timedelta(seconds=max(1, ceil(offer.max_sampling_s))),
-                    on_change=False,
-                ),
-            ),
-        ),
-        # Rule 311: the id of a METADATA report that was not asked for is 0.
-        report_request_id="0",
-        specifier_id=specifier_id(offer.resource_id),
-        name=f"METADATA_{_NAME}",
-        created_at=now,
-    )
+_JUDGED = frozenset({ReportQuantity.BASELINE, ReportQuantity.REDUCTION})
+"""What may still be corrected."""
 
 
 def read_offers(report: model.Report) -> Iterator[tuple[ReportOffer, model.ReportDescription]]:
     """The data points of a METADATA report that we can use: real power, by telemetry."""
-    if report.name != f"METADATA_{_NAME}":
+    if report.name != "METADATA_TELEMETRY_USAGE":
         return
     for description in report.descriptions:
         unit = description.unit
@@ -73,43 +47,109 @@ def read_offers(report: model.Report) -> Iterator[tuple[ReportOffer, model.Repor
 def read_order(
     request: model.ReportRequest, *, connection_id: str, offers: Sequence[ReportOffer], now: datetime
 ) -> ReportOrder | None:
-    """An order for one of our offers, ``None`` for anything that we do not offer.
+    """An order for data points of one of our reports, ``None`` for anything that we do not offer.
 
-    A report interval of no duration is open ended. A report-back of zero without an end is a report of one interval.
-    Telemetry is of the present: what an order asks of the time before ``now`` is not served.
+    A report interval of no duration is open ended; a report-back of zero without an end is a report of one interval.
+    Telemetry is of the present: of an interval that began before ``now`` the grid is kept, and the past not served.
+    History without an interval is all that there is; with one that is open ended it is up to ``now``.
     """
     specifier = request.specifier
     asked = {payload.r_id for payload in specifier.payloads}
-    for offer in offers:
-        if specifier.specifier_id == specifier_id(offer.resource_id) and asked == {offer.resource_id}:
-            break
-    else:
+    offered = [point for offer in offers for point in points_of(offer) if point.specifier_id == specifier.specifier_id]
+    points = [point for point in offered if point.r_id in asked]
+    if not asked or len(points) < len(asked):
         return None
     granularity_s = max(specifier.granularity.total_seconds(), 0.0)
-    if granularity_s:
-        granularity_s = max(granularity_s, offer.min_sampling_s)
-    report_back_s = max(specifier.report_back.total_seconds(), 0.0)
-    begins_at = now if specifier.interval is None else specifier.interval.starts_at
-    length = timedelta(0) if specifier.interval is None else specifier.interval.duration
-    if not length and not report_back_s:
-        length = timedelta(seconds=max(granularity_s, offer.min_sampling_s))
-    return ReportOrder(
+    if granularity_s or points[0].history:
+        granularity_s = max(granularity_s, points[0].min_sampling_s)
+    order = ReportOrder(
         order_id=request.report_request_id,
         connection_id=connection_id,
-        resource_id=offer.resource_id,
+        resource_id=points[0].resource_id,
         granularity_s=granularity_s,
-        report_back_s=report_back_s,
-        starts_at=max(begins_at, now),
-        ends_at=_after(begins_at, length) if length > timedelta(0) else None,
+        report_back_s=max(specifier.report_back.total_seconds(), 0.0),
+        starts_at=now,
+        ends_at=None,
+        quantities=tuple(point.quantity for point in points),
+        history=points[0].history,
     )
+    begins_at = None if specifier.interval is None else specifier.interval.starts_at
+    length = timedelta(0) if specifier.interval is None else specifier.interval.duration
+    if order.history:
+        return _of_the_past(order, begins_at, length, points[0].history_s, now)
+    step_s = max(granularity_s, points[0].min_sampling_s)
+    if length <= timedelta(0) and not order.report_back_s:
+        length = timedelta(seconds=step_s)
+    starts_at = now if begins_at is None else _on_grid(begins_at, step_s, now)
+    ends_at = _after(now if begins_at is None else begins_at, length) if length > timedelta(0) else None
+    return replace(order, starts_at=starts_at, ends_at=ends_at)
+
+
+def _of_the_past(
+    order: ReportOrder, begins_at: datetime | None, length: timedelta, history_s: float, now: datetime
+) -> ReportOrder:
+    """The order with the time that it asks for, as far back as there is data."""
+    oldest = now - timedelta(seconds=history_s)
+    starts_at = oldest if begins_at is None else _on_grid(begins_at, order.granularity_s, oldest)
+    if begins_at is None or length <= timedelta(0):
+        return replace(order, starts_at=starts_at, ends_at=max(now, starts_at))
+    ends_at = _after(begins_at, length)
+    return replace(order, starts_at=starts_at, ends_at=None if ends_at is None else max(ends_at, starts_at))
+
+
+def _on_grid(begins_at: datetime, step_s: float, least: datetime) -> datetime:
+    """The first instant from ``least`` on that is a whole number of steps after the beginning."""
+    behind_s = (least - begins_at).total_seconds()
+    return begins_at if behind_s <= 0 else begins_at + timedelta(seconds=ceil(behind_s / step_s) * step_s)
 
 
 def _after(begins_at: datetime, length: timedelta) -> datetime | None:
+    # What lasts for years on end, or past the end of the calendar, is until cancelled.
     try:
-        return begins_at + length
+        return None if length > MOST_ORDERED else begins_at + length
     except OverflowError:
-        # Past the end of the calendar: that is until cancelled.
         return None
+
+
+def write_order(order: ReportOrder, points: Sequence[DataPoint]) -> model.ReportRequest:
+    """Our request for an order, of data points that a counterparty offers; granularity is kept to what can be had.
+
+    Raises ``ValueError`` where they are not all on offer in one report.
+    """
+    wanted = [
+        point
+        for point in points
+        if point.resource_id == order.resource_id
+        and point.history is order.history
+        and point.quantity in order.quantities
+    ]
+    for specifier in dict.fromkeys(point.specifier_id for point in wanted):
+        chosen = [point for point in wanted if point.specifier_id == specifier]
+        if {point.quantity for point in chosen} == set(order.quantities):
+            return _write_order(order, specifier, chosen)
+    raise ValueError(
+        f"no report of {order.resource_id} has {', '.join(order.quantities)} together"
+        f"{' as history' if order.history else ''}: order them one by one, or what is on offer"
+    )
+
+
+def _write_order(order: ReportOrder, specifier: str, points: Sequence[DataPoint]) -> model.ReportRequest:
+    granularity_s = order.granularity_s
+    if granularity_s:
+        granularity_s = min(max(granularity_s, points[0].min_sampling_s), points[0].max_sampling_s)
+    length_s = 0.0 if order.ends_at is None else (order.ends_at - order.starts_at).total_seconds()
+    return model.ReportRequest(
+        report_request_id=order.order_id,
+        specifier=model.ReportSpecifier(
+            specifier_id=specifier,
+            granularity=whole_seconds(granularity_s),
+            report_back=whole_seconds(order.report_back_s),
+            interval=Period(starts_at=order.starts_at, duration=whole_seconds(length_s)),
+            payloads=tuple(
+                model.SpecifierPayload(r_id=point.r_id, reading_type=point.reading_type) for point in points
+            ),
+        ),
+    )
 
 
 def write_request(
@@ -128,83 +168,174 @@ def write_request(
     )
 
 
-def write_report(report: IntervalReport, *, order_id: str) -> model.Report | None:
-    """What was measured, ``None`` where nothing was.
+def write_report(
+    report: IntervalReport,
+    *,
+    order_id: str,
+    quantities: Sequence[ReportQuantity] | None = None,
+    history: bool = False,
+) -> model.Report | None:
+    """What is known of the ``quantities`` that were ordered (``None``: what there is), ``None`` where nothing is.
 
-    Intervals without a measurement are left out: the schema demands a number, and any number would be taken for one.
-    The coverage goes into the confidence, in percent.
+    Intervals of which nothing is known are left out: the schema demands a number, and any number would be taken for
+    one. The coverage goes into the confidence, in percent; a baseline that may still change is of uncertain quality.
     """
-    measured = [(interval, interval.power_w) for interval in report.intervals if interval.power_w is not None]
-    if not measured:
+    if quantities is None:
+        quantities = quantities_in(report)
+    rows = [
+        (interval, payloads)
+        for interval in report.intervals
+        if (payloads := _write_payloads(interval, quantities, report.resource_id))
+    ]
+    if not rows:
         return None
-    starts_at, last = measured[0][0].starts_at, measured[-1][0]
+    starts_at, last = rows[0][0].starts_at, rows[-1][0]
+    prefix, name = kind_of(quantities, history=history)
     return model.Report(
         starts_at=starts_at,
         duration=whole_seconds((last.starts_at - starts_at).total_seconds() + last.duration_s),
         intervals=tuple(
-            _write_interval(interval, power_w, index, report.resource_id)
-            for index, (interval, power_w) in enumerate(measured)
+            model.ReportInterval(
+                starts_at=interval.starts_at,
+                duration=whole_seconds(interval.duration_s),
+                uid=str(index),
+                payloads=payloads,
+            )
+            for index, (interval, payloads) in enumerate(rows)
         ),
         report_id=report.report_id,
         report_request_id=order_id,
-        specifier_id=specifier_id(report.resource_id),
-        name=_NAME,
+        specifier_id=f"{prefix}-{report.resource_id}",
+        name=name,
         created_at=report.created_at,
     )
 
 
-def _write_interval(interval: ReportInterval, power_w: float, index: int, resource_id: str) -> model.ReportInterval:
+def quantities_in(report: IntervalReport) -> tuple[ReportQuantity, ...]:
+    """What a report of an order that nobody remembers is of: its state, or its power, or what it says else."""
+    known = {one for one in ReportQuantity for interval in report.intervals if _value(interval, one) is not None}
+    for alone in (ReportQuantity.STATE, ReportQuantity.POWER):
+        if alone in known:
+            return (alone,)
+    return tuple(one for one in ReportQuantity if one in known)
+
+
+def _value(interval: ReportInterval, quantity: ReportQuantity) -> float | ResourceState | None:
+    return {
+        ReportQuantity.POWER: interval.power_w,
+        ReportQuantity.BASELINE: interval.baseline_w,
+        ReportQuantity.REDUCTION: interval.reduction_w,
+        ReportQuantity.AVAILABLE: interval.available_w,
+        ReportQuantity.STATE: interval.state,
+    }[quantity]
+
+
+def _write_payloads(
+    interval: ReportInterval, quantities: Sequence[ReportQuantity], resource_id: str
+) -> tuple[model.ReportPayload, ...]:
     whole = interval.coverage_fraction >= _WHOLE_COVERAGE_FRACTION
-    return model.ReportInterval(
-        starts_at=interval.starts_at,
-        duration=whole_seconds(interval.duration_s),
-        uid=str(index),
-        payloads=(
+    payloads = []
+    for quantity in quantities:
+        value = _value(interval, quantity)
+        if value is None:
+            continue
+        certain = not interval.preliminary if quantity in _JUDGED else whole or quantity is ReportQuantity.STATE
+        payloads.append(
             model.ReportPayload(
-                r_id=resource_id,
+                r_id=r_id_of(resource_id, quantity),
                 confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
-                value=power_w,
-                quality=_GOOD if whole else _UNCERTAIN,
-            ),
-        ),
-    )
+                value=_written(value, quantity),
+                quality=_GOOD if certain else _UNCERTAIN,
+            )
+        )
+    return tuple(payloads)
+
+
+def _written(value: float | ResourceState, quantity: ReportQuantity) -> float | model.ResourceStatus:
+    if isinstance(value, ResourceState):
+        return write_state(value)
+    # A change of demand: less of it is negative.
+    return -value if quantity is ReportQuantity.REDUCTION else value
 
 
 def read_report(
     report: model.Report, *, connection_id: str, granularity_s: float, scale: str
 ) -> Iterator[IntervalReport]:
-    """The data of one report, by rID, in watts; ``scale`` is the SI code that the METADATA report named.
+    """As ``read_data``, where every rID is a power of its own, in the SI scale ``scale``."""
+    r_ids = dict.fromkeys(payload.r_id for interval in report.intervals for payload in interval.payloads)
+    points = [
+        DataPoint(
+            r_id=r_id,
+            specifier_id=report.specifier_id,
+            resource_id=r_id,
+            quantity=ReportQuantity.POWER,
+            history=False,
+            reading_type="",
+            scale=scale,
+            min_sampling_s=granularity_s,
+            max_sampling_s=granularity_s,
+            history_s=0.0,
+        )
+        for r_id in r_ids
+    ]
+    return read_data(report, connection_id=connection_id, granularity_s=granularity_s, points=points)
+
+
+def read_data(
+    report: model.Report, *, connection_id: str, granularity_s: float, points: Sequence[DataPoint]
+) -> Iterator[IntervalReport]:
+    """The data of one report, by resource, in watts; ``points`` is what the METADATA report said of the rIDs.
 
     ``granularity_s`` holds where an interval says no duration. Values that are no finite number, or marked as no
-    value, were not measured.
+    value, were not measured; rIDs that are not among the points are passed over.
     """
-    by_r_id: dict[str, list[ReportInterval]] = {}
+    known = {point.r_id: point for point in points if point.specifier_id == report.specifier_id}
+    by_resource: dict[str, list[ReportInterval]] = {}
     cursor = report.starts_at or report.created_at
     for interval in report.intervals:
         starts_at = interval.starts_at or cursor
         duration_s = granularity_s if interval.duration is None else interval.duration.total_seconds()
         cursor = starts_at + timedelta(seconds=duration_s)
+        empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
+        read: dict[str, ReportInterval] = {}
         for payload in interval.payloads:
-            if isinstance(payload.value, model.ResourceStatus):
-                continue
-            measured = isfinite(payload.value) and not (payload.quality or "").startswith("No ")
-            by_r_id.setdefault(payload.r_id, []).append(
-                ReportInterval(
-                    starts_at=starts_at,
-                    duration_s=duration_s,
-                    power_w=payload.value * SCALES[scale] if measured else None,
-                    coverage_fraction=(1.0 if payload.confidence is None else payload.confidence / 100)
-                    if measured
-                    else 0.0,
-                )
-            )
+            point = known.get(payload.r_id)
+            is_status = isinstance(payload.value, model.ResourceStatus)
+            if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
+                read[point.resource_id] = _with(read.get(point.resource_id, empty), payload, point)
+        for resource_id, known_of_it in read.items():
+            by_resource.setdefault(resource_id, []).append(known_of_it)
     own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
-    for r_id, intervals in by_r_id.items():
+    original, corrected, _ = own_id.partition(CORRECTED)
+    for resource_id, intervals in by_resource.items():
+        suffix = "" if len(by_resource) == 1 else f"/{resource_id}"
         yield IntervalReport(
-            report_id=own_id if len(by_r_id) == 1 else f"{own_id}/{r_id}",
+            report_id=own_id + suffix,
             order_id=report.report_request_id,
             connection_id=connection_id,
-            resource_id=r_id,
+            resource_id=resource_id,
             created_at=report.created_at,
             intervals=tuple(intervals),
+            corrects=original + suffix if corrected else "",
         )
+
+
+def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoint) -> ReportInterval:
+    """The interval with one more data point read."""
+    quality = payload.quality or ""
+    confidence = 1.0 if payload.confidence is None else payload.confidence / 100
+    if isinstance(payload.value, model.ResourceStatus):
+        state = read_state(payload.value, SCALES[point.scale] if point.scale else None)
+        return replace(interval, state=state, coverage_fraction=max(interval.coverage_fraction, confidence))
+    if not isfinite(payload.value) or quality.startswith("No "):
+        return interval
+    value = payload.value * SCALES[point.scale or "none"]
+    coverage_fraction = max(interval.coverage_fraction, confidence)
+    if point.quantity is ReportQuantity.POWER:
+        return replace(interval, power_w=value, coverage_fraction=coverage_fraction)
+    if point.quantity is ReportQuantity.AVAILABLE:
+        return replace(interval, available_w=value, coverage_fraction=coverage_fraction)
+    preliminary = interval.preliminary or quality == _UNCERTAIN
+    if point.quantity is ReportQuantity.BASELINE:
+        return replace(interval, baseline_w=value, coverage_fraction=coverage_fraction, preliminary=preliminary)
+    return replace(interval, reduction_w=-value, coverage_fraction=coverage_fraction, preliminary=preliminary)

@@ -6,12 +6,11 @@ import pytest
 from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.neutral_event import WATTS
+from protocols.openadr2b.neutral_metadata import specifier_id, write_offers
 from protocols.openadr2b.neutral_report import (
     read_offers,
     read_order,
     read_report,
-    specifier_id,
-    write_offer,
     write_report,
     write_request,
 )
@@ -59,7 +58,7 @@ def measured(*powers: float | None, coverage: float = 1.0) -> IntervalReport:
 
 
 def test_an_offer_is_one_data_point_of_real_power_in_watts() -> None:
-    report = write_offer(OFFER, NOON)
+    (report,) = write_offers(OFFER, NOON)
     (description,) = report.descriptions
     assert (report.name, report.report_request_id) == ("METADATA_TELEMETRY_USAGE", "0")
     assert description.r_id == "site-1"
@@ -70,7 +69,7 @@ def test_an_offer_is_one_data_point_of_real_power_in_watts() -> None:
 
 
 def test_only_real_power_by_telemetry_is_taken_for_an_offer() -> None:
-    report = write_offer(OFFER, NOON)
+    (report,) = write_offers(OFFER, NOON)
     (description,) = report.descriptions
 
     def offers(**changes: object) -> list[str]:
@@ -138,7 +137,7 @@ def test_what_we_do_not_offer_is_no_order() -> None:
 def test_a_request_asks_for_what_can_be_had() -> None:
     offer = replace(OFFER, min_sampling_s=5, max_sampling_s=30)
     for wanted_s, had_s in ((1, 5), (10, 10), (60, 30)):
-        asked = write_request("o", write_offer(offer, NOON), offer, granularity_s=wanted_s, report_back_s=60)
+        asked = write_request("o", write_offers(offer, NOON)[0], offer, granularity_s=wanted_s, report_back_s=60)
         assert asked.specifier.granularity == timedelta(seconds=had_s)
         assert asked.specifier.payloads[0].reading_type == "Mean"
 

@@ -9,7 +9,7 @@ import pytest
 from protocols.errors import MalformedMessage, NotRegistered, ProtocolError, Rejected, Unreachable
 from protocols.grid import IntervalReport, ReportInterval
 from protocols.openadr2b import codec, model, model_report
-from protocols.openadr2b.neutral_report import specifier_id
+from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.ven import MOST_MESSAGES_A_TURN
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)

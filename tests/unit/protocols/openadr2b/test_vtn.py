@@ -14,7 +14,7 @@ from protocols.errors import MalformedMessage, MessageTooLarge
 from protocols.grid import Direction, GridEvent, Target
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.exchange import HttpExchange
-from protocols.openadr2b.neutral_report import write_offer
+from protocols.openadr2b.neutral_metadata import write_offers
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import PATH
 from protocols.xml import MAX_BYTES
@@ -165,7 +165,7 @@ async def test_only_what_2_0b_can_say_is_published(joined: Any, event: GridEvent
 
 async def test_a_report_in_kilowatts_is_kept_in_watts_over_a_restart(joined: Any, ven_id: str) -> None:
     offer = joined.new_ven()._reports._offers[0]
-    report = write_offer(offer, joined.now)
+    (report,) = write_offers(offer, joined.now)
     (description,) = report.descriptions
     unit = replace(
         description.unit, scale="k", power=model.PowerAttributes(hertz=Decimal(50), voltage=Decimal(230), ac=True)
@@ -201,8 +201,14 @@ async def test_a_report_past_the_end_of_the_calendar_is_refused(joined: Any, ven
         duration=timedelta(days=2),
         payloads=(model_report.ReportPayload(r_id="site-1", value=2.5),),
     )
+    (report,) = write_offers(joined.new_ven()._reports._offers[0], joined.now)
+    offers = model_report.RegisterReport(request_id="r", reports=(report,), ven_id=ven_id)
+    (order,) = (await ask(joined, "EiReport", offers)).requests
     data = model_report.Report(
-        report_request_id="none-1", specifier_id="s", created_at=joined.now, intervals=(interval,)
+        report_request_id=order.report_request_id,
+        specifier_id=order.specifier.specifier_id,
+        created_at=joined.now,
+        intervals=(interval,),
     )
     answer = await ask(joined, "EiReport", model_report.UpdateReport(request_id="r", reports=(data,), ven_id=ven_id))
     assert answer.response.code == "454"
