@@ -22,6 +22,9 @@ PAGE_SIZES = (50, 10, 2)
 MOST_PAGES = 400
 """Of one list: 20,000 objects."""
 
+MOST_BYTES = 32 << 20
+"""Of one list, over all its pages."""
+
 _SECRETS = ("bearerToken", "clientKey")
 _MOST_REMEMBERED = 1000
 _QUOTED = 200
@@ -79,10 +82,13 @@ class Client:
         faults: dict[str, ListFault] = {}
         digests: dict[str, str] = {}
         whole = True
-        skip = 0
+        skip = length = 0
         before: list[str] = []
         for _ in range(MOST_PAGES):
             body, digest = await self._hear("GET", path, (*query, ("skip", str(skip)), ("limit", str(size))), now)
+            length += len(body)
+            if length > MOST_BYTES:
+                break
             page = self._read_list(body, kind, digest)
             ids = [_id_of(item) for item in page.items] + [f"\0{fault.object_id}" for fault in page.faults]
             if before and ids == before:
@@ -97,7 +103,8 @@ class Client:
                 return Listing(items=tuple(found.values()), faults=tuple(faults.values()), whole=whole, digests=digests)
             skip += len(ids) - 1
             before = ids
-        raise MessageTooLarge(f"GET {path}: more than {MOST_PAGES} pages", connection_id=self.connection_id)
+        text = f"GET {path}: a list of more than {MOST_PAGES} pages or {MOST_BYTES} bytes"
+        raise MessageTooLarge(text, connection_id=self.connection_id)
 
     def _read_list(self, body: bytes, kind: type[H], digest: str) -> "_Page[H]":
         try:

@@ -65,6 +65,7 @@ class VenPolling:
     def __init__(self, client: Client, program_names: Collection[str] | None) -> None:
         self._client = client
         self._program_names = program_names
+        self._active_understood = client.version is Version.V3_1
         self._listed: dict[str, model.Event] = {}
         self._known: dict[str, GridEvent] = {}
         self._seen_programs: dict[str, model.Program] = {}
@@ -118,8 +119,20 @@ class VenPolling:
         return found
 
     async def _events(self, programs: Mapping[str, model.Program], targets: Collection[str], now: datetime) -> _Found:
+        try:
+            return await self._all_events(programs, targets, now)
+        except Rejected as fault:
+            if fault.code != "400" or not self._active_understood:
+                raise
+            # 3.1.1 added the parameter; a VTN that does not know it may say so.
+            self._active_understood = False
+            return await self._all_events(programs, targets, now)
+
+    async def _all_events(
+        self, programs: Mapping[str, model.Program], targets: Collection[str], now: datetime
+    ) -> _Found:
         found = _Found(items={}, faults={}, digests={})
-        active: Query = (("active", "true"),) if self._client.version is Version.V3_1 else ()
+        active: Query = (("active", "true"),) if self._active_understood else ()
         bases: list[Query] = [active]
         if self._program_names is not None:
             bases = [(*active, ("programID", program_id)) for program_id in self._followed(programs)]

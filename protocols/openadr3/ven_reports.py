@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from protocols.errors import MessageError, Rejected, Unreachable
+from protocols.errors import MessageError, Rejected
 from protocols.grid import IntervalReport, PartyStore, Receipt, ReportOffer, ReportOrder
 from protocols.openadr3 import model
 from protocols.openadr3.client import Client
@@ -144,27 +144,36 @@ class VenReports:
             # Its answer was lost. To put it once more would make a change of it; later it may be another's turn.
             known[report.name or ""] = replace(held, as_read=None)
             return "200"
+        sure = False
         try:
-            if held is not None:
-                try:
-                    await self._client.replace(report, f"/reports/{held.id}", now)
-                    known[report.name or ""] = _Held(id=held.id)
-                    return "200"
-                except Rejected as fault:
-                    if fault.code != "404":
-                        raise
-            created = await self._client.create(report, "/reports", now)
+            code, held_id = await self._put(report, held, now)
+            sure = held_id is not None
+            if held_id is not None:
+                known[report.name or ""] = _Held(id=held_id)
+            return code
         except MessageError:
             # Taken, by its status; what the VTN made of it can be read later.
-            self._names.pop(report.event_id, None)
             return "201"
-        except (Unreachable, Rejected) as fault:
-            if isinstance(fault, Unreachable) or not fault.code.startswith("4") or fault.code == "409":
-                self._names.pop(report.event_id, None)
+        except Rejected as fault:
+            sure = fault.code.startswith("4") and fault.code != "409"
             raise
-        if created.metadata is not None:
-            known[report.name or ""] = _Held(id=created.metadata.id)
-        return "201"
+        finally:
+            if not sure:
+                # Whether the VTN has it is to be looked up before it is sent again.
+                self._names.pop(report.event_id, None)
+
+    async def _put(self, report: model.Report, held: "_Held | None", now: datetime) -> tuple[str, str | None]:
+        """Write it in the place of what is held, or anew where that is nothing; the status, and its id at the VTN."""
+        if held is not None:
+            try:
+                await self._client.replace(report, f"/reports/{held.id}", now)
+            except Rejected as fault:
+                if fault.code != "404":
+                    raise
+            else:
+                return "200", held.id
+        created = await self._client.create(report, "/reports", now)
+        return "201", None if created.metadata is None else created.metadata.id
 
     async def _names_of(self, event_id: str, now: datetime) -> dict[str, "_Held"]:
         """Our reports on an event that the VTN holds, by their names."""

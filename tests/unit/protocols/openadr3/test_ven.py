@@ -176,6 +176,49 @@ async def test_a_vtn_that_knows_no_pages_is_read_once(pair: Pair) -> None:
     assert batch.complete
 
 
+async def test_a_vtn_that_refuses_a_parameter_of_3_1_1_is_asked_without_it(newer: Pair) -> None:
+    def strict(request: Request) -> Response | None:
+        return problem(400, "Bad Request", "active?") if "active" in dict(request.query) else None
+
+    newer.vtn.before = strict
+    newer.vtn.put("events", event(newer.vtn.put("programs", program())))
+    assert len((await newer.listed()).events) == 1
+
+
+async def test_a_vtn_that_says_no_more_than_the_definitions_examples(
+    pair: Pair, definitions: dict[Version, Definition]
+) -> None:
+    """As a mock server does that is made from the definition alone."""
+    definition = definitions[pair.vtn.version]
+
+    def example(request: Request) -> Response:
+        kind = request.path.rpartition("/")[2].removesuffix("s")
+        found = definition.example(kind) | {"objectType": kind.upper()}
+        if isinstance(found.get("targets"), str):
+            del found["targets"]
+        return said(200, [found]) if request.method == "GET" else said(201, found)
+
+    pair.vtn.before = example
+    batch = await pair.listed()
+    assert batch.complete
+    assert len(batch.events) + len(batch.faults) == 1
+    assert await pair.poll() is None
+
+
+async def test_a_list_without_end_is_not_read_to_its_end(pair: Pair) -> None:
+    held = {"programID": "p", "createdDateTime": NOON.isoformat(), "modificationDateTime": NOON.isoformat()}
+
+    def endless(request: Request) -> Response | None:
+        if request.path != "/events":
+            return None
+        skip, limit = int(dict(request.query)["skip"]), int(dict(request.query)["limit"])
+        return said(200, [held | {"id": f"event-{skip + index}"} for index in range(limit)])
+
+    pair.vtn.before = endless
+    with pytest.raises(MessageTooLarge, match="a list of more than"):
+        await pair.ven.receive(NOON)
+
+
 async def test_events_under_our_granted_targets_are_asked_for(newer: Pair) -> None:
     await newer.poll()
     newer.vtn.held("vens")[0]["targets"] = ["north", "east"]

@@ -9,14 +9,17 @@ import pytest
 
 from protocols.errors import Rejected, Unreachable
 from protocols.grid import (
+    Direction,
     IntervalReport,
     Opt,
     OptDecision,
+    RawMessage,
     Refusal,
     ReportInterval,
     ReportOffer,
     ReportOrder,
     ReportQuantity,
+    StoreUnavailable,
 )
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
@@ -173,6 +176,23 @@ async def test_after_a_lost_answer_it_is_found_again(pair: Pair, new_life: bool)
     assert report["createdDateTime"] == report["modificationDateTime"], "and does not count as changed"
     await pair.ven.send_report(measured(order, 42_000.0), pair.now)
     assert power_kw(pair) == [42.0]
+
+
+async def test_a_store_that_fails_after_the_answer_makes_no_second_report(pair: Pair) -> None:
+    order = await ordered(pair)
+    record = pair.store.record_message
+
+    async def full(message: RawMessage) -> None:
+        if message.name == "POST /reports" and message.direction is Direction.IN:
+            raise StoreUnavailable("the disk is full")
+        await record(message)
+
+    pair.store.record_message = full  # type: ignore[method-assign]  # for once
+    with pytest.raises(StoreUnavailable):
+        await pair.ven.send_report(measured(order), pair.now)
+    pair.store.record_message = record  # type: ignore[method-assign]  # well again
+    assert (await pair.ven.send_report(measured(order), pair.now)).accepted
+    assert len(pair.vtn.held("reports")) == 1
 
 
 async def test_one_that_the_vtn_lost_is_made_anew(pair: Pair) -> None:
