@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from protocols.errors import MessageError, MessageTooLarge, Rejected
 from protocols.grid import Direction, PartyStore, RawMessage
 from protocols.json import parse
 from protocols.openadr3 import model
 from protocols.openadr3.client_http import Exchange, Request, Response
-from protocols.openadr3.codec import ListFault, decode, decode_list, encode
+from protocols.openadr3.codec import ListFault, Page, decode, decode_list, encode
 from protocols.openadr3.model_access import Problem
 from protocols.openadr3.names import Version
 
@@ -27,6 +27,7 @@ MOST_BYTES = 32 << 20
 
 _SECRETS = ("bearerToken", "clientKey")
 _MOST_REMEMBERED = 1000
+_MOST_PAGES_KEPT = 40
 _QUOTED = 200
 
 Query = tuple[tuple[str, str], ...]
@@ -57,6 +58,7 @@ class Client:
         self._exchange = exchange
         self._store = store
         self._last_heard: dict[tuple[str, Query], str] = {}
+        self._pages: dict[tuple[str, Query], tuple[bytes, Page[Any]]] = {}
         self._leave_alone: tuple[datetime, str, str] | None = None
         self._page_sizes: dict[str, tuple[int, ...]] = {}
 
@@ -85,11 +87,12 @@ class Client:
         skip = length = 0
         before: list[str] = []
         for _ in range(MOST_PAGES):
-            body, digest = await self._hear("GET", path, (*query, ("skip", str(skip)), ("limit", str(size))), now)
+            of_page: Query = (*query, ("skip", str(skip)), ("limit", str(size)))
+            body, digest = await self._hear("GET", path, of_page, now)
             length += len(body)
             if length > MOST_BYTES:
                 break
-            page = self._read_list(body, kind, digest)
+            page = self._read_list(body, kind, (path, of_page), digest)
             ids = [_id_of(item) for item in page.items] + [f"\0{fault.object_id}" for fault in page.faults]
             if before and ids == before:
                 return Listing(items=tuple(found.values()), faults=tuple(faults.values()), whole=whole, digests=digests)
@@ -106,12 +109,18 @@ class Client:
         text = f"GET {path}: a list of more than {MOST_PAGES} pages or {MOST_BYTES} bytes"
         raise MessageTooLarge(text, connection_id=self.connection_id)
 
-    def _read_list(self, body: bytes, kind: type[H], digest: str) -> "_Page[H]":
-        try:
-            page = decode_list(body, kind, self.version)
-        except MessageError as fault:
-            raise self._named(fault, digest) from fault
-        return _Page(items=page.items, faults=page.faults)
+    def _read_list(self, body: bytes, kind: type[H], key: tuple[str, Query], digest: str) -> Page[H]:
+        """The page, read anew only where its bytes are others than the last time."""
+        last, page = self._pages.get(key, (b"", None))
+        if page is None or last != body:
+            try:
+                page = decode_list(body, kind, self.version)
+            except MessageError as fault:
+                raise self._named(fault, digest) from fault
+            if len(self._pages) >= _MOST_PAGES_KEPT:
+                self._pages.clear()
+            self._pages[key] = (body, page)
+        return page
 
     async def get(self, kind: type[T], path: str, now: datetime, query: Query = ()) -> T | None:
         """The object at ``path``, ``None`` where there is none (404). Raises as ``send`` does, and ``MessageError``."""
@@ -192,12 +201,6 @@ class Client:
             )
         )
         return digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Page(Generic[H]):
-    items: tuple[H, ...]
-    faults: tuple[ListFault, ...]
 
 
 def _id_of(item: model.Held) -> str:
