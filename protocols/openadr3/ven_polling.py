@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TypeVar
 
-from protocols.errors import Rejected
+from protocols.errors import MessageError, Rejected
 from protocols.grid import EventBatch, EventStatus, GridEvent, OptDecision
 from protocols.openadr3 import model
 from protocols.openadr3.client import Client, Listing, Query
@@ -69,6 +69,7 @@ class VenPolling:
         self._listed: dict[str, model.Event] = {}
         self._known: dict[str, GridEvent] = {}
         self._seen_programs: dict[str, model.Program] = {}
+        self._programs_whole = True
         self._deleted_programs: set[str] = set()
         self._undated: dict[str, tuple[str, datetime]] = {}
 
@@ -98,19 +99,27 @@ class VenPolling:
         return sorted(key for key, program in programs.items() if names is None or program.name in names)
 
     async def _programs(self, targets: Collection[str], now: datetime) -> dict[str, model.Program]:
-        """The programs by id. One that was there before and is not found by its id either is deleted."""
+        """The programs by id. One that was there before and is not found by its id either is deleted.
+
+        One that cannot be read (any more) is as it was; while there is such a one, or the list moved, events that are
+        followed by the names of programs may be missed.
+        """
         found: dict[str, model.Program] = {}
+        self._programs_whole = True
         try:
             for query in self._queries((), targets):
                 listing = await self._client.list_all(model.Program, "/programs", query, now)
                 found |= {_id_of(program): program for program in listing.items}
+                self._programs_whole = self._programs_whole and listing.whole and not listing.faults
         except Rejected as fault:
             if fault.code not in NOT_FOR_US:
                 raise
             return dict(self._seen_programs)
         for program_id in [key for key in self._seen_programs if key not in found]:
             program = await self._get(model.Program, f"/programs/{program_id}", now)
-            if program is not None:
+            if isinstance(program, MessageError):
+                found[program_id] = self._seen_programs[program_id]
+            elif program is not None:
                 found[program_id] = program
             elif len(self._deleted_programs) < MOST_DELETED:
                 self._deleted_programs.add(program_id)
@@ -131,10 +140,11 @@ class VenPolling:
     async def _all_events(
         self, programs: Mapping[str, model.Program], targets: Collection[str], now: datetime
     ) -> _Found:
-        found = _Found(items={}, faults={}, digests={})
+        by_names = self._program_names is not None
+        found = _Found(items={}, faults={}, digests={}, whole=self._programs_whole or not by_names)
         active: Query = (("active", "true"),) if self._active_understood else ()
         bases: list[Query] = [active]
-        if self._program_names is not None:
+        if by_names:
             bases = [(*active, ("programID", program_id)) for program_id in self._followed(programs)]
         for base in bases:
             for query in self._queries(base, targets):
@@ -149,9 +159,10 @@ class VenPolling:
             found.items[_id_of(event)] = event if other is None else _together(event, other)
         for fault in listing.faults:
             if fault.object_id is not None:
-                found.faults[fault.object_id] = unreadable(
-                    fault.object_id, str(fault.fault), connection_id=self._client.connection_id, at=now
-                )
+                found.faults[fault.object_id] = self._unreadable(fault.object_id, fault.fault, now)
+
+    def _unreadable(self, event_id: str, fault: MessageError, now: datetime) -> OptDecision:
+        return unreadable(event_id, str(fault), connection_id=self._client.connection_id, at=now)
 
     async def _look_for_missing(self, found: _Found, now: datetime) -> None:
         """Ask for events by their ids that were listed before, are not now, and should still stand."""
@@ -162,10 +173,13 @@ class VenPolling:
         ]
         found.whole = found.whole and len(missing) <= MOST_LOOKED_FOR
         for event in missing[:MOST_LOOKED_FOR]:
-            still = await self._get(model.Event, f"/events/{_id_of(event)}", now)
-            if still is not None and (self._program_names is None or still.program_id == event.program_id):
+            event_id = _id_of(event)
+            still = await self._get(model.Event, f"/events/{event_id}", now)
+            if isinstance(still, MessageError):
+                found.faults[event_id] = self._unreadable(event_id, still, now)
+            elif still is not None and (self._program_names is None or still.program_id == event.program_id):
                 # A single object may come without the targets that were not asked for.
-                found.items[_id_of(event)] = _together(still, event)
+                found.items[event_id] = _together(still, event)
 
     def _should_stand(self, event: model.Event, now: datetime) -> bool:
         neutral = self._known.get(_id_of(event))
@@ -180,12 +194,15 @@ class VenPolling:
         unknown = [key for key in named if key not in programs and key not in self._deleted_programs]
         for program_id in unknown[:MOST_LOOKED_FOR]:
             program = await self._get(model.Program, f"/programs/{program_id}", now)
-            if program is not None:
+            if isinstance(program, model.Program):
                 programs[program_id] = program
 
-    async def _get(self, kind: type[T], path: str, now: datetime) -> T | None:
+    async def _get(self, kind: type[T], path: str, now: datetime) -> T | MessageError | None:
+        """The object, why it cannot be read, or ``None`` where there is none for us."""
         try:
             return await self._client.get(kind, path, now)
+        except MessageError as fault:
+            return fault
         except Rejected as fault:
             if fault.code not in NOT_FOR_US:
                 raise
@@ -232,7 +249,7 @@ class VenPolling:
             events=tuple(self._with_known_times(read)),
             complete=found.whole,
             request_id="",
-            raw_sha256=next(iter(by_digest), ""),
+            raw_sha256=next((digest for digest in by_digest if digest), ""),
             received_at=now,
             faults=tuple(faults.values()),
         )

@@ -262,6 +262,30 @@ async def test_only_the_named_programs_are_followed(definitions: dict[Version, D
     assert [found.event_id for found in (await pair.listed()).events] == [ours]
 
 
+async def test_a_program_that_cannot_be_read_any_more_cancels_nothing() -> None:
+    pair = Pair(SmallVtn(None), program_names=("peak",))
+    peak = pair.vtn.put("programs", program())
+    pair.vtn.put("events", event(peak))
+    (before,) = (await pair.listed()).events
+    pair.vtn.objects["programs"][peak]["payloadDescriptors"] = "none"
+    batch = await pair.listed()
+    assert not batch.complete
+    assert [found.event_id for found in batch.events] == [before.event_id]
+    pair.new_ven()
+    batch = await pair.listed()
+    assert (batch.events, batch.complete) == ((), False), "a new life cannot know which program this is"
+
+
+async def test_an_event_that_is_missed_and_cannot_be_read_is_a_fault(pair: Pair) -> None:
+    pair.vtn.definition = None
+    event_id = pair.vtn.put("events", event(pair.vtn.put("programs", program())))
+    await pair.listed()
+    pair.vtn.objects["events"][event_id]["priority"] = "high"
+    pair.vtn.before = lambda request: said(200, []) if request.path == "/events" else None
+    batch = await pair.listed()
+    assert [fault.event_id for fault in batch.faults] == [event_id]
+
+
 async def test_a_vtn_that_lets_us_only_read_events_is_enough(pair: Pair) -> None:
     pair.vtn.forbidden = {("GET", "vens"), ("POST", "vens"), ("GET", "programs"), ("GET", "resources")}
     pair.vtn.put("events", event("program-9"))
