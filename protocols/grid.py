@@ -43,11 +43,17 @@ class SignalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInterval:
-    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended)."""
+    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended).
+
+    Where the sender gives words (an alert) or points (x, y of a curve) instead of a number, these are ``text`` and
+    ``points``, and ``value`` is 1 while they are in force.
+    """
 
     starts_at: datetime
     duration_s: float | None
     value: float
+    text: str = ""
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
