@@ -103,6 +103,12 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             {"operator_command", "command_outcome", "command_told"},
         ),
         ("0002", "0003", "work_account VALUES ('train-1', '{}')", {"work_account"}),
+        (
+            "0003",
+            "0005",
+            "held_object VALUES ('program', 'VEN', 'v1', '', '', '', '', NULL, 1, 1, '{}')",
+            {"held_object"},
+        ),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
