@@ -132,11 +132,19 @@ class VtnRest:
 
     async def _put(self, kind: type[T], before: T, body: bytes, caller: Caller) -> T:
         value = _owned(_read(kind, body), before, caller)
+        if isinstance(value, model.Ven) and isinstance(before, model.Ven) and value.client_id != before.client_id:
+            self._check_without_resources(before)
         await self._check_related(value, caller)
         await self._accept(value, before, body)
         kept = await self._objects.replace(before, value)
         await self._kept(kept, caller)
         return kept
+
+    def _check_without_resources(self, ven: model.Ven) -> None:
+        if ven.metadata is not None and any(
+            item.ven_id == ven.metadata.id for item in self._objects.all(model.Resource)
+        ):
+            raise Refused(409, "a ven with resources keeps its clientID: delete the resources first")
 
     async def _check_related(self, value: Held, caller: Caller) -> None:
         """Refuse what speaks of an object that the caller cannot see, in the words for one that does not exist."""

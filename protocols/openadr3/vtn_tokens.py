@@ -32,26 +32,30 @@ _KIND = "TOKEN"
 _FORM = "application/x-www-form-urlencoded"
 _MOST_WATCHED = 4096
 _MOST_WAITING = 16
-_COST = {"n": 1 << 14, "r": 8, "p": 1}
+_LONGEST = 4096
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _ASK_FOR_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
-def hash_secret(secret: str) -> str:
-    """A client's secret as it is declared: ``scrypt$SALT$HASH`` in hexadecimal digits."""
+def hash_secret(secret: str, *, cost: int = 1 << 14) -> str:
+    """A client's secret as it is declared: ``scrypt$COST$SALT$HASH``, salt and hash in hexadecimal digits.
+
+    ``cost`` is a power of two; each doubling doubles time and memory (16 MiB and some 50 ms at the default).
+    """
     salt = secrets.token_bytes(16)
-    return f"scrypt${salt.hex()}${_scrypt(secret, salt).hex()}"
+    return f"scrypt${cost}${salt.hex()}${_scrypt(secret, salt, cost).hex()}"
 
 
-def _scrypt(secret: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(secret.encode(), salt=salt, **_COST)
+def _scrypt(secret: str, salt: bytes, cost: int) -> bytes:
+    return hashlib.scrypt(secret.encode(), salt=salt, n=cost, r=8, p=1)
 
 
 def _matches(secret: str, hashed: str) -> bool:
     scheme, _, rest = hashed.partition("$")
-    salt, _, wanted = rest.partition("$")
     try:
-        return scheme == "scrypt" and hmac.compare_digest(_scrypt(secret, bytes.fromhex(salt)), bytes.fromhex(wanted))
+        cost, salt, wanted = rest.split("$")
+        found = _scrypt(secret, bytes.fromhex(salt), int(cost))
+        return scheme == "scrypt" and hmac.compare_digest(found, bytes.fromhex(wanted))
     except ValueError:
         return False
 
@@ -84,9 +88,9 @@ class Tokens:
     async def answer(self, request: Request) -> Answer:
         """The answer to a request for a token."""
         try:
-            asked = _credentials(request)
-            client = await self._client(asked, request.peer)
-            scopes = _scopes(asked.scope, client)
+            ways = _credentials(request)
+            client = await self._client(ways, request.peer)
+            scopes = _scopes(ways[0].scope, client)
         except _NoToken as fault:
             return _error(fault)
         token = secrets.token_urlsafe(32)
@@ -137,29 +141,33 @@ class Tokens:
             self._known.pop(outdated.object_id, None)
         self._known[held.object_id] = held
 
-    async def _client(self, asked: model_access.TokenRequest, peer: str) -> Client:
+    async def _client(self, ways: Sequence[model_access.TokenRequest], peer: str) -> Client:
         now = self._now()
-        watched = (peer, asked.client_id[:128])
+        watched = (peer, ways[0].client_id[:128])
         recent = [at for at in self._failures.get(watched, ()) if at > now - FAILURES_WITHIN]
         if len(recent) >= MOST_FAILURES or self._waiting >= _MOST_WAITING:
             headers = {"Retry-After": str(round(FAILURES_WITHIN.total_seconds()))}
             raise Refused(429, "too many requests for tokens: wait a minute and check the credentials", headers=headers)
-        client = self._clients.get(asked.client_id)
-        hashed = _NOBODY if client is None else client.secret_hash
         self._waiting += 1
         try:
             async with self._checking:
-                right = await asyncio.to_thread(_matches, asked.client_secret, hashed)
+                found = [client for asked in ways if (client := await self._proven(asked)) is not None]
         finally:
             self._waiting -= 1
-        if client is not None and right:
+        if found:
             self._failures.pop(watched, None)
-            return client
+            return found[0]
         self._failures[watched] = [*recent, now]
         self._failures.move_to_end(watched)
         while len(self._failures) > _MOST_WATCHED:
             self._failures.popitem(last=False)
         raise _NoToken("invalid_client", "no client with this id and this secret")
+
+    async def _proven(self, asked: model_access.TokenRequest) -> Client | None:
+        client = self._clients.get(asked.client_id)
+        # An id that is not known takes as long as a secret that is wrong.
+        hashed = _NOBODY if client is None else client.secret_hash
+        return client if await asyncio.to_thread(_matches, asked.client_secret, hashed) else None
 
 
 class _NoToken(Exception):
@@ -191,8 +199,24 @@ def _scopes(wanted: str | None, client: Client) -> frozenset[str]:
     return given
 
 
-def _credentials(request: Request) -> model_access.TokenRequest:
-    """Credentials in the body or by HTTP Basic (RFC 6749, 2.3.1), not in both ways at once."""
+def _credentials(request: Request) -> tuple[model_access.TokenRequest, ...]:
+    """Credentials in the body or by HTTP Basic (RFC 6749, 2.3.1), not in both; in each way that they can be meant."""
+    form = _form(request)
+    if form.get("grant_type") != "client_credentials":
+        kind = "unsupported_grant_type" if form.get("grant_type") else "invalid_request"
+        raise _NoToken(kind, "grant_type must be client_credentials")
+    client_id, secret, scope = form.get("client_id", ""), form.get("client_secret", ""), form.get("scope")
+    if max(len(client_id), len(secret), len(scope or "")) > _LONGEST:
+        raise _NoToken("invalid_request", f"a field of the form is over {_LONGEST} characters")
+    meant = ((client_id, secret),) if request.authorization is None else _basic(request.authorization)
+    if request.authorization is not None and (secret or client_id not in {"", *(name for name, _ in meant)}):
+        raise _NoToken("invalid_request", "send the credentials in the header or in the form, not in both")
+    if not all(name and word for name, word in meant):
+        raise _NoToken("invalid_request", "send client_id and client_secret")
+    return tuple(model_access.TokenRequest(client_id=name, client_secret=word, scope=scope) for name, word in meant)
+
+
+def _form(request: Request) -> dict[str, str]:
     if request.content_type.partition(";")[0].strip().lower() not in {_FORM, ""}:
         raise _NoToken("invalid_request", f"send the request as {_FORM}")
     try:
@@ -202,28 +226,19 @@ def _credentials(request: Request) -> model_access.TokenRequest:
     form = dict(pairs)
     if len(form) < len(pairs):
         raise _NoToken("invalid_request", "a field of the form stands twice")
-    if form.get("grant_type") != "client_credentials":
-        kind = "unsupported_grant_type" if form.get("grant_type") else "invalid_request"
-        raise _NoToken(kind, "grant_type must be client_credentials")
-    client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-    if request.authorization is not None:
-        basic_id, basic_secret = _basic(request.authorization)
-        if secret or client_id not in {"", basic_id}:
-            raise _NoToken("invalid_request", "send the credentials in the header or in the form, not in both")
-        client_id, secret = basic_id, basic_secret
-    if not client_id or not secret or max(len(client_id), len(secret), len(form.get("scope", ""))) > 4096:
-        raise _NoToken("invalid_request", "send client_id and client_secret, each of 1 to 4096 characters")
-    return model_access.TokenRequest(client_id=client_id, client_secret=secret, scope=form.get("scope"))
+    return form
 
 
-def _basic(authorization: str) -> tuple[str, str]:
+def _basic(authorization: str) -> tuple[tuple[str, str], ...]:
+    """Id and secret of the header. The RFC has them encoded as in a form, and most clients send them as they are."""
     scheme, _, encoded = authorization.partition(" ")
     try:
-        if scheme.lower() != "basic":
+        if scheme.lower() != "basic" or len(encoded) > 4 * _LONGEST:
             raise ValueError(scheme)
         client_id, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         if not colon:
             raise ValueError(encoded)
+        decoded = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except (ValueError, binascii.Error) as cause:
         raise _NoToken("invalid_client", "the Authorization header is no HTTP Basic with id and secret") from cause
-    return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+    return tuple(dict.fromkeys(((client_id, secret), decoded)))

@@ -27,7 +27,7 @@ from tests.openadr3_definition import Definition
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 SECRET = "a long secret"
-HASHED = hash_secret(SECRET)
+HASHED = hash_secret(SECRET, cost=2)
 
 
 class Subscribers(Callbacks):
