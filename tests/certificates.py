@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -52,8 +53,12 @@ class Identity:
         lasts: timedelta = YEAR,
         authority: bool = False,
         signs: bool = True,
+        host: str = "",
     ) -> "Identity":
-        """A certificate by this authority, for a device (which may or may not sign) or another authority."""
+        """A certificate by this authority, for a device (which may or may not sign) or another authority.
+
+        ``host`` is the IP address of a server.
+        """
         held = key or curve_key()
         return Identity(
             key=held,
@@ -66,6 +71,7 @@ class Identity:
                 issuer_key=self.key,
                 ca=authority,
                 signs=signs,
+                host=host,
             ),
         )
 
@@ -92,6 +98,7 @@ def _certificate(
     issuer_key: Key,
     ca: bool,
     signs: bool,
+    host: str = "",
 ) -> x509.Certificate:
     usage = x509.KeyUsage(
         digital_signature=signs,
@@ -104,7 +111,7 @@ def _certificate(
         encipher_only=False,
         decipher_only=False,
     )
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(issuer)
@@ -116,5 +123,7 @@ def _certificate(
         .add_extension(usage, critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
+    if host:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
