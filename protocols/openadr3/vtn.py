@@ -40,9 +40,9 @@ from protocols.openadr3.neutral_writing import write_event
 from protocols.openadr3.vtn_access import READ_ALL, READ_TARGETS, READ_VEN_OBJECTS, Caller, Client
 from protocols.openadr3.vtn_answers import Answer, Refused, Request, problem
 from protocols.openadr3.vtn_http import PATH, over_http
-from protocols.openadr3.vtn_notices import as_seen, callbacks_for, sight_of
+from protocols.openadr3.vtn_notices import Told, as_seen, callbacks_for, sight_of, wants
 from protocols.openadr3.vtn_objects import Change, VtnObjects, id_of
-from protocols.openadr3.vtn_outbox import Notice, Outbox, stored_notice
+from protocols.openadr3.vtn_outbox import Notice, Outbox
 from protocols.openadr3.vtn_reports import VtnReports
 from protocols.openadr3.vtn_rest import KINDS, VtnRest, require
 from protocols.openadr3.vtn_tokens import Tokens
@@ -84,6 +84,7 @@ class Vtn:
         self._connection_id = connection_id
         self._base_url = base_url.rstrip("/")
         self._store = store
+        self._object_store = objects
         self._clients = {client.client_id: client for client in clients}
         self._now = now
         self._callbacks = callbacks
@@ -103,7 +104,9 @@ class Vtn:
             connection_id=connection_id, clients=clients, store=objects, now=now, lifetime_s=token_lifetime_s
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
-        self._rest = VtnRest(objects=self._objects, now=now, accept=self._accept, kept=self._reports.take)
+        self._rest = VtnRest(
+            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._tell_read
+        )
         self._loading = asyncio.Lock()
         self._loaded = False
 
@@ -225,18 +228,18 @@ class Vtn:
                     raise Refused(400, f"$.objectOperations: {cause}") from cause
 
     async def _offer(self, event: GridEvent) -> None:
-        program = await self._program(event.program_id)
-        written = write_event(event, program_id=id_of(program), modified_at=self._now(), version=Version.V3_1)
-        if event.status is not EventStatus.CANCELLED:
-            written = replace(written, report_descriptors=self._asked_reports)
+        written = write_event(event, program_id="unknown", modified_at=self._now(), version=Version.V3_1)
         encode(written, Version.V3_1)
+        program = await self._program(event.program_id)
+        asked = () if event.status is EventStatus.CANCELLED else self._asked_reports
+        written = replace(written, program_id=id_of(program), report_descriptors=asked)
         held = self._objects.one(model.Event, event.event_id)
         for target in event.targets:
             await self._grant(target)
         if held is None:
             await self._objects.add(written, object_id=event.event_id)
         else:
-            await self._objects.replace(held, written)
+            await self._objects.change(held, lambda _: written)
         await self._store.save_issued_event(event)
 
     async def _program(self, name: str) -> model.Program:
@@ -252,7 +255,7 @@ class Vtn:
             held += [item for item in self._objects.all(model.Resource) if item.name == target.value]
         for item in held:
             if target.value not in item.targets:
-                await self._objects.replace(item, replace(item, targets=(*item.targets, target.value)))
+                await self._objects.change(item, lambda now: replace(now, targets=(*now.targets, target.value)))
 
     async def _issued(self, event_id: str) -> GridEvent | None:
         issued = await self._store.issued_events(self._connection_id)
@@ -261,24 +264,36 @@ class Vtn:
     def _notices(self, changes: Sequence[Change]) -> list[StoredObject]:
         """The notifications of changes, to be stored with them."""
         found: list[StoredObject] = []
-        now = self._now()
         for subscription in self._objects.all(model.Subscription):
             sight = sight_of(subscription, self._clients, self._objects)
-            for change in changes:
-                told = as_seen(change, sight)
-                if told is not None:
-                    found += [
-                        stored_notice(
-                            line=id_of(subscription),
-                            address=url,
-                            body=told.body,
-                            owner=subscription.client_id or "",
-                            at=now,
-                            number=len(found) + number,
-                        )
-                        for number, url in enumerate(callbacks_for(subscription, told))
-                    ]
+            told = [said for change in changes if (said := as_seen(change, sight)) is not None]
+            found += [
+                self._notice(subscription, url, said) for said in told for url in callbacks_for(subscription, said)
+            ]
         return found
+
+    async def _tell_read(self, values: Sequence[Held], caller: Caller) -> None:
+        """Tell of objects that were read. Not the reader: it would read again, and be told again, for ever."""
+        found: list[StoredObject] = []
+        for subscription in self._objects.all(model.Subscription):
+            if subscription.client_id != caller.client_id and wants(subscription, "READ"):
+                sight = sight_of(subscription, self._clients, self._objects)
+                told = [Told(operation="READ", object=seen) for value in values if (seen := sight(value)) is not None]
+                found += [
+                    self._notice(subscription, url, said) for said in told for url in callbacks_for(subscription, said)
+                ]
+        if found:
+            await self._object_store.change(self._connection_id, kept=found)
+            self._outbox.take(found)
+
+    def _notice(self, subscription: model.Subscription, url: str, told: Told) -> StoredObject:
+        return self._outbox.notice(
+            line=id_of(subscription),
+            address=url,
+            body=told.body,
+            owner=subscription.client_id or "",
+            now=self._now(),
+        )
 
     async def _send(self, notice: Notice) -> None:
         """Call a subscriber, where the subscription is still there and still wants that."""

@@ -67,3 +67,8 @@ def callbacks_for(subscription: model.Subscription, told: Told) -> Iterable[str]
         for item in subscription.object_operations
         if TYPES[type(told.object)] in item.objects and told.operation in item.operations
     )
+
+
+def wants(subscription: model.Subscription, operation: str) -> bool:
+    """Whether a subscription is to an operation at all."""
+    return any(operation in item.operations for item in subscription.object_operations)

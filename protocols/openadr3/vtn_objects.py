@@ -132,25 +132,30 @@ class VtnObjects:
         async with self._writing:
             return await self._add(value, object_id or self._new_id())
 
-    async def replace(self, before: T, value: T) -> T:
-        """Keep an object in place of another, under its id. Raises ``Refused`` (404, 409)."""
+    async def change(self, known: T, make: Callable[[T], T]) -> T:
+        """Keep what ``make`` makes of an object as it is now, which may be later than it is ``known``, in its place.
+
+        Raises ``Refused`` (404, 409).
+        """
         async with self._writing:
-            if before.metadata is None or not await self._is_there(before):
+            before = await self._current(known)
+            if before is None or before.metadata is None:
                 raise Refused(404, "this object was deleted meanwhile")
-            metadata = replace(before.metadata, modified_at=self._instant())
-            after = replace(value, metadata=metadata)
+            after = replace(make(before), metadata=replace(before.metadata, modified_at=self._instant()))
             stored = self._stored(after)
             await self._check(after, stored)
             await self._commit([Change(operation="UPDATE", before=before, after=after)], [stored])
             return after
 
-    async def remove(self, value: Held) -> None:
-        """Delete an object and what belongs to it. Raises ``Refused`` (404)."""
+    async def remove(self, known: T) -> T:
+        """Delete an object and what belongs to it; returns it as it was. Raises ``Refused`` (404)."""
         async with self._writing:
-            if not await self._is_there(value):
+            value = await self._current(known)
+            if value is None:
                 raise Refused(404, "this object was deleted already")
             gone = [*await self._belonging(value), value]
             await self._commit([Change(operation="DELETE", before=item, after=None) for item in gone], [])
+            return value
 
     async def _add(self, value: T, object_id: str) -> T:
         created_at = self._instant()
@@ -172,11 +177,13 @@ class VtnObjects:
         self._last = now if now > self._last else self._last + _TICK
         return self._last
 
-    async def _is_there(self, value: Held) -> bool:
-        if not isinstance(value, model.Report):
-            return id_of(value) in self._held[type(value)]
-        asked = Asked(kind=TYPES[model.Report], object_id=id_of(value))
-        return bool(await self._store.objects(self._connection_id, asked))
+    async def _current(self, known: T) -> T | None:
+        kind = type(known)
+        if not isinstance(known, model.Report):
+            return self.one(kind, id_of(known))
+        asked = Asked(kind=TYPES[kind], object_id=id_of(known))
+        found = await self._store.objects(self._connection_id, asked)
+        return _decoded(found[0], kind) if found else None
 
     async def _check(self, value: Held, stored: StoredObject) -> None:
         """Raise ``Refused`` for a name that is taken, and for an object that is spoken of and not there."""

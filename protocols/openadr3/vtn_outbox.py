@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -24,6 +24,8 @@ MOST_WAITING = 1000
 """In one line; the oldest is dropped for a new one."""
 
 _KIND = "NOTICE"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 _AT_ONCE = 16
 _IN_ONE_GO = 100
 
@@ -63,6 +65,7 @@ class Outbox:
         self._send = send
         self._lines: dict[str, _Line] = {}
         self._delivering = asyncio.Lock()
+        self._last = _EPOCH
         self.wake = asyncio.Event()
         """Set when there is something new to deliver; whoever waits for it clears it."""
 
@@ -70,10 +73,24 @@ class Outbox:
         """Take up what was on its way when the last life ended."""
         self.take(await self._store.objects(self._connection_id, Asked(kind=_KIND)))
 
+    def notice(self, *, line: str, address: str, body: bytes, owner: str, now: datetime) -> StoredObject:
+        """A notice to be stored, and handed to ``take`` once it is. Its id and its time are later than any before."""
+        self._last = now if now > self._last else self._last + _TICK
+        return StoredObject(
+            kind=_KIND,
+            object_id=f"{(self._last - _EPOCH) // _TICK:020d}",
+            owner=owner,
+            parent_id=line,
+            created_at=self._last,
+            modified_at=self._last,
+            body=json.dumps({"address": address, "body": body.decode()}),
+        )
+
     def take(self, stored: Iterable[StoredObject]) -> None:
         """Line up notices that are durable."""
         for item in stored:
             if item.kind == _KIND:
+                self._last = max(self._last, item.created_at)
                 said = json.loads(item.body)
                 line = self._lines.setdefault(item.parent_id, _Line())
                 line.waiting.append(
@@ -130,17 +147,3 @@ class Outbox:
 
     async def _remove(self, notices: Sequence[Notice]) -> None:
         await self._store.change(self._connection_id, gone=[(_KIND, notice.notice_id) for notice in notices])
-
-
-def stored_notice(*, line: str, address: str, body: bytes, owner: str, at: datetime, number: int) -> StoredObject:
-    """A notice as it is kept; ``number`` tells those of one instant apart, in order."""
-    microseconds = round(at.timestamp() * 1_000_000)
-    return StoredObject(
-        kind=_KIND,
-        object_id=f"{microseconds:020d}-{number:06d}",
-        owner=owner,
-        parent_id=line,
-        created_at=at,
-        modified_at=at,
-        body=json.dumps({"address": address, "body": body.decode()}),
-    )

@@ -36,6 +36,8 @@ Accept = Callable[[Held, Held | None, bytes], Awaitable[None]]
 """Asked before an object is kept, with the one it replaces and the body that brought it; may raise ``Refused``."""
 Kept = Callable[[Held, Caller], Awaitable[None]]
 """Told of an object that is durable."""
+Read = Callable[[Sequence[Held], Caller], Awaitable[None]]
+"""Told of objects that are about to be given to a reader."""
 
 
 def require(caller: Caller, *scopes: str) -> None:
@@ -48,11 +50,14 @@ def require(caller: Caller, *scopes: str) -> None:
 class VtnRest:
     """GET, POST, PUT and DELETE of objects."""
 
-    def __init__(self, *, objects: VtnObjects, now: Callable[[], datetime], accept: Accept, kept: Kept) -> None:
+    def __init__(
+        self, *, objects: VtnObjects, now: Callable[[], datetime], accept: Accept, kept: Kept, read: Read
+    ) -> None:
         self._objects = objects
         self._now = now
         self._accept = accept
         self._kept = kept
+        self._read = read
 
     async def answer(self, request: Request, caller: Caller, kind: Any, object_id: str | None) -> Answer:
         """The answer to a request for a list (no id) or an object. Raises ``Refused``."""
@@ -61,15 +66,18 @@ class VtnRest:
             require(caller, READING[kind], READ_ALL)
             query = read_query(request.query)
             if object_id is None:
-                return _listed(await self.list(kind, caller, query))
-            return _one(200, await self.get(kind, object_id, caller))
+                listed = await self.list(kind, caller, query)
+                await self._read(listed, caller)
+                return Answer(status=200, body=encode_list(listed, Version.V3_1))
+            found = await self.get(kind, object_id, caller)
+            await self._read([found], caller)
+            return _one(200, found)
         require(caller, WRITING[kind])
         if object_id is None:
             return _one(201, await self._post(kind, request.body, caller))
         before = await self._writable(kind, object_id, caller)
         if request.method == "DELETE":
-            await self._objects.remove(before)
-            return _one(200, before)
+            return _one(200, await self._objects.remove(before))
         return _one(200, await self._put(kind, before, request.body, caller))
 
     async def list(self, kind: type[T], caller: Caller, query: Query) -> Sequence[T]:
@@ -117,8 +125,7 @@ class VtnRest:
     async def _writable(self, kind: type[T], object_id: str, caller: Caller) -> T:
         """The object as it is held, where the caller may change it: business logic all, others their own."""
         found = await self._find(kind, object_id)
-        own = caller.role is Role.BUSINESS_LOGIC or getattr(found, "client_id", None) == caller.client_id
-        if found is None or not own:
+        if found is None or not _may_change(found, caller):
             raise Refused(404, f"there is no {kind.__name__.lower()} with this id that is yours to change")
         return found
 
@@ -131,14 +138,22 @@ class VtnRest:
         return kept
 
     async def _put(self, kind: type[T], before: T, body: bytes, caller: Caller) -> T:
-        value = _owned(_read(kind, body), before, caller)
-        if isinstance(value, model.Ven) and isinstance(before, model.Ven) and value.client_id != before.client_id:
-            self._check_without_resources(before)
+        said = _read(kind, body)
+        value = _owned(said, before, caller)
         await self._check_related(value, caller)
         await self._accept(value, before, body)
-        kept = await self._objects.replace(before, value)
+        kept = await self._objects.change(before, lambda current: self._changed(said, current, caller))
         await self._kept(kept, caller)
         return kept
+
+    def _changed(self, said: T, current: T, caller: Caller) -> T:
+        """What becomes of an object as it is at the very moment: business logic may have changed whose it is."""
+        value = _owned(said, current, caller)
+        if not _may_change(current, caller):
+            raise Refused(404, "this object is not yours any more")
+        if isinstance(value, model.Ven) and isinstance(current, model.Ven) and value.client_id != current.client_id:
+            self._check_without_resources(current)
+        return value
 
     def _check_without_resources(self, ven: model.Ven) -> None:
         if ven.metadata is not None and any(
@@ -174,6 +189,10 @@ def _read(kind: type[T], body: bytes) -> T:
         raise Refused(400, str(cause)) from cause
 
 
+def _may_change(value: Held, caller: Caller) -> bool:
+    return caller.role is Role.BUSINESS_LOGIC or getattr(value, "client_id", None) == caller.client_id
+
+
 def _owned(value: T, before: T | None, caller: Caller) -> T:
     """The object with whom it belongs to (Object Privacy): whose token it is, or whom business logic names."""
     if isinstance(value, model.Program | model.Event):
@@ -194,7 +213,3 @@ def _owned(value: T, before: T | None, caller: Caller) -> T:
 
 def _one(status: int, value: Held) -> Answer:
     return Answer(status=status, body=encode(value, Version.V3_1))
-
-
-def _listed(values: Sequence[Held]) -> Answer:
-    return Answer(status=200, body=encode_list(values, Version.V3_1))

@@ -16,6 +16,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from errno import EACCES
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class _Judged(AbstractResolver):
     ) -> list[ResolveResult]:
         found = await self._lookup(host, port)
         if host not in self._allowed and not all(is_public(address) for _, address in found):
-            raise OSError(f"{host} is inside a private network")
+            raise PermissionError(EACCES, f"{host} is inside a private network")
         return [
             ResolveResult(
                 hostname=host, host=address, port=port, family=kind, proto=0, flags=int(socket.AI_NUMERICHOST)
@@ -162,7 +163,12 @@ class HttpCallbacks(Callbacks):
                 aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False) as session,
                 session.request(method, url, headers=headers, data=body, allow_redirects=False) as answer,
             ):
-                return answer.status, await answer.content.read(_MOST_ECHOED)
+                found = b""
+                async for chunk in answer.content.iter_chunked(_MOST_ECHOED):
+                    found += chunk
+                    if len(found) >= _MOST_ECHOED:
+                        break
+                return answer.status, found
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as cause:
             raise Unreachable(f"{url.host}: {type(cause).__name__}: {str(cause)[:200]}") from cause
 
