@@ -135,13 +135,17 @@ class VtnObjects:
     async def change(self, known: T, make: Callable[[T], T]) -> T:
         """Keep what ``make`` makes of an object as it is now, which may be later than it is ``known``, in its place.
 
-        Raises ``Refused`` (404, 409).
+        What is the same as before is no change: it stays as it was modified then, and nobody is told. Raises
+        ``Refused`` (404, 409).
         """
         async with self._writing:
             before = await self._current(known)
             if before is None or before.metadata is None:
                 raise Refused(404, "this object was deleted meanwhile")
-            after = replace(make(before), metadata=replace(before.metadata, modified_at=self._instant()))
+            after = replace(make(before), metadata=before.metadata)
+            if after == before:
+                return before
+            after = replace(after, metadata=replace(before.metadata, modified_at=self._instant()))
             stored = self._stored(after)
             await self._check(after, stored)
             await self._commit([Change(operation="UPDATE", before=before, after=after)], [stored])

@@ -12,7 +12,7 @@ from protocols.openadr3 import model
 from protocols.openadr3.codec import decode
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_event import read_event
-from tests.unit.protocols.openadr3.vtn.conftest import NOON
+from tests.openadr3_lab import NOON
 
 HOUR = timedelta(hours=1)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
