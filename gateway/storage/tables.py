@@ -397,6 +397,24 @@ nonce = Table(
     Column("nonce", Text, primary_key=True),
     Column("until", Instant, nullable=False, index=True),
 )
+held_object = Table(
+    "held_object",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("program_id", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("unique_key", Text, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("connection_id", "kind", "unique_key"),
+    Index(None, "connection_id", "kind", "created_at"),
+    Index(None, "connection_id", "kind", "parent_id"),
+)
 
 APPEND_ONLY = (
     raw_body,
