@@ -25,7 +25,8 @@ from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, AgentsSettings, Settings
 from gateway.connection_check import Finding
-from gateway.connections import Connected, open_connections, report_offers
+from gateway.connection_parts import report_offers
+from gateway.connections import Connected, open_connections
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
@@ -70,11 +71,14 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
     Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
     """
     from gateway.storage.nonces import SqlNonceStore
+    from gateway.storage.object_store import SqlObjectStore
     from gateway.storage.party_store import SqlPartyStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
-        yield Record(ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger))
+        yield Record(
+            ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger), objects=SqlObjectStore(ledger)
+        )
 
 
 async def upgrade_database(url: str) -> str:

@@ -27,6 +27,7 @@ from gateway.services.settling import Settling
 from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
+from protocols.object_store import ObjectStore
 from protocols.replay import NonceStore
 
 log = structlog.get_logger()
@@ -43,11 +44,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger, the dialects' party store and the stamps of signed messages."""
+    """One database: the gateway's ledger, and what dialects keep: parties, stamps of signed messages, objects."""
 
     ledger: Ledger
     parties: PartyStore
     nonces: NonceStore
+    objects: ObjectStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,16 +163,16 @@ class Ven3Settings(NamedSettings):
 class ClientSettings(Section):
     """``[[connection.client]]``: who may use our VTN.
 
-    ``secret_sha256`` is the SHA-256 of its secret in hex: the secret itself is nowhere kept. ``targets`` are what
-    events and programs may be aimed at to be seen by it.
+    ``secret_hash`` is what ``gridgate connection secret`` prints beside a new secret: the secret is nowhere kept.
     """
 
     client_id: str = Field(min_length=1)
-    secret_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    secret_hash: str = Field(pattern=r"^scrypt\$\d+\$[0-9a-f]+\$[0-9a-f]+$")
     role: Literal["bl", "ven"]
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
     """By default those of the role."""
-    targets: tuple[str, ...] = ()
+    webhook_key: SecretStr | None = None
+    """Signs what it is told by webhook."""
 
 
 class Vtn3Settings(NamedSettings):
@@ -181,8 +181,8 @@ class Vtn3Settings(NamedSettings):
     kind: Literal["openadr3"]
     role: Literal["vtn"]
     listen: Annotated[str, AfterValidator(address)]
-    url: HttpUrl | None = None
-    """Where clients reach us; by default what they asked for."""
+    url: HttpUrl
+    """Where clients reach us, up to the path: what they are told at ``/auth/server``."""
     client: tuple[ClientSettings, ...] = Field(min_length=1)
     callback_hosts: tuple[str, ...] = ()
     """Hosts of our own network that may be called back; by default only public addresses are."""

@@ -142,6 +142,9 @@ class Vtn:
             if event.status is not EventStatus.CANCELLED:
                 await self._offer(replace(event, revision=event.revision + 1, status=EventStatus.CANCELLED))
 
+    async def events(self) -> tuple[GridEvent, ...]:
+        return await self._store.issued_events(self._connection_id)
+
     async def parties(self) -> tuple[Party, ...]:
         await self._load()
         return tuple(
