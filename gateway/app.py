@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Protocol
 from uuid import uuid4
 
@@ -23,7 +24,7 @@ from aiohttp import web
 from gateway.asking import answers
 from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, AgentsSettings, Settings
+from gateway.config import SITE_METER_ID, AgentsSettings, Settings, Ven3Settings
 from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.connections import Connected, open_connections
@@ -38,6 +39,7 @@ from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.delivering import Delivering, Delivers
 from gateway.services.epochs import Epochs
+from gateway.services.following import Following, Follows
 from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
@@ -116,6 +118,14 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+def new_secret() -> tuple[str, str]:
+    """A new secret for a client of our OpenADR 3 VTN, and what is declared in its place."""
+    from protocols.openadr3.vtn_tokens import hash_secret
+
+    made = token_urlsafe(32)
+    return made, hash_secret(made)
 
 
 async def check_connection(settings: Settings, name: str) -> tuple[Finding, ...]:
@@ -212,6 +222,10 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
                 clock=clock,
                 readiness=readiness,
             )
+        with_a_broker = {one.name for one in settings.vens if isinstance(one, Ven3Settings) and one.mqtt}
+        followed = [one for one in connected.vens if isinstance(one, Follows) and one.connection_id in with_a_broker]
+        if followed:
+            last["following"] = Following(connections=followed, clock=clock, readiness=readiness)
         offering = Offering(
             fleet=fleet,
             site=site,

@@ -55,7 +55,7 @@ async def open_ven(
         ven_name=settings.name,
         exchange=HttpExchange(settings.url, calls),
         store=record.parties,
-        offers=report_offers(site),
+        offers=report_offers(site, settings.reports),
         poll_s=settings.poll_s,
         push_url=None if settings.push is None else settings.push.url,
         targets=[

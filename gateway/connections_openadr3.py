@@ -47,7 +47,7 @@ async def open_ven(
         ven_name=settings.name,
         exchange=Authorized(HttpExchange(settings.url, calls), access),
         store=record.parties,
-        offers=report_offers(site),
+        offers=report_offers(site, settings.reports),
         version=Version(settings.version),
         program_names=settings.programs or None,
         poll_s=settings.poll_s,

@@ -24,6 +24,7 @@ from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
+from gateway.services.standing import Standing
 from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
@@ -126,9 +127,16 @@ def build_services(
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
     )
+    standing = Standing(site=site, ledger=ledger, dispatch=dispatch, capability=lambda: offering.latest, now=clock.now)
     reporting = {
         f"reporting {connection.connection_id}": Reporting(
-            connection=connection, site=site, ledger=ledger, clock=clock, readiness=readiness
+            connection=connection,
+            site=site,
+            ledger=ledger,
+            clock=clock,
+            readiness=readiness,
+            state=standing.state,
+            available_w=standing.available_w,
         )
         for connection in edges.connections
     }

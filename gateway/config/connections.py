@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, model_validator
 
 from gateway.config.parts import Section, address
+from protocols.grid import ReportQuantity
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s/]+")]
@@ -41,6 +42,13 @@ class NamedSettings(TlsSettings):
     name: str = Field(min_length=1)
 
 
+class ReportingSettings(NamedSettings):
+    """A connection on which we report."""
+
+    reports: tuple[ReportQuantity, ...] = Field(default=(ReportQuantity.POWER,), min_length=1)
+    """What we offer to report of the site. Some VTNs order all that there is: more than power is for who asks."""
+
+
 class PushSettings(Section):
     """``[connection.push]``: the counterparty calls us instead of waiting for our next poll."""
 
@@ -49,7 +57,7 @@ class PushSettings(Section):
     """Where it reaches us: what it is told when we register."""
 
 
-class SignedSettings(NamedSettings):
+class SignedSettings(TlsSettings):
     """OpenADR 2.0b, either role."""
 
     sign: bool = False
@@ -64,7 +72,7 @@ class SignedSettings(NamedSettings):
         return self
 
 
-class Ven2bSettings(SignedSettings):
+class Ven2bSettings(SignedSettings, ReportingSettings):
     """``kind = "openadr2b"``, ``role = "ven"``."""
 
     kind: Literal["openadr2b"]
@@ -97,7 +105,7 @@ class ProxySettings(Section):
     header: str = "X-SSL-Client-Cert"
 
 
-class Vtn2bSettings(SignedSettings):
+class Vtn2bSettings(SignedSettings, NamedSettings):
     """``kind = "openadr2b"``, ``role = "vtn"``."""
 
     kind: Literal["openadr2b"]
@@ -131,7 +139,7 @@ class MqttSettings(Section):
     ca: Path | None = None
 
 
-class Ven3Settings(NamedSettings):
+class Ven3Settings(ReportingSettings):
     """``kind = "openadr3"``, ``role = "ven"``. A token, or id and secret of a client, whichever the VTN gave us."""
 
     kind: Literal["openadr3"]
