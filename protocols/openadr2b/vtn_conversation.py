@@ -53,6 +53,16 @@ SERVICES: dict[str, tuple[type, ...]] = {
 }
 """What each service takes."""
 
+PARTIES = "parties"
+"""The turn of whatever changes who is registered, and what of them is known."""
+
+_CHANGE_A_PARTY = (
+    model.CreatePartyRegistration,
+    model.CancelPartyRegistration,
+    model.CanceledPartyRegistration,
+    model_report.RegisterReport,
+)
+
 
 class VtnConversation:
     """Answers the messages of VENs. Everything is kept before it is acted on, but empty polls and their answers."""
@@ -206,15 +216,15 @@ class VtnConversation:
         # In this order, so that a store that writes what comes together in one go has the message before its data.
         await asyncio.gather(
             self.record(Direction.IN, name_of(message), body, now),
-            *(self._reports.keep(item, party) for item in items if party is not None),
+            *(self._reports.keep(item, party, now) for item in items if party is not None),
             self.record(Direction.OUT, name_of(answer), written, now),
         )
         return written
 
     def _whose_turn(self, message: Message) -> str:
-        """What a message's turn is kept by: its VEN, or one turn for all that come and go."""
-        if isinstance(message, model.CreatePartyRegistration | model.CancelPartyRegistration):
-            return "registration"
+        """What a message's turn is kept by: its VEN, or one turn for all that change what is known of a VEN."""
+        if isinstance(message, _CHANGE_A_PARTY):
+            return PARTIES
         party = self._state.registered(getattr(message, "ven_id", None))
         return "nobody" if party is None else f"party {party.party_id}"
 

@@ -11,7 +11,7 @@ from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import EVENT
 from protocols.openadr2b.exchange import Exchange
-from protocols.openadr2b.vtn_conversation import VtnConversation
+from protocols.openadr2b.vtn_conversation import PARTIES, VtnConversation
 from protocols.openadr2b.vtn_events import VtnEvents
 from protocols.openadr2b.vtn_parties import ANYBODY, Refused, VtnParties
 from protocols.openadr2b.vtn_queue import ANSWERS, SERVICE_OF, VtnQueue
@@ -129,7 +129,8 @@ class VtnPush:
         if body.strip():
             answer = await self._heard(body, party, now)
             if type(answer) in ANSWERS:
-                await conversation.settle(answer, party, now)
+                async with conversation.turn(PARTIES):
+                    await conversation.settle(answer, party, now)
         if is_events:
             return True
         if getattr(message, "request_id", name_of(message)) in self._state.waiting.get(party.party_id, {}):
