@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 
 from gateway.domain.event import ChangeKind, EventRecord, changes
 from protocols.errors import ProtocolError, Unreachable
-from protocols.grid import EventBatch, EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
-from protocols.openadr2b import codec, model
+from protocols.grid import (
+    EventBatch,
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Opt,
+    OptDecision,
+    ReportOffer,
+    Signal,
+    SignalKind,
+)
+from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_event import write_event
+from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.ven import QUIET, Ven
 from protocols.openadr2b.vtn import Vtn
 from tests.unit.protocols.openadr2b.conftest import NOON, REGISTERED, Ids, MemoryStore
@@ -81,13 +92,18 @@ class Site:
         return {key: record.event.revision for key, record in self.known.items() if record.ended_at is None}
 
 
-def ven_of(exchange: Callable[[str, bytes], Awaitable[bytes]], store: MemoryStore, push_url: str | None = None) -> Ven:
+def ven_of(
+    exchange: Callable[[str, bytes], Awaitable[bytes]],
+    store: MemoryStore,
+    push_url: str | None = None,
+    offers: tuple[ReportOffer, ...] = (),
+) -> Ven:
     return Ven(
         connection_id="utility",
         ven_name="gateway",
         exchange=exchange,
         store=store,
-        offers=(),
+        offers=offers,
         new_id=Ids(),
         push_url=push_url,
     )
@@ -214,6 +230,51 @@ async def _push_through(lists: list[list[str]], order: list[int], broken: list[b
     for turn in range(6):
         await site.turn(ven, NOON + (turn + 1) * QUIET)
     assert site.running() == dict.fromkeys(lists[-1], latest)
+
+
+@given(
+    said=st.lists(
+        st.tuples(st.sampled_from(["order", "cancel", "cancel with a last report"]), st.sampled_from(EVENT_IDS)),
+        max_size=12,
+    ),
+    times=st.lists(st.integers(1, 3), max_size=12),
+)
+def test_orders_that_are_said_several_times_count_once(said: list[tuple[str, str]], times: list[int]) -> None:
+    asyncio.run(_order_several_times(said, times))
+
+
+async def _order_several_times(said: list[tuple[str, str]], times: list[int]) -> None:
+    store = MemoryStore()
+    await store.save_registration(REGISTERED)
+    offer = ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=60)
+    ven = ven_of(Utility([]).exchange, store, push_url="http://127.0.0.1:9", offers=(offer,))
+    wanted: set[str] = set()
+    now = NOON
+    for index, (what, order_id) in enumerate(said):
+        message = _report_message(what, order_id)
+        for _ in range(times[index] if index < len(times) else 1):
+            now += timedelta(seconds=7)
+            await ven._push.answer("EiReport", codec.encode(message), now)
+        wanted = wanted | {order_id} if what == "order" else wanted - {order_id}
+    standing = {order.order_id for order in await ven.orders() if order.ends_at is None}
+    assert standing == wanted
+
+
+def _report_message(what: str, order_id: str) -> codec.Message:
+    if what != "order":
+        return model_report.CancelReport(
+            request_id="r", report_request_ids=(order_id,), to_follow=what == "cancel with a last report"
+        )
+    asked = model_report.ReportRequest(
+        report_request_id=order_id,
+        specifier=model_report.ReportSpecifier(
+            specifier_id=specifier_id("site-1"),
+            granularity=timedelta(seconds=10),
+            report_back=timedelta(seconds=60),
+            payloads=(model_report.SpecifierPayload(r_id="site-1", reading_type="Mean"),),
+        ),
+    )
+    return model_report.CreateReport(request_id="r", requests=(asked,))
 
 
 async def test_a_ven_that_the_vtn_forgot_says_so_once_and_comes_back() -> None:
