@@ -90,6 +90,7 @@ def build_services(
             programs=programs,
             readiness=readiness,
             zone=site.timezone,
+            site_id=site.site_id,
         )
         for connection in edges.connections
     }

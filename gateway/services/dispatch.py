@@ -10,7 +10,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlMode, ControlSettings, ControlState, ControlStep, step
-from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
+from gateway.domain.event import EventRecord, EventState, acts_at, ramp_starts_at, state
 from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import PowerPlan, asks_later
@@ -331,7 +331,7 @@ class Dispatch:
 
     def _is_ours_to_act_on(self, record: EventRecord) -> bool:
         event, decision = record.event, record.decision
-        if not acts(event) or decision is None or decision.opt is not Opt.IN:
+        if not acts_at(record, self._clock.now()) or decision is None or decision.opt is not Opt.IN:
             return False
         if event.program_id not in self._programs:
             # It was when we opted in: the settings have changed since.
@@ -354,5 +354,5 @@ def _key(record: EventRecord) -> EventKey:
 
 def _is_due(record: EventRecord, now: datetime) -> bool:
     """Whether power is to move by now, and the event is not over."""
-    begun = ramp_starts_at(record.event) <= now and record.ended_at is None
+    begun = ramp_starts_at(record.event) <= now and (record.ended_at is None or now < record.ended_at)
     return begun and state(record, now) is not EventState.COMPLETED

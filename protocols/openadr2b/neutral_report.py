@@ -203,12 +203,17 @@ def write_report(
             )
             for index, (interval, payloads) in enumerate(rows)
         ),
-        report_id=report.report_id,
+        report_id=_written_id(report),
         report_request_id=order_id,
         specifier_id=f"{prefix}-{report.resource_id}",
         name=name,
         created_at=report.created_at,
     )
+
+
+def _written_id(report: IntervalReport) -> str:
+    named = not report.corrects or report.report_id.startswith(f"{report.corrects}{CORRECTED}")
+    return report.report_id if named else f"{report.corrects}{CORRECTED}{report.report_id}"
 
 
 def quantities_in(report: IntervalReport) -> tuple[ReportQuantity, ...]:

@@ -234,14 +234,15 @@ class Scripted:
         self.heard: list[tuple[str, codec.Message]] = []
         self.ven = self.new_ven()
 
-    def new_ven(self, poll_s: float = 10.0) -> Ven:
+    def new_ven(self, **more: Any) -> Ven:
+        offers = more.pop("offers", (ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=3600),))
         return Ven(
             connection_id="utility",
             ven_name="gateway",
             exchange=self.exchange,
             store=self.store,
-            offers=(ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=3600),),
-            poll_s=poll_s,
+            offers=offers,
+            **more,
         )
 
     def says(self, service: str, *answers: codec.Message | bytes | Exception) -> None:
