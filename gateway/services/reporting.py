@@ -65,6 +65,8 @@ class Reporting:
         readiness.expect(self._part)
         # By what is reported: the order that was served last, up to where, and when it was last seen standing.
         self._served: dict[Subject, tuple[str, datetime, datetime]] = {}
+        # Orders of which nothing is left, by when they ended; a connection may go on naming them for days.
+        self._finished: dict[str, datetime | None] = {}
         # Why the last report was not taken, ``None`` where it was: a reason is said once, not with every report.
         self._refused: tuple[str, str] | None = None
         self._settled = ledger.subscribe(Topic.STATEMENTS)
@@ -94,7 +96,10 @@ class Reporting:
         orders = await self._connection.orders()
         self._data.sample(orders, now)
         standing = {order.order_id for order in orders}
+        self._finished = {order_id: at for order_id, at in self._finished.items() if order_id in standing}
         for order in orders:
+            if order.order_id in self._finished and self._finished[order.order_id] == order.ends_at:
+                continue
             due_at = await self._queue_order(order, standing, now)
             if due_at is not None:
                 look_at = min(look_at, due_at)
@@ -113,6 +118,9 @@ class Reporting:
             self._served[_subject(order)] = (order.order_id, cursor, now)
             end = report_end(order, cursor)
             if end is None:
+                self._finished[order.order_id] = order.ends_at
+                # What it was of ends with it: an order that comes later does not go on from there.
+                del self._served[_subject(order)]
                 return None
             # What is to be reported once, is reported when it is all there.
             once_at = None if order.report_back_s > 0.0 else order.ends_at
@@ -125,6 +133,8 @@ class Reporting:
 
     def _beginning(self, order: ReportOrder, standing: Collection[str], now: datetime) -> datetime:
         """Where an order begins that nothing was queued for yet."""
+        if order.history:
+            return order.starts_at
         order_id, reported_to, seen_at = self._served.get(_subject(order), ("", order.starts_at, now))
         goes_on = order_id not in standing and now - seen_at <= FORERUNNER and order.starts_at <= now
         return min(reported_to, order.starts_at) if goes_on or order_id == order.order_id else order.starts_at

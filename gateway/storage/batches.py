@@ -45,19 +45,18 @@ class Batches(Generic[Item, Result]):
         return await waiting.done
 
     async def _run(self) -> None:
+        batch: list[_Waiting[Item, Result]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-                if not await self._store(batch) and len(batch) > 1:
+                if not await self._store(batch):
                     # One that cannot be stored must not take the others with it.
                     for one in batch:
                         await self._store([one])
-                for one in batch:
-                    if not one.done.done():
-                        one.done.cancel()
         finally:
             self._writer = None
-            for one in self._waiting:
+            # Only where this was cancelled is anybody left.
+            for one in (*batch, *self._waiting):
                 one.done.cancel()
             self._waiting = []
 

@@ -23,8 +23,6 @@ _UNCERTAIN = "Quality Uncertain - Non Specific"
 _WHOLE_COVERAGE_FRACTION = 0.995
 """From here on a coverage rounds to a confidence of 100."""
 
-_NOTHING_ELSE = (None, None, None, None)
-
 _JUDGED = frozenset({ReportQuantity.BASELINE, ReportQuantity.REDUCTION})
 """What may still be corrected."""
 
@@ -303,13 +301,15 @@ def read_data(
         starts_at = interval.starts_at or cursor
         duration_s = granularity_s if interval.duration is None else interval.duration.total_seconds()
         cursor = starts_at + timedelta(seconds=duration_s)
-        empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
         read: dict[str, ReportInterval] = {}
         for payload in interval.payloads:
             point = known.get(payload.r_id)
             is_status = isinstance(payload.value, model.ResourceStatus)
             if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
-                read[point.resource_id] = _with(read.get(point.resource_id, empty), payload, point)
+                before = read.get(point.resource_id)
+                read[point.resource_id] = (
+                    _first(starts_at, duration_s, payload, point) if before is None else _with(before, payload, point)
+                )
         for resource_id, known_of_it in read.items():
             by_resource.setdefault(resource_id, []).append(known_of_it)
     own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
@@ -339,7 +339,7 @@ def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoi
     value = payload.value * SCALES[point.scale or "none"]
     coverage_fraction = max(interval.coverage_fraction, confidence)
     if point.quantity is ReportQuantity.POWER:
-        return _with_power(interval, value, coverage_fraction)
+        return replace(interval, power_w=value, coverage_fraction=coverage_fraction)
     if point.quantity is ReportQuantity.AVAILABLE:
         return replace(interval, available_w=value, coverage_fraction=coverage_fraction)
     preliminary = interval.preliminary or quality == _UNCERTAIN
@@ -348,14 +348,21 @@ def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoi
     return replace(interval, reduction_w=-value, coverage_fraction=coverage_fraction, preliminary=preliminary)
 
 
-def _with_power(interval: ReportInterval, power_w: float, coverage_fraction: float) -> ReportInterval:
-    read = (interval.baseline_w, interval.reduction_w, interval.available_w, interval.state)
-    if read != _NOTHING_ELSE or interval.preliminary:
-        return replace(interval, power_w=power_w, coverage_fraction=coverage_fraction)
-    # By far the most are this, and nothing else: to copy the interval field by field takes three times as long.
-    return ReportInterval(
-        starts_at=interval.starts_at,
-        duration_s=interval.duration_s,
-        power_w=power_w,
-        coverage_fraction=coverage_fraction,
-    )
+def _first(starts_at: datetime, duration_s: float, payload: model.ReportPayload, point: DataPoint) -> ReportInterval:
+    """An interval of one data point."""
+    value = payload.value
+    if (
+        point.quantity is ReportQuantity.POWER
+        and not isinstance(value, model.ResourceStatus)
+        and isfinite(value)
+        and not (payload.quality or "").startswith("No ")
+    ):
+        # By far the most are this, and nothing else: to fill an empty interval takes three times as long.
+        return ReportInterval(
+            starts_at=starts_at,
+            duration_s=duration_s,
+            power_w=value * SCALES[point.scale or "none"],
+            coverage_fraction=1.0 if payload.confidence is None else payload.confidence / 100,
+        )
+    empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
+    return _with(empty, payload, point)

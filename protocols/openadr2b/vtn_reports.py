@@ -156,15 +156,20 @@ class VtnReports:
             )
         )
 
-    async def keep(self, item: IntervalReport, party: Party) -> None:
-        """Keep a report. One of a known id with other content is kept beside: some VENs count their ids from one."""
+    async def keep(self, item: IntervalReport, party: Party, now: datetime) -> None:
+        """Keep a report. One of a known id with other content is kept beside: some VENs count their ids from one.
+
+        An order of one report has ended with it: a VEN that registers anew is not asked for it again.
+        """
         store = self._state.store
-        if await store.save_received_report(party.party_id, item):
-            return
-        known = await store.received_report(item.connection_id, party.party_id, item.report_id)
-        if known is not None and known != item:
-            beside = f"{item.report_id}/{item.created_at.isoformat()}"
-            await store.save_received_report(party.party_id, replace(item, report_id=beside))
+        if not await store.save_received_report(party.party_id, item):
+            known = await store.received_report(item.connection_id, party.party_id, item.report_id)
+            if known is not None and known != item:
+                beside = f"{item.report_id}/{item.created_at.isoformat()}"
+                await store.save_received_report(party.party_id, replace(item, report_id=beside))
+        placed = self._state.orders.get(item.order_id)
+        if placed is not None and not placed.order.report_back_s:
+            await self._state.end_orders((item.order_id,), now)
 
     async def _order_by_itself(self, party: Party, points: Sequence[DataPoint], now: datetime) -> None:
         """Order the power of each resource, unless such an order stands."""

@@ -9,10 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.event import ChangeKind, EventRecord, changes
-from protocols.errors import NotRegistered, ProtocolError, Unreachable
-from protocols.grid import EventBatch, EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
-from protocols.openadr2b import codec, model
+from protocols.errors import ProtocolError, Unreachable
+from protocols.grid import (
+    EventBatch,
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Opt,
+    OptDecision,
+    ReportOffer,
+    Signal,
+    SignalKind,
+)
+from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_event import write_event
+from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.ven import QUIET, Ven
 from protocols.openadr2b.vtn import Vtn
 from tests.unit.protocols.openadr2b.conftest import NOON, REGISTERED, Ids, MemoryStore
@@ -81,13 +92,18 @@ class Site:
         return {key: record.event.revision for key, record in self.known.items() if record.ended_at is None}
 
 
-def ven_of(exchange: Callable[[str, bytes], Awaitable[bytes]], store: MemoryStore, push_url: str | None = None) -> Ven:
+def ven_of(
+    exchange: Callable[[str, bytes], Awaitable[bytes]],
+    store: MemoryStore,
+    push_url: str | None = None,
+    offers: tuple[ReportOffer, ...] = (),
+) -> Ven:
     return Ven(
         connection_id="utility",
         ven_name="gateway",
         exchange=exchange,
         store=store,
-        offers=(),
+        offers=offers,
         new_id=Ids(),
         push_url=push_url,
     )
@@ -105,47 +121,70 @@ def test_polling_through_any_losses_comes_to_the_same(faults: list[str], doings:
     asyncio.run(_poll_through(faults, doings))
 
 
-async def _poll_through(faults: list[str], doings: list[tuple[str, str]]) -> None:
-    ven_store, vtn_store = MemoryStore(), MemoryStore()
-    vtn = Vtn(connection_id="program", vtn_id="VTN-1", store=vtn_store, now=lambda: NOON, new_id=Ids())
-    left = list(faults)
+class Utility:
+    """A VTN of ours behind a line on which things are lost; ``forget`` begins it anew without its VENs."""
 
-    async def exchange(service: str, body: bytes) -> bytes:
-        fault = left.pop(0) if left else "well"
+    def __init__(self, faults: list[str]) -> None:
+        self.store = MemoryStore()
+        self.left = list(faults)
+        self.revisions: dict[str, int] = {}
+        self._ids = Ids()
+        self.vtn = self._new()
+
+    def _new(self) -> Vtn:
+        return Vtn(connection_id="program", vtn_id="VTN-1", store=self.store, now=lambda: NOON, new_id=self._ids)
+
+    async def exchange(self, service: str, body: bytes) -> bytes:
+        fault = self.left.pop(0) if self.left else "well"
         if fault == "request lost":
             raise Unreachable("lost")
         if fault == "request doubled":
-            await vtn.answer(service, body)
-        answer = await vtn.answer(service, body)
+            await self.vtn.answer(service, body)
+        answer = await self.vtn.answer(service, body)
         if fault == "answer lost":
             raise Unreachable("lost")
         return answer
 
-    site, ven = Site(), ven_of(exchange, ven_store)
-    revisions: dict[str, int] = {}
+    async def issued(self) -> dict[str, GridEvent]:
+        return {one.event_id: one for one in await self.store.issued_events("program")}
+
+    async def publish(self, event_id: str) -> None:
+        self.revisions[event_id] = self.revisions.get(event_id, -1) + 1
+        await self.vtn.publish(event(event_id, self.revisions[event_id]))
+
+    async def cancel(self, event_id: str) -> None:
+        if event_id in self.revisions:
+            await self.vtn.cancel(event_id)
+            self.revisions[event_id] = (await self.issued())[event_id].revision
+
+    def forget(self) -> None:
+        self.store.kept_parties.clear()
+        self.vtn = self._new()
+
+
+async def _poll_through(faults: list[str], doings: list[tuple[str, str]]) -> None:
+    ven_store, utility = MemoryStore(), Utility(faults)
+    site, ven = Site(), ven_of(utility.exchange, ven_store)
     for what, event_id in doings:
         if what == "publish":
-            revisions[event_id] = revisions.get(event_id, -1) + 1
-            await vtn.publish(event(event_id, revisions[event_id]))
-        elif what == "cancel" and event_id in revisions:
-            await vtn.cancel(event_id)
-            (held,) = [one for one in await vtn_store.issued_events("program") if one.event_id == event_id]
-            revisions[event_id] = held.revision
+            await utility.publish(event_id)
+        elif what == "cancel":
+            await utility.cancel(event_id)
         elif what == "restart":
-            ven = ven_of(exchange, ven_store)
+            ven = ven_of(utility.exchange, ven_store)
         elif what == "forget":
-            vtn_store.kept_parties.clear()
+            utility.forget()
         await site.turn(ven)
-    left.clear()
+    utility.left.clear()
     for _ in range(6):
         await site.turn(ven)
-    issued = {one.event_id: one for one in await vtn_store.issued_events("program")}
+    issued = await utility.issued()
     standing = {key: one.revision for key, one in issued.items() if one.status is not EventStatus.CANCELLED}
     assert site.running() == standing
     for event_id, revision in standing.items():
-        answers = dict(await vtn.answers(event_id))
+        answers = dict(await utility.vtn.answers(event_id))
         assert [answers[party_id].revision for party_id in ven.party_ids] == [revision]
-    assert ven_store.registrations["utility"].party_id in {party.party_id for party in await vtn.parties()}
+    assert ven_store.registrations["utility"].party_id in {party.party_id for party in await utility.vtn.parties()}
 
 
 @given(data=st.data(), lists=st.lists(st.lists(st.sampled_from(EVENT_IDS), unique=True), min_size=1, max_size=6))
@@ -193,19 +232,61 @@ async def _push_through(lists: list[list[str]], order: list[int], broken: list[b
     assert site.running() == dict.fromkeys(lists[-1], latest)
 
 
+@given(
+    said=st.lists(
+        st.tuples(st.sampled_from(["order", "cancel", "cancel with a last report"]), st.sampled_from(EVENT_IDS)),
+        max_size=12,
+    ),
+    times=st.lists(st.integers(1, 3), max_size=12),
+)
+def test_orders_that_are_said_several_times_count_once(said: list[tuple[str, str]], times: list[int]) -> None:
+    asyncio.run(_order_several_times(said, times))
+
+
+async def _order_several_times(said: list[tuple[str, str]], times: list[int]) -> None:
+    store = MemoryStore()
+    await store.save_registration(REGISTERED)
+    offer = ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=60)
+    ven = ven_of(Utility([]).exchange, store, push_url="http://127.0.0.1:9", offers=(offer,))
+    wanted: set[str] = set()
+    now = NOON
+    for index, (what, order_id) in enumerate(said):
+        message = _report_message(what, order_id)
+        for _ in range(times[index] if index < len(times) else 1):
+            now += timedelta(seconds=7)
+            await ven._push.answer("EiReport", codec.encode(message), now)
+        wanted = wanted | {order_id} if what == "order" else wanted - {order_id}
+    standing = {order.order_id for order in await ven.orders() if order.ends_at is None}
+    assert standing == wanted
+
+
+def _report_message(what: str, order_id: str) -> codec.Message:
+    if what != "order":
+        return model_report.CancelReport(
+            request_id="r", report_request_ids=(order_id,), to_follow=what == "cancel with a last report"
+        )
+    asked = model_report.ReportRequest(
+        report_request_id=order_id,
+        specifier=model_report.ReportSpecifier(
+            specifier_id=specifier_id("site-1"),
+            granularity=timedelta(seconds=10),
+            report_back=timedelta(seconds=60),
+            payloads=(model_report.SpecifierPayload(r_id="site-1", reading_type="Mean"),),
+        ),
+    )
+    return model_report.CreateReport(request_id="r", requests=(asked,))
+
+
 async def test_a_ven_that_the_vtn_forgot_says_so_once_and_comes_back() -> None:
     """The minimal example: forgotten, registered anew, and the event answered."""
-    ven_store, vtn_store = MemoryStore(), MemoryStore()
-    vtn = Vtn(connection_id="program", vtn_id="VTN-1", store=vtn_store, now=lambda: NOON, new_id=Ids())
-    site, ven = Site(), ven_of(vtn.answer, ven_store)
-    await vtn.publish(event("a", 0))
+    utility = Utility([])
+    site, ven = Site(), ven_of(utility.exchange, MemoryStore())
+    await utility.publish("a")
     await site.turn(ven)
-    vtn_store.kept_parties.clear()
-    try:
-        await ven.receive(NOON)
-    except NotRegistered:
-        assert ven.party_ids == frozenset()
+    utility.forget()
+    assert await ven.receive(NOON) is None
+    assert ven.party_ids == frozenset()
     for _ in range(3):
         await site.turn(ven)
     assert site.running() == {"a": 0}
-    assert set(dict(await vtn.answers("a"))) >= ven.party_ids
+    assert set(dict(await utility.vtn.answers("a"))) >= ven.party_ids

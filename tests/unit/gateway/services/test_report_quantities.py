@@ -119,6 +119,22 @@ async def test_history_is_reported_at_once_as_it_was_measured(rig: Rig) -> None:
     assert all(part.power_w is not None and part.coverage_fraction > 0.95 for part in report.intervals)
 
 
+@pytest.mark.parametrize("history", [True, False])
+async def test_an_order_does_not_go_on_from_one_that_had_its_end(rig: Rig, history: bool) -> None:
+    first = order(POWER, history=history, report_back_s=0.0, ends_at=STARTS_AT + timedelta(seconds=20))
+    later = order(POWER, order_id="2", history=history, starts_at=STARTS_AT + timedelta(seconds=50))
+
+    def again() -> None:
+        rig.connection.ordered = (later,)
+
+    rig.connection.ordered = (first,)
+    await rig.run(rig.metering(), rig.reporting(), for_s=100, script={61: again})
+    starts = [
+        (one.starts_at - STARTS_AT).total_seconds() for report in rig.connection.reports for one in report.intervals
+    ]
+    assert starts[:4] == [0.0, 10.0, 50.0, 60.0]
+
+
 async def test_an_order_that_was_ended_reports_up_to_there(rig: Rig) -> None:
     def end() -> None:
         rig.connection.ordered = (order(POWER, ends_at=STARTS_AT + timedelta(seconds=44)),)

@@ -160,6 +160,7 @@ async def test_two_vens_in_one_process_share_nothing(valid: Callable[[bytes], No
     batches = await asyncio.gather(one.ven.receive(one.now), other.ven.receive(other.now))
     assert [len(batch.events) for batch in batches if batch is not None] == [1, 0]
     one.vtn_store.kept_parties.clear()
+    one.vtn = one.new_vtn()
     assert await one.ven.receive(one.now) is None
     assert one.ven.party_ids == frozenset()
     assert other.ven.party_ids != frozenset()

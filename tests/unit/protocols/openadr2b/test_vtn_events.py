@@ -174,3 +174,14 @@ async def test_who_registers_anew_is_told_everything_again(joined: Any, event: G
 def _first_half(event: GridEvent) -> Any:
     (signal,) = event.signals
     return (replace(signal, intervals=signal.intervals[:1]),)
+
+
+async def test_what_is_told_again_is_kept_once(joined: Any, event: GridEvent, ven_id: str) -> None:
+    await joined.vtn.publish(event)
+    joined.vtn_store.messages.clear()
+    for _ in range(3):
+        await told(joined, ven_id)
+    assert len({message.sha256 for message in joined.vtn_store.messages}) == 1
+    joined.now = event.starts_at
+    await told(joined, ven_id)
+    assert len({message.sha256 for message in joined.vtn_store.messages}) == 2

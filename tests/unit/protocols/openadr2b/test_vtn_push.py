@@ -217,3 +217,16 @@ async def test_a_ven_that_polls_is_brought_nothing(pushing: Any, event: GridEven
     await registered(pushing)
     await pushing.vtn.publish(event)
     assert await pushing.vtn.deliver_due(pushing.now) == 0
+
+
+async def test_an_event_need_not_wait_for_a_message_that_is_never_answered(
+    pushing: Any, event: GridEvent, listener: Any
+) -> None:
+    await pushing.vtn.offer_reports(listener.ven_id)
+    for _ in range(30):
+        await pushing.vtn.deliver_due(pushing.now)
+        pushing.now += SECOND
+    await pushing.vtn.publish(event)
+    assert await pushing.vtn.deliver_due(pushing.now) == 1
+    assert listener.names()[-1] == "oadrDistributeEvent"
+    assert listener.names().count("oadrRegisterReport") == 3

@@ -84,6 +84,9 @@ async def test_status_and_history_are_taken(joined: Any, ven_id: str) -> None:
     past = data(joined, history, "hall", 1.0, 2.0, name="HISTORY_USAGE", report_id="past")
     assert (await update(joined, ven_id, past)).response.code == "200"
     assert [interval.power_w for interval in (await received(joined))[-1].intervals] == [1.0, 2.0]
+    wanted = (await ask(joined, "EiReport", offers(joined, ven_id))).requests
+    assert history.report_request_id not in {one.report_request_id for one in wanted}
+    assert status.report_request_id in {one.report_request_id for one in wanted}
 
 
 async def test_only_what_a_known_party_offers_is_ordered(joined: Any, ven_id: str) -> None:
