@@ -180,28 +180,30 @@ def write_report(
     Intervals of which nothing is known are left out: the schema demands a number, and any number would be taken for
     one. The coverage goes into the confidence, in percent; a baseline that may still change is of uncertain quality.
     """
-    if quantities is None:
-        quantities = quantities_in(report)
+    wanted = quantities_in(report) if quantities is None else quantities
+    # One data point an interval: openleadr's VTN cannot read two, and none that we know cannot read one.
     rows = [
-        (interval, payloads)
+        (interval, payload)
+        for quantity in wanted
         for interval in report.intervals
-        if (payloads := _write_payloads(interval, quantities, report.resource_id))
+        if (payload := _write_payload(interval, quantity, report.resource_id)) is not None
     ]
     if not rows:
         return None
-    starts_at, last = rows[0][0].starts_at, rows[-1][0]
-    prefix, name = kind_of(quantities, history=history)
+    starts_at = min(interval.starts_at for interval, _ in rows)
+    ends_at = max(interval.starts_at + timedelta(seconds=interval.duration_s) for interval, _ in rows)
+    prefix, name = kind_of(wanted, history=history)
     return model.Report(
         starts_at=starts_at,
-        duration=whole_seconds((last.starts_at - starts_at).total_seconds() + last.duration_s),
+        duration=whole_seconds((ends_at - starts_at).total_seconds()),
         intervals=tuple(
             model.ReportInterval(
                 starts_at=interval.starts_at,
                 duration=whole_seconds(interval.duration_s),
                 uid=str(index),
-                payloads=payloads,
+                payloads=(payload,),
             )
-            for index, (interval, payloads) in enumerate(rows)
+            for index, (interval, payload) in enumerate(rows)
         ),
         report_id=_written_id(report),
         report_request_id=order_id,
@@ -235,25 +237,18 @@ def _value(interval: ReportInterval, quantity: ReportQuantity) -> float | Resour
     }[quantity]
 
 
-def _write_payloads(
-    interval: ReportInterval, quantities: Sequence[ReportQuantity], resource_id: str
-) -> tuple[model.ReportPayload, ...]:
+def _write_payload(interval: ReportInterval, quantity: ReportQuantity, resource_id: str) -> model.ReportPayload | None:
+    value = _value(interval, quantity)
+    if value is None:
+        return None
     whole = interval.coverage_fraction >= _WHOLE_COVERAGE_FRACTION
-    payloads = []
-    for quantity in quantities:
-        value = _value(interval, quantity)
-        if value is None:
-            continue
-        certain = not interval.preliminary if quantity in _JUDGED else whole or quantity is ReportQuantity.STATE
-        payloads.append(
-            model.ReportPayload(
-                r_id=r_id_of(resource_id, quantity),
-                confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
-                value=_written(value, quantity),
-                quality=_GOOD if certain else _UNCERTAIN,
-            )
-        )
-    return tuple(payloads)
+    certain = not interval.preliminary if quantity in _JUDGED else whole or quantity is ReportQuantity.STATE
+    return model.ReportPayload(
+        r_id=r_id_of(resource_id, quantity),
+        confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
+        value=_written(value, quantity),
+        quality=_GOOD if certain else _UNCERTAIN,
+    )
 
 
 def _written(value: float | ResourceState, quantity: ReportQuantity) -> float | model.ResourceStatus:
@@ -295,24 +290,27 @@ def read_data(
     value, were not measured; rIDs that are not among the points are passed over.
     """
     known = {point.r_id: point for point in points if point.specifier_id == report.specifier_id}
-    by_resource: dict[str, list[ReportInterval]] = {}
+    by_resource: dict[str, dict[tuple[datetime, float, int], ReportInterval]] = {}
+    seen: dict[tuple[datetime, float, str], int] = {}
     cursor = report.starts_at or report.created_at
     for interval in report.intervals:
         starts_at = interval.starts_at or cursor
         duration_s = granularity_s if interval.duration is None else interval.duration.total_seconds()
         cursor = starts_at + timedelta(seconds=duration_s)
-        empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
-        read: dict[str, ReportInterval] = {}
         for payload in interval.payloads:
             point = known.get(payload.r_id)
             is_status = isinstance(payload.value, model.ResourceStatus)
             if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
-                read[point.resource_id] = _with(read.get(point.resource_id, empty), payload, point)
-        for resource_id, known_of_it in read.items():
-            by_resource.setdefault(resource_id, []).append(known_of_it)
+                held = by_resource.setdefault(point.resource_id, {})
+                key = (starts_at, duration_s, payload.r_id)
+                times = seen[key] = seen.get(key, -1) + 1
+                # What several data points say of the same time is one interval; what one says twice is two.
+                at = (starts_at, duration_s, times)
+                empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
+                held[at] = _with(held.get(at, empty), payload, point)
     own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
     original, corrected, _ = own_id.partition(CORRECTED)
-    for resource_id, intervals in by_resource.items():
+    for resource_id, held in by_resource.items():
         suffix = "" if len(by_resource) == 1 else f"/{resource_id}"
         yield IntervalReport(
             report_id=own_id + suffix,
@@ -320,7 +318,7 @@ def read_data(
             connection_id=connection_id,
             resource_id=resource_id,
             created_at=report.created_at,
-            intervals=tuple(intervals),
+            intervals=tuple(held.values()),
             corrects=original + suffix if corrected else "",
         )
 
