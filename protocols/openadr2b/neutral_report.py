@@ -13,7 +13,7 @@ from protocols.openadr2b.neutral_metadata import DataPoint, kind_of, points_of, 
 from protocols.openadr2b.neutral_state import read_state, write_state
 
 MOST_ORDERED = timedelta(days=3660)
-"""An order that would last longer stands until it is cancelled."""
+"""An order that would last longer stands until it is cancelled, one that begins later or comes more rarely is none."""
 
 CORRECTED = "~"
 """Between the id of a report and what makes that of its correction: 2.0b has no field for it."""
@@ -47,7 +47,7 @@ def read_offers(report: model.Report) -> Iterator[tuple[ReportOffer, model.Repor
 def read_order(
     request: model.ReportRequest, *, connection_id: str, offers: Sequence[ReportOffer], now: datetime
 ) -> ReportOrder | None:
-    """An order for data points of one of our reports, ``None`` for anything that we do not offer.
+    """An order for data points of one of our reports, ``None`` for anything that we do not offer, or cannot wait for.
 
     A report interval of no duration is open ended; a report-back of zero without an end is a report of one interval.
     Telemetry is of the present: of an interval that began before ``now`` the grid is kept, and the past not served.
@@ -57,7 +57,7 @@ def read_order(
     asked = {payload.r_id for payload in specifier.payloads}
     offered = [point for offer in offers for point in points_of(offer) if point.specifier_id == specifier.specifier_id]
     points = [point for point in offered if point.r_id in asked]
-    if not asked or len(points) < len(asked):
+    if not asked or len(points) < len(asked) or not _is_servable(specifier, now):
         return None
     granularity_s = max(specifier.granularity.total_seconds(), 0.0)
     if granularity_s or points[0].history:
@@ -83,6 +83,12 @@ def read_order(
     starts_at = now if begins_at is None else _on_grid(begins_at, step_s, now)
     ends_at = _after(now if begins_at is None else begins_at, length) if length > timedelta(0) else None
     return replace(order, starts_at=starts_at, ends_at=ends_at)
+
+
+def _is_servable(specifier: model.ReportSpecifier, now: datetime) -> bool:
+    """Whether its times are of this age: sums with others could leave the calendar."""
+    late = specifier.interval is not None and specifier.interval.starts_at - now > MOST_ORDERED
+    return not late and max(specifier.granularity, specifier.report_back) <= MOST_ORDERED
 
 
 def _of_the_past(
