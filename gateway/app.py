@@ -10,9 +10,11 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Protocol
 from uuid import uuid4
 
@@ -22,9 +24,10 @@ from aiohttp import web
 from gateway.asking import answers
 from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, AgentsSettings, Settings
+from gateway.config import SITE_METER_ID, AgentsSettings, Settings, Ven3Settings
 from gateway.connection_check import Finding
-from gateway.connections import Connected, open_connections, report_offers
+from gateway.connection_parts import report_offers
+from gateway.connections import Connected, open_connections
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
@@ -36,6 +39,7 @@ from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.delivering import Delivering, Delivers
 from gateway.services.epochs import Epochs
+from gateway.services.following import Following, Follows
 from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
@@ -53,8 +57,13 @@ from protocols.grid import GridConnection, GridProgram, PartyStore
 
 log = structlog.get_logger()
 
-BELIEVED_OF_SITES = Believed(stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}))
+BELIEVED_OF_SITES = Believed(
+    stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}), whole=True
+)
 """Sites report every few seconds; of one that is silent we know only what it usually draws, and go by that."""
+
+SLOWER = {"integral_per_s": 0.03, "urgent_per_s": 0.06, "deadband_fraction": 0.005}
+"""Of the control loop over sites: they hold their limits by themselves, seconds late, and show it seconds later."""
 
 
 @asynccontextmanager
@@ -64,11 +73,14 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
     Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
     """
     from gateway.storage.nonces import SqlNonceStore
+    from gateway.storage.object_store import SqlObjectStore
     from gateway.storage.party_store import SqlPartyStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
-        yield Record(ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger))
+        yield Record(
+            ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger), objects=SqlObjectStore(ledger)
+        )
 
 
 async def upgrade_database(url: str) -> str:
@@ -106,6 +118,14 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+def new_secret() -> tuple[str, str]:
+    """A new secret for a client of our OpenADR 3 VTN, and what is declared in its place."""
+    from protocols.openadr3.vtn_tokens import hash_secret
+
+    made = token_urlsafe(32)
+    return made, hash_secret(made)
 
 
 async def check_connection(settings: Settings, name: str) -> tuple[Finding, ...]:
@@ -202,6 +222,10 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
                 clock=clock,
                 readiness=readiness,
             )
+        with_a_broker = {one.name for one in settings.vens if isinstance(one, Ven3Settings) and one.mqtt}
+        followed = [one for one in connected.vens if isinstance(one, Follows) and one.connection_id in with_a_broker]
+        if followed:
+            last["following"] = Following(connections=followed, clock=clock, readiness=readiness)
         offering = Offering(
             fleet=fleet,
             site=site,
@@ -225,7 +249,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             readiness=readiness,
             offering=offering,
             joint=JointPlan(Planner()),
-            loop=settings.control.loop(),
+            loop=settings.control.loop() if settings.sites is None else replace(settings.control.loop(), **SLOWER),
             believed=BELIEVED if settings.sites is None else BELIEVED_OF_SITES,
         )
         application = pages(
@@ -297,8 +321,9 @@ def pages(
     fleet: MeteredFleet,
     capability: Callable[[], Capability | None],
     stop: asyncio.Event,
+    connections: Sequence[str] = (),
 ) -> web.Application:
-    """The pages and the health checks."""
+    """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
 
     return make_site(
@@ -312,6 +337,8 @@ def pages(
         jobs=fleet.jobs,
         capability=capability,
         version=product_version(),
+        connections=connections or [connection.name for connection in settings.connection],
+        describe=decode_message,
     )
 
 

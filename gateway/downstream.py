@@ -52,7 +52,7 @@ SEGMENTS = 32
 SETTLED_S = 30.0
 """So long after a limit what a site draws is not yet what it draws by itself."""
 
-SMALLEST_CHANGE_FRACTION = 0.002
+SMALLEST_CHANGE_FRACTION = 0.01
 """Of a site's range: what moves by less is sent with the next renewal."""
 
 SHOWN_STEP_FRACTION = 0.02
@@ -97,7 +97,7 @@ class DownstreamSites(ClosableFleet):
         program_id: str,
         clock: Clock,
         hold_s: float = 300.0,
-        least_gap_s: float = 2.0,
+        least_gap_s: float = 5.0,
         silent_after_s: float = 30.0,
     ) -> None:
         now = clock.now()

@@ -24,9 +24,11 @@ from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
+from gateway.services.standing import Standing
 from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
+from protocols.object_store import ObjectStore
 from protocols.replay import NonceStore
 
 log = structlog.get_logger()
@@ -43,11 +45,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger, the dialects' party store and the stamps of signed messages."""
+    """One database: the gateway's ledger, and what dialects keep: parties, stamps of signed messages, objects."""
 
     ledger: Ledger
     parties: PartyStore
     nonces: NonceStore
+    objects: ObjectStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def build_services(
             programs=programs,
             readiness=readiness,
             zone=site.timezone,
+            site_id=site.site_id,
         )
         for connection in edges.connections
     }
@@ -123,9 +127,16 @@ def build_services(
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
     )
+    standing = Standing(site=site, ledger=ledger, dispatch=dispatch, capability=lambda: offering.latest, now=clock.now)
     reporting = {
         f"reporting {connection.connection_id}": Reporting(
-            connection=connection, site=site, ledger=ledger, clock=clock, readiness=readiness
+            connection=connection,
+            site=site,
+            ledger=ledger,
+            clock=clock,
+            readiness=readiness,
+            state=standing.state,
+            available_w=standing.available_w,
         )
         for connection in edges.connections
     }

@@ -4,11 +4,12 @@ Watts, seconds, aware UTC instants. Import (consumption) is positive. A dialect 
 here and nowhere else; the table of signs is in ARCHITECTURE.md.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class EventStatus(StrEnum):
@@ -420,6 +421,23 @@ class GridConnection(Protocol):
 
     async def send_report(self, report: IntervalReport, now: datetime) -> Receipt:
         """Deliver one report. A ``Receipt`` that is not accepted is an answer; no answer is ``Unreachable``."""
+
+
+@runtime_checkable
+class AimedConnection(Protocol):
+    """A ``GridConnection`` that knows by itself which targets are ours."""
+
+    def not_ours(self, event: GridEvent) -> str | None:
+        """Why the event is not for us by its targets, in plain words; ``None`` where it is."""
+
+
+@runtime_checkable
+class WakingConnection(Protocol):
+    """A ``GridConnection`` that is sent messages unasked."""
+
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set while a message waits for ``receive``. Whoever waits on it clears it before the turn."""
 
 
 class GridProgram(Protocol):

@@ -109,12 +109,13 @@ def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
 class OpenleadrVtn:
     """A real openleadr VTN in a process of its own; ``life`` names its present life."""
 
-    def __init__(self, port: int, life: str) -> None:
+    def __init__(self, port: int, life: str, tls: Path | None = None) -> None:
         self.life = life
         self.ven_id = f"ven-{life}"
         self.heard: list[dict[str, Any]] = []
+        script = [str(ROOT / "tests/interop/openleadr_vtn.py"), "--port", str(port), "--life", life]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/interop/openleadr_vtn.py"), "--port", str(port), "--life", life],
+            [sys.executable, *script, *([] if tls is None else ["--tls", str(tls)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -68,6 +68,22 @@ def trace(
     show(lines, json_wanted=json_wanted, text=table)
 
 
+@connection.command("secret")
+def secret(*, json_wanted: JsonOption = False) -> None:
+    """Make a new secret for a client of our OpenADR 3 VTN, and the hash of it for the config file.
+
+    The secret is shown once: give it to the client by a way of its own.
+    """
+    from gateway.app import new_secret
+
+    made, hashed = new_secret()
+    show(
+        {"client_secret": made, "secret_hash": hashed},
+        json_wanted=json_wanted,
+        text=lambda: f'for the client:       {made}\nfor the config file:  secret_hash = "{hashed}"',
+    )
+
+
 @connection.command("test")
 def try_out(name: str, *, config: FileOption, json_wanted: JsonOption = False) -> None:
     """Try a connection, step by step: name, way, TLS, clocks, who they are, registration. Nothing is changed.

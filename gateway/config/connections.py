@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, model_validator
 
 from gateway.config.parts import Section, address
+from protocols.grid import ReportQuantity
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s/]+")]
@@ -41,6 +42,13 @@ class NamedSettings(TlsSettings):
     name: str = Field(min_length=1)
 
 
+class ReportingSettings(NamedSettings):
+    """A connection on which we report."""
+
+    reports: tuple[ReportQuantity, ...] = Field(default=(ReportQuantity.POWER,), min_length=1)
+    """What we offer to report of the site. Some VTNs order all that there is: more than power is for who asks."""
+
+
 class PushSettings(Section):
     """``[connection.push]``: the counterparty calls us instead of waiting for our next poll."""
 
@@ -49,7 +57,7 @@ class PushSettings(Section):
     """Where it reaches us: what it is told when we register."""
 
 
-class SignedSettings(NamedSettings):
+class SignedSettings(TlsSettings):
     """OpenADR 2.0b, either role."""
 
     sign: bool = False
@@ -64,7 +72,7 @@ class SignedSettings(NamedSettings):
         return self
 
 
-class Ven2bSettings(SignedSettings):
+class Ven2bSettings(SignedSettings, ReportingSettings):
     """``kind = "openadr2b"``, ``role = "ven"``."""
 
     kind: Literal["openadr2b"]
@@ -97,7 +105,7 @@ class ProxySettings(Section):
     header: str = "X-SSL-Client-Cert"
 
 
-class Vtn2bSettings(SignedSettings):
+class Vtn2bSettings(SignedSettings, NamedSettings):
     """``kind = "openadr2b"``, ``role = "vtn"``."""
 
     kind: Literal["openadr2b"]
@@ -131,7 +139,7 @@ class MqttSettings(Section):
     ca: Path | None = None
 
 
-class Ven3Settings(NamedSettings):
+class Ven3Settings(ReportingSettings):
     """``kind = "openadr3"``, ``role = "ven"``. A token, or id and secret of a client, whichever the VTN gave us."""
 
     kind: Literal["openadr3"]
@@ -163,16 +171,16 @@ class Ven3Settings(NamedSettings):
 class ClientSettings(Section):
     """``[[connection.client]]``: who may use our VTN.
 
-    ``secret_sha256`` is the SHA-256 of its secret in hex: the secret itself is nowhere kept. ``targets`` are what
-    events and programs may be aimed at to be seen by it.
+    ``secret_hash`` is what ``gridgate connection secret`` prints beside a new secret: the secret is nowhere kept.
     """
 
     client_id: str = Field(min_length=1)
-    secret_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    secret_hash: str = Field(pattern=r"^scrypt\$\d+\$[0-9a-f]+\$[0-9a-f]+$")
     role: Literal["bl", "ven"]
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
     """By default those of the role."""
-    targets: tuple[str, ...] = ()
+    webhook_key: SecretStr | None = None
+    """Signs what it is told by webhook."""
 
 
 class Vtn3Settings(NamedSettings):
@@ -181,8 +189,8 @@ class Vtn3Settings(NamedSettings):
     kind: Literal["openadr3"]
     role: Literal["vtn"]
     listen: Annotated[str, AfterValidator(address)]
-    url: HttpUrl | None = None
-    """Where clients reach us; by default what they asked for."""
+    url: HttpUrl
+    """Where clients reach us, up to the path: what they are told at ``/auth/server``."""
     client: tuple[ClientSettings, ...] = Field(min_length=1)
     callback_hosts: tuple[str, ...] = ()
     """Hosts of our own network that may be called back; by default only public addresses are."""

@@ -33,7 +33,7 @@ class SitesSettings(Section):
     """Program under which they are limited, as they know it."""
     hold_s: float = Field(default=300.0, ge=30, le=3600)
     """A limit ends by itself so long after its last renewal: a site that loses us is free again by then."""
-    least_gap_s: float = Field(default=2.0, ge=0, le=300)
+    least_gap_s: float = Field(default=5.0, ge=0, le=300)
     """No site gets a new limit within so long of the last, unless it is a renewal."""
     silent_after_s: float = Field(default=30.0, ge=2, le=3600)
     """A site that has reported nothing for so long counts with what it usually draws, and is not asked for more."""

@@ -4,7 +4,7 @@ Terms are OpenADR 2.0b's (EiEvent), where they are the same in 3.x. ``x-eiRampUp
 positive ramp runs from the event's start on and a positive recovery from its end on, a negative one ends there.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -157,6 +157,14 @@ def acts(event: GridEvent) -> bool:
     return not event.test and event.status is not EventStatus.CANCELLED
 
 
+def acts_at(record: EventRecord, now: datetime) -> bool:
+    """As ``acts``, where an event that is cancelled and ends at a random instant goes on up to there."""
+    if record.event.status is not EventStatus.CANCELLED:
+        return acts(record.event)
+    ends_at = cancelled_at(record)
+    return not record.event.test and ends_at is not None and now < ends_at
+
+
 class ChangeKind(StrEnum):
     """What one event of a batch means to us."""
 
@@ -307,14 +315,22 @@ def _bad_value(signal: Signal, values: list[float], program: Program) -> str | N
     return fault
 
 
-def decide(event: GridEvent, programs: Mapping[str, Program], party_ids: Collection[str], now: datetime) -> OptDecision:
+def decide(
+    event: GridEvent,
+    programs: Mapping[str, Program],
+    party_ids: Collection[str],
+    now: datetime,
+    *,
+    not_ours: Callable[[GridEvent], str | None] | None = None,
+) -> OptDecision:
     """Our answer to an event: in where the program is ours, the targets include us and a signal is understood.
 
-    ``programs`` by program_id; ``party_ids`` are the ids under which this connection's counterparty knows us. An event
-    that is cancelled or completed is acknowledged with opt in, as 2.0b's counterparties expect. A price is noted: we
-    opt in, and nothing is dispatched for it.
+    ``programs`` by program_id; ``party_ids`` are the ids under which this connection's counterparty knows us. A
+    connection that judges targets itself says by ``not_ours`` why an event is not for us. An event that is cancelled or
+    completed is acknowledged with opt in, as 2.0b's counterparties expect. A price is noted: we opt in, and nothing is
+    dispatched for it.
     """
-    refusal, detail = _verdict(event, programs, party_ids, now)
+    refusal, detail = _verdict(event, programs, not_ours or (lambda event: _not_by_id(event, party_ids)), now)
     return OptDecision(
         connection_id=event.connection_id,
         event_id=event.event_id,
@@ -327,7 +343,7 @@ def decide(event: GridEvent, programs: Mapping[str, Program], party_ids: Collect
 
 
 def _verdict(
-    event: GridEvent, programs: Mapping[str, Program], party_ids: Collection[str], now: datetime
+    event: GridEvent, programs: Mapping[str, Program], not_ours: Callable[[GridEvent], str | None], now: datetime
 ) -> tuple[Refusal | None, str]:
     fault = _fault(event)
     if fault is not None:
@@ -336,13 +352,20 @@ def _verdict(
         return None, "the cancellation is acknowledged"
     if event.status is EventStatus.COMPLETED or (event.ends_at is not None and event.ends_at <= now):
         return None, "over already: acknowledged, nothing is done for it"
-    named = {target.value for target in event.targets if target.kind == "ven"}
-    if named and named.isdisjoint(party_ids):
-        return Refusal.NOT_OUR_TARGET, f"meant for {', '.join(sorted(named))}"
+    meant_for = not_ours(event)
+    if meant_for is not None:
+        return Refusal.NOT_OUR_TARGET, meant_for
     program = programs.get(event.program_id)
     if program is None:
         return Refusal.PROGRAM_UNKNOWN, f"no program {event.program_id!r} is declared here"
     return _signal_verdict(event, program)
+
+
+def _not_by_id(event: GridEvent, party_ids: Collection[str]) -> str | None:
+    named = {target.value for target in event.targets if target.kind == "ven"}
+    if named and named.isdisjoint(party_ids):
+        return f"meant for {', '.join(sorted(named))}"
+    return None
 
 
 def _signal_verdict(event: GridEvent, program: Program) -> tuple[Refusal | None, str]:

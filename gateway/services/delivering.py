@@ -18,8 +18,8 @@ class Delivers(Protocol):
     @property
     def connection_id(self) -> str: ...
 
-    async def deliver_due(self, now: datetime) -> int:
-        """Bring what is due; how many messages were taken. Who does not answer is tried again later."""
+    async def deliver_due(self, now: datetime) -> object:
+        """Bring what is due. Who does not answer is tried again later."""
 
 
 class Delivering:

@@ -10,7 +10,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlMode, ControlSettings, ControlState, ControlStep, step
-from gateway.domain.event import EventRecord, EventState, acts, ramp_starts_at, state
+from gateway.domain.event import EventRecord, EventState, acts_at, ramp_starts_at, state
 from gateway.domain.fleet import Site, device_caps
 from gateway.domain.overlap import EventKey, GoverningTarget, governing_target
 from gateway.domain.plan import PowerPlan, asks_later
@@ -27,7 +27,7 @@ from gateway.services.shortfalls import Shortfalls
 from gateway.services.site_planning import Demand, SitePlanning
 from gateway.services.within_reach import BELIEVED, Believed, WithinReach
 from gateway.services.work_accounts import WorkAccounts
-from protocols.grid import Opt
+from protocols.grid import Opt, Refusal
 
 log = structlog.get_logger()
 
@@ -86,6 +86,7 @@ class Dispatch:
         readiness.expect(PART)
         # None until the events were read for the first time: nothing is done, nor put back, before that.
         self._records: tuple[EventRecord, ...] | None = None
+        self._opted_out: tuple[EventRecord, ...] = ()
         self._plans: dict[EventKey, PowerPlan] = {}
         self._baselines = LiveBaselines(ledger, site.meter_id)
         self._decided = Decided(ledger, clock)
@@ -127,6 +128,15 @@ class Dispatch:
             await self._clock.wait(self._clock.now() + timedelta(seconds=PERIOD_S), stop, events_changed)
         await self._put_back()
 
+    @property
+    def holds(self) -> bool:
+        """Whether an event holds the site now."""
+        return bool(self._held)
+
+    def overridden_at(self, now: datetime) -> bool:
+        """Whether an operator keeps us out of an event that runs."""
+        return any(state(record, now) is EventState.ACTIVE for record in self._opted_out)
+
     async def _reload(self) -> None:
         """Read the events anew, and the plans that stand for their present revisions."""
         found = await self._ledger.events(since=self._clock.now() - LOOK_BACK)
@@ -139,6 +149,9 @@ class Dispatch:
                     plans[key] = stood
         await self._accounts.recall(self._clock.now())
         self._records, self._plans = records, plans
+        self._opted_out = tuple(
+            record for record in found if record.decision and record.decision.refusal is Refusal.OPERATOR
+        )
         self._foresight.forget(records)
         self._baselines.keep({_key(record) for record in records})
 
@@ -188,6 +201,7 @@ class Dispatch:
             site_age_s=self._reach.site_age_s(now),
             fleet_w=self._reach.jobs_w(now),
             fleet_age_s=self._reach.jobs_age_s(now),
+            other_w=self._reach.others_w(now),
             settings=self._settings,
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,
@@ -334,7 +348,7 @@ class Dispatch:
 
     def _is_ours_to_act_on(self, record: EventRecord) -> bool:
         event, decision = record.event, record.decision
-        if not acts(event) or decision is None or decision.opt is not Opt.IN:
+        if not acts_at(record, self._clock.now()) or decision is None or decision.opt is not Opt.IN:
             return False
         if event.program_id not in self._programs:
             # It was when we opted in: the settings have changed since.
@@ -357,5 +371,5 @@ def _key(record: EventRecord) -> EventKey:
 
 def _is_due(record: EventRecord, now: datetime) -> bool:
     """Whether power is to move by now, and the event is not over."""
-    begun = ramp_starts_at(record.event) <= now and record.ended_at is None
+    begun = ramp_starts_at(record.event) <= now and (record.ended_at is None or now < record.ended_at)
     return begun and state(record, now) is not EventState.COMPLETED

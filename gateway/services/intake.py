@@ -11,13 +11,24 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.contract_answer import left_after, within_contract
-from gateway.domain.event import Change, ChangeKind, EventRecord, changes, decide
+from gateway.domain.event import Change, ChangeKind, EventRecord, EventState, acts, changes, decide, state
 from gateway.domain.operator import kept_out
+from gateway.domain.random_start import begun_late, cancelled_late, delay_s
 from gateway.ledger import Ledger, LogEntry, Quarantined
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
 from gateway.services.restating import Restating
 from protocols.errors import MessageError
-from protocols.grid import EventBatch, EventStatus, GridConnection, GridEvent, Opt, OptDecision, Refusal
+from protocols.grid import (
+    AimedConnection,
+    EventBatch,
+    EventStatus,
+    GridConnection,
+    GridEvent,
+    Opt,
+    OptDecision,
+    Refusal,
+    WakingConnection,
+)
 
 log = structlog.get_logger()
 
@@ -29,10 +40,13 @@ REFUSED = "the events could not be processed"
 
 
 class Intake:
-    """Polls one connection. An event is acknowledged only when it and our decision are durable.
+    """Takes what one connection brings. An event is acknowledged only when it and our decision are durable.
 
     A batch stays pending until it was answered: while the ledger or the connection is down it is tried again, and
     nothing is asked of the grid in between.
+
+    A random start that an event asks for is drawn here, once for all that follows: what is on record begins when we do.
+    So is the random end of one that is cancelled while it runs. ``site_id`` has sites draw differently.
     """
 
     def __init__(
@@ -44,8 +58,10 @@ class Intake:
         programs: Mapping[str, Program],
         readiness: Readiness,
         zone: ZoneInfo = _UTC,
+        site_id: str = "",
     ) -> None:
         self._zone = zone
+        self._site_id = site_id
         self._connection = connection
         self._ledger = ledger
         self._clock = clock
@@ -54,12 +70,17 @@ class Intake:
         self._restating = Restating(connection=connection, ledger=ledger, clock=clock)
         self._pending: EventBatch | None = None
         self._part = f"connection {connection.connection_id}"
+        # What is sent to us unasked is taken at once.
+        self._woken = connection.woken if isinstance(connection, WakingConnection) else asyncio.Event()
+        self._not_ours = connection.not_ours if isinstance(connection, AimedConnection) else None
         readiness.expect(self._part)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take turn after turn until told to stop."""
         backoff = Backoff(min(FIRST_RETRY_S, self._connection.poll_s), LONGEST_RETRY_S)
         while not stop.is_set():
+            wakes = [stop]
+            self._woken.clear()
             try:
                 answered = await self._turn()
                 untold = await self._restating.tell(answered)
@@ -78,7 +99,8 @@ class Intake:
                     self._readiness.faulty(self._part, untold)
                 backoff.well()
                 delay_s = self._connection.poll_s
-            await self._clock.wait(self._clock.now() + timedelta(seconds=delay_s), stop)
+                wakes.append(self._woken)
+            await self._clock.wait(self._clock.now() + timedelta(seconds=delay_s), *wakes)
 
     async def _turn(self) -> tuple[OptDecision, ...]:
         """Take what is new and answer it; returns the answers."""
@@ -105,6 +127,7 @@ class Intake:
 
     async def _take(self, batch: EventBatch) -> tuple[OptDecision, ...]:
         """Make the batch durable; returns one decision for each event it brought."""
+        batch = replace(batch, events=tuple(begun_late(event, self._site_id) for event in batch.events))
         known = await self._known(batch)
         answers: list[OptDecision] = list(batch.faults)
         for change in changes(known, batch):
@@ -135,14 +158,16 @@ class Intake:
         now = self._clock.now()
         event = change.event
         if change.kind is ChangeKind.IMPLIED_CANCEL:
-            await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
-            await self._log(change)
+            if not self._is_over_for_the_grid(event, now):
+                if record is None or not await self._end_late(change, record, now):
+                    await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
+                await self._log(change)
             return None
         if change.kind is ChangeKind.REPEATED and record is not None and record.decision is not None:
             return record.decision
         if change.kind is ChangeKind.STALE:
             return record.decision if record is not None else None
-        decision = decide(event, self._programs, self._connection.party_ids, now)
+        decision = decide(event, self._programs, self._connection.party_ids, now, not_ours=self._not_ours)
         if not _is_over(event, now):
             decision = await self._within_contract(decision, event, record, now)
         if (
@@ -154,6 +179,9 @@ class Intake:
             # That it is over is acknowledged; it does not make us have taken part.
             decision = replace(decision, opt=Opt.OUT)
         answer = await self._after_the_operator(decision, event, now)
+        if change.kind is ChangeKind.CANCELLED and record is not None:
+            # Before it is on record as cancelled, which would end it at once.
+            await self._end_late(change, record, now)
         # The decision first: a revision without one would stop what its forerunner had begun.
         await self._ledger.record_decision(answer)
         await self._ledger.record_event(event, now)
@@ -165,6 +193,21 @@ class Intake:
             await self._ledger.end_event(event.connection_id, event.event_id, now, change.cause)
         await self._log(change, again)
         return again
+
+    def _is_over_for_the_grid(self, event: GridEvent, now: datetime) -> bool:
+        """Whether an event that we began late is over by the grid's time: that it lists it no more is no cancel."""
+        late = timedelta(seconds=delay_s(event, self._site_id))
+        return event.ends_at is not None and event.ends_at - late <= now
+
+    async def _end_late(self, change: Change, record: EventRecord, now: datetime) -> bool:
+        """Mark when an event that runs and is cancelled ends, where that is to be at random; false where it is not."""
+        ends_at = cancelled_late(change.event, self._site_id, now)
+        took_part = record.decision is not None and record.decision.opt is Opt.IN
+        if ends_at <= now or not took_part or not acts(record.event) or state(record, now) is not EventState.ACTIVE:
+            return False
+        cause = f"{change.cause}; at random, {(ends_at - now).total_seconds():.0f} s later"
+        await self._ledger.end_event(change.event.connection_id, change.event.event_id, ends_at, cause)
+        return True
 
     async def _within_contract(
         self, decision: OptDecision, event: GridEvent, record: EventRecord | None, now: datetime
@@ -196,6 +239,8 @@ class Intake:
     async def _log(self, change: Change, decision: OptDecision | None = None) -> None:
         event = change.event
         answer = "" if decision is None else f"; we opt {decision.opt} {decision.detail}".rstrip()
+        if change.kind in {ChangeKind.NEW, ChangeKind.MODIFIED} and (later_s := delay_s(event, self._site_id)):
+            answer += f"; it begins {later_s:.0f} s later, drawn at random as it asks"
         if decision is not None and decision.opt is Opt.IN and not _is_over(event, self._clock.now()):
             answer += await self._left(event)
         if decision is not None and decision.refusal is Refusal.OPERATOR:

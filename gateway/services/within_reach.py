@@ -24,10 +24,14 @@ STALE_AFTER = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Believed:
-    """Which readings control goes by: not older than ``stale_after``, and of these qualities."""
+    """Which readings control goes by: not older than ``stale_after``, and of these qualities.
+
+    ``whole``: the devices are all that the site has, so that what no cap moves is what the other devices draw.
+    """
 
     stale_after: timedelta = STALE_AFTER
     qualities: frozenset[Quality] = frozenset({Quality.GOOD})
+    whole: bool = False
 
 
 BELIEVED = Believed()
@@ -126,6 +130,17 @@ class WithinReach:
                     return None
                 drawn_w += reading.power_w
         return drawn_w
+
+    def others_w(self, now: datetime) -> float | None:
+        """What draws beside the jobs, where that is known device by device, else ``None``."""
+        if not self._believed.whole:
+            return None
+        ours = {device_id for job in self.jobs for device_id in job.device_ids}
+        latest = self._ledger.latest_readings()
+        readings = [latest.get(device_id) for device_id in self._fleet.devices() if device_id not in ours]
+        if any(reading is None or abs(now - reading.measured_at) > self._believed.stale_after for reading in readings):
+            return None
+        return sum(reading.power_w for reading in readings if reading is not None)
 
     def jobs_age_s(self, now: datetime) -> float | None:
         """How long ago the devices' readings were taken; they are read together."""

@@ -1,11 +1,14 @@
 """What the dialects remember across restarts, in the same database and through the same writer as the ledger."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import report_rows, rows, tables
+from gateway.storage.batches import Batches
 from gateway.storage.sql_ledger import SqlLedger
 from protocols.grid import (
     GridEvent,
@@ -21,16 +24,33 @@ from protocols.grid import (
     ReportOrder,
 )
 
+_Arrival = RawMessage | tuple[str, IntervalReport]
+
+
+async def _write_arrivals(connection: AsyncConnection, arrivals: Sequence[_Arrival]) -> list[bool]:
+    """Keep messages and reports; for each whether it is new (messages always are)."""
+    await report_rows.add_messages(connection, [one for one in arrivals if isinstance(one, RawMessage)])
+    received = [one for one in arrivals if not isinstance(one, RawMessage)]
+    new = await report_rows.add_received(connection, received)
+    return [isinstance(one, RawMessage) or _is_first(one, new) for one in arrivals]
+
+
+def _is_first(arrival: tuple[str, IntervalReport], new: dict[tuple[str, str, str], IntervalReport]) -> bool:
+    """Whether it is the very report that was stored: of two alike in one batch the first is."""
+    party_id, report = arrival
+    return new.get((report.connection_id, party_id, report.report_id)) is report
+
 
 class SqlPartyStore(PartyStore):
     """``PartyStore`` beside a ledger. Raises ``LedgerUnavailable`` where the database cannot be used just now."""
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._database = ledger.database
+        # What comes with every message of every party shares its transactions.
+        self._arrivals: Batches[_Arrival, bool] = Batches(self._database, _write_arrivals)
 
     async def record_message(self, message: RawMessage) -> None:
-        async with self._database.write() as connection:
-            await report_rows.add_message(connection, message)
+        await self._arrivals.add(message)
 
     async def registration(self, connection_id: str) -> Registration | None:
         found = await self._documents(tables.registration, tables.registration.c.connection_id == connection_id)
@@ -111,15 +131,7 @@ class SqlPartyStore(PartyStore):
 
     async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
         """Keep a report; false where its party has sent one of this id before (parties choose ids by themselves)."""
-        row = {
-            "connection_id": report.connection_id,
-            "party_id": party_id,
-            "report_id": report.report_id,
-            "created_at": report.created_at,
-            "document": report,
-        }
-        async with self._database.write() as connection:
-            return await rows.add(connection, tables.received_report, row)
+        return await self._arrivals.add((party_id, report))
 
     async def received_report(self, connection_id: str, party_id: str, report_id: str) -> IntervalReport | None:
         column = tables.received_report.c

@@ -1,6 +1,7 @@
 """Raw messages, reports and their receipts, in rows."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import RowMapping, delete, select
@@ -11,22 +12,57 @@ from protocols.grid import Direction, IntervalReport, RawMessage, Receipt
 
 
 async def add_message(connection: AsyncConnection, message: RawMessage) -> None:
-    """Keep an arrival (or departure) of a message; a body that came before is not kept twice.
+    """Keep an arrival (or departure) of a message, see ``add_messages``."""
+    await add_messages(connection, (message,))
+
+
+async def add_messages(connection: AsyncConnection, messages: Sequence[RawMessage]) -> None:
+    """Keep arrivals (and departures) of messages; a body that came before is not kept twice.
 
     Raises ``ValueError`` where ``sha256`` is not the body's: it would be found under a name not its own.
     """
-    if hashlib.sha256(message.body).hexdigest() != message.sha256:
-        raise ValueError(f"{message.sha256} is not the SHA-256 of the message's body")
-    await rows.add(connection, tables.raw_body, {"sha256": message.sha256, "body": message.body})
-    arrival = {
-        "sha256": message.sha256,
-        "connection_id": message.connection_id,
-        "direction": message.direction.value,
-        "at": message.at,
-        "name": message.name,
-        "took_s": message.took_s,
-    }
-    await rows.add(connection, tables.raw_message, arrival)
+    for message in messages:
+        if hashlib.sha256(message.body).hexdigest() != message.sha256:
+            raise ValueError(f"{message.sha256} is not the SHA-256 of the message's body")
+    bodies = [{"sha256": message.sha256, "body": message.body} for message in messages]
+    await rows.add_all(connection, tables.raw_body, bodies)
+    arrivals = [
+        {
+            "sha256": message.sha256,
+            "connection_id": message.connection_id,
+            "direction": message.direction.value,
+            "at": message.at,
+            "name": message.name,
+            "took_s": message.took_s,
+        }
+        for message in messages
+    ]
+    await rows.add_all(connection, tables.raw_message, arrivals)
+
+
+async def add_received(
+    connection: AsyncConnection, received: Sequence[tuple[str, IntervalReport]]
+) -> dict[tuple[str, str, str], IntervalReport]:
+    """Keep reports of parties whose ids are not known; those that were stored, by connection, party and report id."""
+    table = tables.received_report
+    first: dict[tuple[str, str, str], IntervalReport] = {}
+    for party_id, report in received:
+        first.setdefault((report.connection_id, party_id, report.report_id), report)
+    if not first:
+        return {}
+    values = [
+        {
+            "connection_id": connection_id,
+            "party_id": party_id,
+            "report_id": report_id,
+            "created_at": report.created_at,
+            "document": report,
+        }
+        for (connection_id, party_id, report_id), report in first.items()
+    ]
+    columns = (table.c.connection_id, table.c.party_id, table.c.report_id)
+    stored = {(row[0], row[1], row[2]) for row in await rows.add_new(connection, table, values, columns)}
+    return {key: report for key, report in first.items() if key in stored}
 
 
 async def message(connection: AsyncConnection, sha256: str) -> RawMessage | None:

@@ -354,7 +354,7 @@ received_report = Table(
     Column("party_id", Text, nullable=False),
     Column("report_id", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("document", Document(IntervalReport), nullable=False),
+    Column("document", Document(IntervalReport, plain=True), nullable=False),
     UniqueConstraint("connection_id", "party_id", "report_id"),
     Index(None, "connection_id", "created_at"),
 )
@@ -396,6 +396,24 @@ nonce = Table(
     Column("signed_at", Instant, primary_key=True),
     Column("nonce", Text, primary_key=True),
     Column("until", Instant, nullable=False, index=True),
+)
+held_object = Table(
+    "held_object",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("program_id", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("unique_key", Text, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("connection_id", "kind", "unique_key"),
+    Index(None, "connection_id", "kind", "created_at"),
+    Index(None, "connection_id", "kind", "parent_id"),
 )
 
 APPEND_ONLY = (

@@ -11,6 +11,7 @@ LOAD_DISPATCH, setpoint, powerReal  SETPOINT in watts
 LOAD_DISPATCH, multiplier v         FRACTION 1 - v: v is applied to what one would have used
 ELECTRICITY_PRICE or ENERGY_PRICE,  PRICE a kWh; without a unit the currency stays open (the program knows it)
 price (currencyPerKWh, or no unit)
+eiEventBaseline                     OTHER of the kind "baseline", in watts where it has a unit of power
 x-importLimit, setpoint, powerReal  LIMIT: our own extension, since 2.0b has no word for an import limit
 everything else                     OTHER, carried and shown (a dispatch without a unit too: W or kW?)
 priority 0, or none                 rank None; 1 is the highest and stays the lowest number
@@ -39,6 +40,9 @@ from protocols.openadr2b import model
 from protocols.openadr2b.neutral_target import read_targets, write_targets
 
 IMPORT_LIMIT = "x-importLimit"
+
+BASELINE = "baseline"
+"""The kind of a signal that is the sender's baseline: what it holds our load would be."""
 
 SCALES = {
     "p": 1e-12,
@@ -129,7 +133,10 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
         created_at=descriptor.created_at,
         starts_at=period.starts_at,
         duration_s=length_s or None,
-        signals=tuple(_read_signal(signal, period) for signal in event.signal_set.signals),
+        signals=(
+            *(_read_signal(signal, period) for signal in event.signal_set.signals),
+            *(() if event.signal_set.baseline is None else (_read_baseline(event.signal_set.baseline),)),
+        ),
         rank=descriptor.priority or None,
         test=descriptor.test_event is not None and descriptor.test_event.strip().lower() != "false",
         response_required=offered.response_required == "always",
@@ -179,6 +186,24 @@ def _read_signal(signal: model.EventSignal, period: model.Period) -> Signal:
         dialect_kind=signal.type,
         currency=signal.unit.units if kind is SignalKind.PRICE and signal.unit is not None else None,
     )
+
+
+def _read_baseline(baseline: model.EventBaseline) -> Signal:
+    """What the sender holds our load would be: to be shown, so that nothing about it makes the event faulty."""
+    factor = SCALES[baseline.unit.scale or "none"] if baseline.unit is not None else 1.0
+    cursor = baseline.starts_at
+    intervals: list[EventInterval] = []
+    for item in baseline.intervals:
+        starts_at = item.starts_at or cursor
+        length = item.duration if item.duration is not None else baseline.duration
+        readable = isfinite(item.value) and timedelta(0) < length < timedelta(seconds=_LONGEST_S)
+        if not readable or starts_at.year not in _YEARS:
+            break
+        cursor = starts_at + length
+        intervals.append(
+            EventInterval(starts_at=starts_at, duration_s=length.total_seconds(), value=item.value * factor)
+        )
+    return Signal(name=baseline.name, kind=SignalKind.OTHER, intervals=tuple(intervals), dialect_kind=BASELINE)
 
 
 def _complement(value: float) -> float:
@@ -278,8 +303,14 @@ def write_event(event: GridEvent, *, now: datetime) -> model.OfferedEvent:
             ),
             signal_set=model.SignalSet(
                 signals=tuple(
-                    _write_signal(signal, f"signal-{index}", event, now) for index, signal in enumerate(event.signals)
-                )
+                    _write_signal(signal, f"signal-{index}", event, now)
+                    for index, signal in enumerate(event.signals)
+                    if signal.dialect_kind != BASELINE
+                ),
+                baseline=next(
+                    (_write_baseline(signal, event) for signal in event.signals if signal.dialect_kind == BASELINE),
+                    None,
+                ),
             ),
             targets=write_targets(event.targets),
         ),
@@ -323,6 +354,27 @@ def _write_signal(signal: Signal, signal_id: str, event: GridEvent, now: datetim
         ),
         unit=unit,
         current_value=running[-1] if running else 0.0,
+    )
+
+
+def _write_baseline(signal: Signal, event: GridEvent) -> model.EventBaseline:
+    ends_at = [item.starts_at + timedelta(seconds=item.duration_s or 0.0) for item in signal.intervals]
+    starts_at = signal.intervals[0].starts_at if signal.intervals else event.starts_at
+    return model.EventBaseline(
+        baseline_id=f"baseline-{event.event_id}",
+        name=signal.name,
+        starts_at=starts_at,
+        duration=whole_seconds((max(ends_at, default=starts_at) - starts_at).total_seconds()),
+        intervals=tuple(
+            model.SignalInterval(
+                value=item.value,
+                starts_at=item.starts_at,
+                duration=whole_seconds(item.duration_s or 0.0),
+                uid=str(index),
+            )
+            for index, item in enumerate(signal.intervals)
+        ),
+        unit=WATTS,
     )
 
 

@@ -128,10 +128,8 @@ class Ven:
             self._resume()
             raise
         except NotRegistered as fault:
-            former = self._known
-            await self._forget()
+            await self._forget(fault)
             if isinstance(fault, AskedToRegister):
-                self._former = former
                 return None
             raise
         except Exception as fault:
@@ -210,11 +208,16 @@ class Ven:
         Raises ``Rejected`` where the VTN will not have it, ``Unreachable`` where it cannot be told.
         """
         registration = await self._stored()
-        if registration is not None:
-            # Where it knows nothing of us, that is what was wanted.
-            with suppress(NotRegistered):
-                await deregister(self._conversation, registration, self._new_id, now)
+        # No turn meanwhile may register anew.
         self._left = True
+        try:
+            if registration is not None:
+                # Where it knows nothing of us, that is what was wanted.
+                with suppress(NotRegistered):
+                    await deregister(self._conversation, registration, self._new_id, now)
+        except BaseException:
+            self._left = False
+            raise
         await self._forget()
 
     async def orders(self) -> tuple[ReportOrder, ...]:
@@ -254,7 +257,10 @@ class Ven:
         while (heard := self._push.next()) is not None:
             message = heard.message
             if isinstance(message, model.DistributeEvent):
-                return await self._events.take(heard, message, registration, now)
+                batch = await self._events.take(heard, message, registration, now, pushed=True)
+                if self._events.due:
+                    self._push.woken.set()
+                return batch
             if isinstance(message, model.RequestReregistration):
                 raise AskedToRegister("the VTN asks us to register anew", connection_id=self._connection_id)
             if isinstance(message, model.CancelPartyRegistration) and is_ours(message, registration):
@@ -321,15 +327,18 @@ class Ven:
         except Unreachable:
             self._resume()
             raise
-        except NotRegistered:
-            await self._forget()
+        except NotRegistered as fault:
+            await self._forget(fault)
             raise
 
     def _resume(self) -> None:
         """After an outage: an answer to us may have been lost, and the VTN may have forgotten whom it asked what."""
         self._events.due = self._reports_due = True
 
-    async def _forget(self) -> None:
+    async def _forget(self, fault: NotRegistered | None = None) -> None:
+        """Forget our registration; one that the VTN wants renewed is named once more."""
+        if isinstance(fault, AskedToRegister):
+            self._former = self._known or self._former
         self._known = None
         await self._store.forget_registration(self._connection_id)
 

@@ -1,6 +1,7 @@
 """EiEvent, as a VEN takes part in it: what was offered, and what we answered."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from protocols.errors import MalformedMessage, MessageError, Rejected
@@ -47,6 +48,7 @@ class VenEvents:
         self._asked_again_for: _Keys = frozenset()
         self._never_answered: frozenset[str] = frozenset()
         self._last_request_id = ""
+        self._listed: frozenset[str] = frozenset()
 
     def begin_turn(self) -> None:
         """What was taken and not answered is asked for once more."""
@@ -69,9 +71,19 @@ class VenEvents:
         return None
 
     async def take(
-        self, heard: Heard, message: model.DistributeEvent, registration: Registration, now: datetime
+        self,
+        heard: Heard,
+        message: model.DistributeEvent,
+        registration: Registration,
+        now: datetime,
+        *,
+        pushed: bool = False,
     ) -> EventBatch:
-        """The events of a message that lists all there are. Raises ``MalformedMessage`` for another VTN's."""
+        """The events of a message that lists all there are. Raises ``MalformedMessage`` for another VTN's.
+
+        One that was pushed may have been overtaken by a later one: an event that it does not list is cancelled only
+        once the VTN, asked, does not list it either.
+        """
         if message.vtn_id != registration.counterparty_id:
             fault = MalformedMessage(
                 f"vtnID is {message.vtn_id!r}, our registration is with {registration.counterparty_id!r}",
@@ -87,6 +99,12 @@ class VenEvents:
             offered.event.descriptor.event_id for offered in message.events if offered.response_required == "never"
         )
         self._unanswered = frozenset(key for key in _keys(batch) if key[0] not in self._never_answered)
+        listed = frozenset(event_id for event_id, _ in _keys(batch))
+        if pushed:
+            self.due = self.due or not listed >= self._listed
+            self._listed |= listed
+            return replace(batch, complete=False)
+        self._listed = listed
         return batch
 
     async def respond(

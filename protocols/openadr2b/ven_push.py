@@ -86,12 +86,13 @@ class VenPush:
         message = heard.message
         registration = await self._registration()
         if type(message) not in _SERVICES.get(service, ()):
-            return _error(message, COMPLIANCE_ERROR, f"{name_of(message)} is nothing that is sent to {service} here")
+            said = f"{name_of(message)} is nothing that is sent to {service} here"
+            return _error(message, COMPLIANCE_ERROR, said, registration)
         if registration is None:
-            return _error(message, NOT_REGISTERED, "we are not registered with you")
+            return _error(message, NOT_REGISTERED, "we are not registered with you", None)
         wrong = _wrong_id(message, registration)
         if wrong:
-            return _error(message, INVALID_ID, wrong)
+            return _error(message, INVALID_ID, wrong, registration)
         if isinstance(message, ReportQuestion):
             answer = await self._reports.answer(message, registration, now)
             if self._reports.metadata_asked:
@@ -137,6 +138,6 @@ def _request_id(message: Message) -> str:
     return request_id if isinstance(request_id, str) else ""
 
 
-def _error(message: Message, code: str, description: str) -> model.Response:
+def _error(message: Message, code: str, description: str, registration: Registration | None) -> model.Response:
     response = model.EiResponse(code=code, description=description, request_id=_request_id(message))
-    return model.Response(response=response)
+    return model.Response(response=response, ven_id=None if registration is None else registration.party_id)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from protocols.errors import Rejected
+from protocols.errors import NotRegistered, Rejected
 from protocols.grid import PartyStore, Registration
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import INVALID_ID, NOT_REGISTERED, REGISTER, Conversation, check, said_well
@@ -46,8 +46,9 @@ async def register(
     offered = await _ask(conversation, QueryRegistration(request_id=new_id()), now)
     try:
         created = await _create(conversation, wanted, former, new_id(), now)
-    except Rejected as fault:
-        if former is None or fault.code != INVALID_ID:
+    except (Rejected, NotRegistered) as fault:
+        unknown = isinstance(fault, NotRegistered) or (isinstance(fault, Rejected) and fault.code == INVALID_ID)
+        if former is None or not unknown:
             raise
         created = await _create(conversation, wanted, None, new_id(), now)
     if not created.ven_id or not created.registration_id:

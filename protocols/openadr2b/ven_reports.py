@@ -1,6 +1,6 @@
 """EiReport, as a VEN serves it: what is offered, ordered, delivered and cancelled."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -31,6 +31,7 @@ from protocols.openadr2b.model_report import (
     CreateReport,
     RegisteredReport,
     RegisterReport,
+    Report,
     ReportRequest,
     UpdatedReport,
     UpdateReport,
@@ -47,6 +48,9 @@ MAY_PASS = frozenset({"408", "425", "429"})
 
 MOST_ORDERS = 100
 """Orders that stand at a time; more are refused."""
+
+MOST_KEPT = 4 * MOST_ORDERS
+"""Orders that are remembered, with those that ended."""
 
 ENDED_KEPT = timedelta(days=7)
 """An order that has ended is remembered for so long: its last reports, and corrections of them, are still to go."""
@@ -123,14 +127,23 @@ class VenReports:
         return UpdatedReport(response=response, ven_id=ven_id)
 
     async def send(self, report: IntervalReport, registration: Registration, now: datetime) -> Receipt:
-        """Deliver one report, see ``Ven.send_report``."""
+        """Deliver one report, see ``Ven.send_report``. An order of history is done with its last one."""
         order = _standing_order(report, await self.orders())
         if order is None:
             written = write_report(report, order_id=report.order_id)
         else:
             written = write_report(report, order_id=order.order_id, quantities=order.quantities, history=order.history)
         if written is None:
-            return _receipt(report, now, accepted=False, code="", detail="not sent: nothing was measured")
+            receipt = _receipt(report, now, accepted=False, code="", detail="not sent: nothing was measured")
+        else:
+            receipt = await self._deliver(report, written, registration, now)
+        if order is not None and order.history and _is_last(report, order):
+            await self._store.cancel_order(order.connection_id, order.order_id)
+        return receipt
+
+    async def _deliver(
+        self, report: IntervalReport, written: Report, registration: Registration, now: datetime
+    ) -> Receipt:
         message = UpdateReport(request_id=self._new_id(), reports=(written,), ven_id=registration.party_id)
         try:
             heard = (await self._conversation.ask(REPORT, message, now)).message
@@ -165,7 +178,7 @@ class VenReports:
             order = read_order(request, connection_id=registration.connection_id, offers=self._offers, now=now)
             if order is None:
                 refused = f"report request {request.report_request_id[:60]} has a data point that we do not offer"
-            elif len(_open(standing.values(), now)) >= MOST_ORDERS and order.order_id not in standing:
+            elif order.order_id not in standing and _is_full(standing.values(), now):
                 refused = f"{MOST_ORDERS} report requests stand already: cancel some"
             elif not _is_repeated(order, standing.get(order.order_id)):
                 await self._store.save_order(order)
@@ -212,6 +225,18 @@ class VenReports:
 def _open(orders: Iterable[ReportOrder], now: datetime) -> list[ReportOrder]:
     """The orders of which more is to come."""
     return [order for order in orders if order.ends_at is None or order.ends_at > now]
+
+
+def _is_full(orders: Collection[ReportOrder], now: datetime) -> bool:
+    return len(_open(orders, now)) >= MOST_ORDERS or len(orders) >= MOST_KEPT
+
+
+def _is_last(report: IntervalReport, order: ReportOrder) -> bool:
+    """Whether a report goes up to where its order ends, to a second."""
+    if order.ends_at is None or not report.intervals:
+        return False
+    last = report.intervals[-1]
+    return last.starts_at + timedelta(seconds=last.duration_s + 1.0) > order.ends_at
 
 
 def _is_repeated(order: ReportOrder, known: ReportOrder | None) -> bool:

@@ -117,6 +117,7 @@ class Vtn:
                 state=self._state,
                 parties=known,
                 events=events,
+                queue=self._queue,
                 path=PATH,
             )
 

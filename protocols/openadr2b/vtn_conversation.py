@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
-from protocols.grid import Direction, Party, RawMessage
+from protocols.grid import Direction, IntervalReport, Party, RawMessage
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import (
@@ -53,6 +53,16 @@ SERVICES: dict[str, tuple[type, ...]] = {
 }
 """What each service takes."""
 
+PARTIES = "parties"
+"""The turn of whatever changes who is registered, and what of them is known."""
+
+_CHANGE_A_PARTY = (
+    model.CreatePartyRegistration,
+    model.CancelPartyRegistration,
+    model.CanceledPartyRegistration,
+    model_report.RegisterReport,
+)
+
 
 class VtnConversation:
     """Answers the messages of VENs. Everything is kept before it is acted on, but empty polls and their answers."""
@@ -83,6 +93,7 @@ class VtnConversation:
         self._verifier = verifier
         self._new_id = new_id
         self._turn_of_queue: set[str] = set()
+        self._last_told: dict[str, tuple[int, str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._handlers: dict[type, Callable[[Any, Party, datetime], Awaitable[Message]]] = {
             model.Poll: self._poll,
@@ -94,7 +105,6 @@ class VtnConversation:
             model_report.RegisteredReport: self.settle,
             model_report.CreateReport: self._refuse_report,
             model_report.CreatedReport: self.settle,
-            model_report.UpdateReport: lambda message, party, _: reports.take_data(message, party),
             model_report.CancelReport: self._refuse_report,
             model_report.CanceledReport: self.settle,
             model.CreateOpt: lambda message, party, _: opts.create(message, party),
@@ -115,6 +125,8 @@ class VtnConversation:
             if isinstance(answer, model.Response):
                 # Empty polls and their answers are not kept: they say nothing, every few seconds, for ever.
                 return self.written(answer, now)
+        elif isinstance(message, model_report.UpdateReport):
+            return await self._take_all(service, message, body, caller, now)
         else:
             await self.record(Direction.IN, name_of(message), body, now)
             if isinstance(message, model.Response):
@@ -143,13 +155,17 @@ class VtnConversation:
     def written(self, answer: Message, now: datetime) -> bytes:
         return encode(answer) if self._signer is None else encode_signed(answer, self._signer, now)
 
-    async def next_for(self, party: Party, now: datetime, *, news: bool) -> Message | None:
-        """What a party is to be told next, ``None`` where there is nothing. Events and messages take turns."""
-        waits = self._queue.has(party.party_id)
+    async def next_for(self, party: Party, now: datetime, *, news: bool, waits: bool) -> Message | None:
+        """What a party is to be told next, ``None`` where there is nothing. Events and messages take turns.
+
+        ``news`` and ``waits`` say whether an event, or a message, is to be told.
+        """
         if news and not (waits and party.party_id in self._turn_of_queue):
             self._turn_of_queue.add(party.party_id)
             return self._distribute(party, None, now)
         self._turn_of_queue.discard(party.party_id)
+        if not waits:
+            return None
         head = await self._queue.take_next(party.party_id)
         return None if head is None else decode(head.body.encode())
 
@@ -182,10 +198,33 @@ class VtnConversation:
         )
         return digest
 
+    async def _take_all(
+        self, service: str, message: model_report.UpdateReport, body: bytes, caller: Caller, now: datetime
+    ) -> bytes:
+        """Keep data, the message that brought it and the answer in one go: there is much of it."""
+        items: tuple[IntervalReport, ...] = ()
+        answer: Message
+        try:
+            party = self._sender(message, caller)
+        except Refused:
+            party = None
+        if service == REPORT and party is not None:
+            items, answer = self._reports.read_data(message, party)
+        else:
+            answer = await self._answer(service, message, caller, now)
+        written = self.written(answer, now)
+        # In this order, so that a store that writes what comes together in one go has the message before its data.
+        await asyncio.gather(
+            self.record(Direction.IN, name_of(message), body, now),
+            *(self._reports.keep(item, party, now) for item in items if party is not None),
+            self.record(Direction.OUT, name_of(answer), written, now),
+        )
+        return written
+
     def _whose_turn(self, message: Message) -> str:
-        """What a message's turn is kept by: its VEN, or one turn for all that come and go."""
-        if isinstance(message, model.CreatePartyRegistration | model.CancelPartyRegistration):
-            return "registration"
+        """What a message's turn is kept by: its VEN, or one turn for all that change what is known of a VEN."""
+        if isinstance(message, _CHANGE_A_PARTY):
+            return PARTIES
         party = self._state.registered(getattr(message, "ven_id", None))
         return "nobody" if party is None else f"party {party.party_id}"
 
@@ -236,19 +275,31 @@ class VtnConversation:
         return None
 
     async def _poll(self, _: model.Poll, party: Party, now: datetime) -> Message:
-        told = await self.next_for(party, now, news=self._events.has_news(party, now))
+        told = await self.next_for(
+            party, now, news=self._events.has_news(party, now), waits=self._queue.has(party.party_id)
+        )
         return told or model.Response(response=said_well(""), ven_id=party.party_id)
 
     async def _request_event(self, message: model.RequestEvent, party: Party, now: datetime) -> Message:
         return self._distribute(party, message, now)
 
     def _distribute(self, party: Party, question: model.RequestEvent | None, now: datetime) -> model.DistributeEvent:
+        events = self._events.all_for(party, now, None if question is None else question.reply_limit)
         return model.DistributeEvent(
             response=said_well("" if question is None else question.request_id),
-            request_id=self._new_id(),
+            request_id=self._new_id() if question is not None else self._same_request_id(party, events),
             vtn_id=self._vtn_id,
-            events=self._events.all_for(party, now, None if question is None else question.reply_limit),
+            events=events,
         )
+
+    def _same_request_id(self, party: Party, events: tuple[model.OfferedEvent, ...]) -> str:
+        """An id that is the same as long as the events are: a message that is told again is kept only once."""
+        content = hash(events)
+        known, request_id = self._last_told.get(party.party_id, (None, ""))
+        if known != content:
+            request_id = self._new_id()
+            self._last_told[party.party_id] = (content, request_id)
+        return request_id
 
     async def _take_answers(self, message: model.CreatedEvent, party: Party, now: datetime) -> Message:
         known = [await self._events.take_answer(party, item, now) for item in message.event_responses]

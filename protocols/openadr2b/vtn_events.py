@@ -1,6 +1,6 @@
 """What a VTN offers to whom, and when: events from its state, told by the clock."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from protocols.grid import EventStatus, GridEvent, Opt, OptDecision, Party, Refusal, Target
@@ -55,26 +55,23 @@ class VtnEvents:
 
     def has_news(self, party: Party, now: datetime) -> bool:
         """Whether an event wants an answer still, or anything has changed since it was offered last."""
-        return self.wants_answer(party, now) or self.has_changed(party, now)
+        listed = self._listed(party, now)
+        return self._owes_an_answer(listed, party, now) or self._differs(listed, party, now)
 
     def has_changed(self, party: Party, now: datetime) -> bool:
         """Whether an event has another revision or status than it was offered with, or is for the party no more."""
-        offered = self._offered.get(party.party_id, {})
-        listed = self._listed(party, now)
-        if any(offered.get(event.event_id) != (event.revision, status_at(event, now)) for event in listed):
-            return True
-        return any(self._taken_away(event_id, party) for event_id in offered.keys() - {e.event_id for e in listed})
+        return self._differs(self._listed(party, now), party, now)
 
     def wants_answer(self, party: Party, now: datetime) -> bool:
         """Whether a party owes an answer to what it was offered as it stands."""
-        return any(self._wants_answer(event, party, now) for event in self._listed(party, now))
+        return self._owes_an_answer(self._listed(party, now), party, now)
 
     async def take_answer(self, party: Party, answer: model.EventResponse, now: datetime) -> bool:
         """Keep a party's answer, unless it has answered a later revision; false for an event that is not for it."""
         event_id, revision = answer.event.event_id, answer.event.modification_number
         event = await self._state.event(event_id)
         known = self._state.answered(event_id, party.party_id)
-        if event is None or revision > event.revision or (known is None and not self._is_for(event, party)):
+        if event is None or revision > event.revision or (known is None and not self.is_for(event, party)):
             return False
         if event_id in self._state.live and (known is None or known.revision <= revision):
             decision = OptDecision(
@@ -102,20 +99,31 @@ class VtnEvents:
         self._offered.pop(party_id, None)
 
     def is_for(self, event: GridEvent, party: Party) -> bool:
-        return self._is_for(event, party)
+        return not event.targets or names(event.targets, party.party_id, self._parties.belongs_to(party))
 
     def _listed(self, party: Party, now: datetime) -> list[GridEvent]:
         """The events to list for a party: active ones by priority, then those to come by time, then what is over."""
         self._state.drop_long_over(now)
+        if not self._state.live:
+            return []
+        belongs_to = self._parties.belongs_to(party)
         found = [
             event
             for event in self._state.live.values()
-            if self._is_for(event, party) and not self._done_with(event, party)
+            if (not event.targets or names(event.targets, party.party_id, belongs_to))
+            and not self._done_with(event, party)
         ]
         return sorted(found, key=lambda event: _order(event, now))
 
-    def _is_for(self, event: GridEvent, party: Party) -> bool:
-        return not event.targets or names(event.targets, party.party_id, self._parties.belongs_to(party))
+    def _owes_an_answer(self, listed: Sequence[GridEvent], party: Party, now: datetime) -> bool:
+        return any(self._wants_answer(event, party, now) for event in listed)
+
+    def _differs(self, listed: Sequence[GridEvent], party: Party, now: datetime) -> bool:
+        offered = self._offered.get(party.party_id, {})
+        if any(offered.get(event.event_id) != (event.revision, status_at(event, now)) for event in listed):
+            return True
+        absent = offered.keys() - {event.event_id for event in listed}
+        return any(self._taken_away(event_id, party) for event_id in absent)
 
     def _wants_answer(self, event: GridEvent, party: Party, now: datetime) -> bool:
         # What is over is told, but a VEN may be right not to answer it any more.
@@ -127,7 +135,7 @@ class VtnEvents:
     def _taken_away(self, event_id: str, party: Party) -> bool:
         """Whether an event that a party was told of is for others now, so that its absence must be told."""
         event = self._state.live.get(event_id)
-        return event is not None and not self._is_for(event, party)
+        return event is not None and not self.is_for(event, party)
 
     def _done_with(self, event: GridEvent, party: Party) -> bool:
         """A cancelled event goes from the list once the party has acknowledged that, or has been told."""

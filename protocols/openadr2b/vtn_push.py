@@ -11,17 +11,17 @@ from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import EVENT
 from protocols.openadr2b.exchange import Exchange
-from protocols.openadr2b.vtn_conversation import VtnConversation
+from protocols.openadr2b.vtn_conversation import PARTIES, VtnConversation
 from protocols.openadr2b.vtn_events import VtnEvents
 from protocols.openadr2b.vtn_parties import ANYBODY, Refused, VtnParties
-from protocols.openadr2b.vtn_queue import ANSWERS, SERVICE_OF
+from protocols.openadr2b.vtn_queue import ANSWERS, SERVICE_OF, VtnQueue
 from protocols.openadr2b.vtn_state import VtnState
 
 PushTo = Callable[[str], Exchange]
 """From a VEN's transport address (``https://host:port``, as it registered) to what brings messages there."""
 
 FIRST_WAIT_S = 5.0
-LONGEST_WAIT_S = 300.0
+LONGEST_WAIT_S = 60.0
 MOST_AT_ONCE = 20
 """Messages brought to one VEN in one go, so that one that is never done holds up nobody."""
 
@@ -65,6 +65,7 @@ class VtnPush:
         state: VtnState,
         parties: VtnParties,
         events: VtnEvents,
+        queue: VtnQueue,
         path: str,
     ) -> None:
         self._push = push
@@ -72,9 +73,11 @@ class VtnPush:
         self._state = state
         self._parties = parties
         self._events = events
+        self._queue = queue
         self._path = path
         self._arrivals = Pacing()
         self._answers = Pacing()
+        self._messages = Pacing()
 
     async def deliver_due(self, now: datetime) -> int:
         """See ``Vtn.deliver_due``."""
@@ -88,22 +91,19 @@ class VtnPush:
 
     async def _bring(self, party_id: str, now: datetime) -> int:
         """Bring messages to one VEN while there are any and it takes them; how many it took."""
-        for taken in range(MOST_AT_ONCE):
+        taken = 0
+        for _ in range(MOST_AT_ONCE):
             party = self._state.registered(party_id)
             message = None if party is None or not party.address else await self._next_for(party, now)
             if party is None or message is None:
                 break
             try:
-                well = await self._send(message, party, now)
+                taken += await self._send(message, party, now)
             except ProtocolError:
                 # It may have arrived, or not: everything is told once more.
                 self._events.forget(party_id)
-                well = False
-            if not well:
                 self._arrivals.failed(party_id, now)
                 return taken
-        else:
-            taken = MOST_AT_ONCE
         self._arrivals.well(party_id)
         return taken
 
@@ -113,7 +113,8 @@ class VtnPush:
             news = self._events.has_changed(party, now)
         else:
             news = self._events.has_changed(party, now) or self._answers.is_due(party.party_id, now)
-        return await self._conversation.next_for(party, now, news=news)
+        waits = self._queue.has(party.party_id) and self._messages.is_due(party.party_id, now)
+        return await self._conversation.next_for(party, now, news=news, waits=waits)
 
     async def _send(self, message: Message, party: Party, now: datetime) -> bool:
         """Bring one message; whether it waits no longer. Raises ``ProtocolError``."""
@@ -128,9 +129,16 @@ class VtnPush:
         if body.strip():
             answer = await self._heard(body, party, now)
             if type(answer) in ANSWERS:
-                await conversation.settle(answer, party, now)
-        waiting = self._state.waiting.get(party.party_id, {})
-        return is_events or getattr(message, "request_id", name_of(message)) not in waiting
+                async with conversation.turn(PARTIES):
+                    await conversation.settle(answer, party, now)
+        if is_events:
+            return True
+        if getattr(message, "request_id", name_of(message)) in self._state.waiting.get(party.party_id, {}):
+            # Arrived, but not answered: events need not wait for that.
+            self._messages.failed(party.party_id, now)
+            return False
+        self._messages.well(party.party_id)
+        return True
 
     async def _heard(self, body: bytes, party: Party, now: datetime) -> Message:
         """What a VEN answered. Raises ``MessageError`` where it cannot be read, or is not proven to be its own."""

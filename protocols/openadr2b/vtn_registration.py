@@ -59,7 +59,7 @@ class VtnRegistration:
     async def register(
         self, message: model.CreatePartyRegistration, caller: Caller, now: datetime
     ) -> model.CreatedPartyRegistration:
-        """Register a VEN, or know it again: with the ids that it has from us, it keeps them."""
+        """Register a VEN, or know it again: one that is registered keeps its ids."""
         address = self._address(message)
         if message.transport != "simpleHttp" or message.profile != "2.0b" or address is None:
             how = "pull mode, or push mode to an http(s) address" if self._pushes else "pull mode"
@@ -70,7 +70,7 @@ class VtnRegistration:
                 raise Refused(f"there are {MOST_PARTIES} VENs already, as many as are kept", code=NOT_ALLOWED)
         except Refused as refused:
             return self.refuses(message.request_id, refused.code, str(refused))
-        party = self._party(message, name, ven_id, known, now)
+        party = self._party(name, ven_id, known, now)
         party = replace(party, address=address, fingerprint=caller.fingerprint or party.fingerprint)
         if party != known:
             await self._state.save_party(party)
@@ -97,10 +97,9 @@ class VtnRegistration:
         await self._state.save_party(replace(party, registration_id="", offers=(), address=""))
         self._events.forget(party.party_id)
 
-    def _party(
-        self, message: model.CreatePartyRegistration, name: str, ven_id: str, known: Party | None, now: datetime
-    ) -> Party:
-        if known is not None and known.registration_id and known.registration_id == message.registration_id:
+    def _party(self, name: str, ven_id: str, known: Party | None, now: datetime) -> Party:
+        if known is not None and known.registration_id:
+            # Also where it has forgotten its ids: a message that is delivered twice, or late, must change nothing.
             return known
         party_id = f"ven-{self._new_id()}" if known is None else known.party_id
         return Party(

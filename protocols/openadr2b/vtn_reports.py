@@ -118,8 +118,11 @@ class VtnReports:
             response=said_well(message.request_id), requests=tuple(requests), ven_id=party.party_id
         )
 
-    async def take_data(self, message: model_report.UpdateReport, party: Party) -> model_report.UpdatedReport:
-        """Keep the data of orders of ours, each report once; the answer names the first fault of the others."""
+    def read_data(
+        self, message: model_report.UpdateReport, party: Party
+    ) -> tuple[tuple[IntervalReport, ...], model_report.UpdatedReport]:
+        """The data of orders of ours, and the answer, which names the first fault of what is not."""
+        items: list[IntervalReport] = []
         faults: list[tuple[str, str]] = []
         for report in message.reports:
             placed = self._state.orders.get(report.report_request_id)
@@ -127,17 +130,14 @@ class VtnReports:
                 faults.append((INVALID_ID, f"report request {report.report_request_id[:60]} is not ours"))
                 continue
             try:
-                items = self._read(report, placed, party)
+                items += self._read(report, placed, party)
             except OverflowError:
                 faults.append((INVALID_DATA, "intervals past the end of the calendar"))
-                continue
-            for item in items:
-                await self._keep(item, party)
         response = said_well(message.request_id)
         if faults:
             code, description = faults[0]
             response = model.EiResponse(code=code, description=description, request_id=message.request_id)
-        return model_report.UpdatedReport(response=response, ven_id=party.party_id)
+        return tuple(items), model_report.UpdatedReport(response=response, ven_id=party.party_id)
 
     async def take_refusal(self, asked: Message, answer: model.EiResponse, now: datetime) -> None:
         """An order that a VEN will not serve has ended."""
@@ -156,15 +156,20 @@ class VtnReports:
             )
         )
 
-    async def _keep(self, item: IntervalReport, party: Party) -> None:
-        """Keep a report. One of a known id with other content is kept beside: some VENs count their ids from one."""
+    async def keep(self, item: IntervalReport, party: Party, now: datetime) -> None:
+        """Keep a report. One of a known id with other content is kept beside: some VENs count their ids from one.
+
+        An order of one report has ended with it: a VEN that registers anew is not asked for it again.
+        """
         store = self._state.store
-        if await store.save_received_report(party.party_id, item):
-            return
-        known = await store.received_report(item.connection_id, party.party_id, item.report_id)
-        if known is not None and known != item:
-            beside = f"{item.report_id}/{item.created_at.isoformat()}"
-            await store.save_received_report(party.party_id, replace(item, report_id=beside))
+        if not await store.save_received_report(party.party_id, item):
+            known = await store.received_report(item.connection_id, party.party_id, item.report_id)
+            if known is not None and known != item:
+                beside = f"{item.report_id}/{item.created_at.isoformat()}"
+                await store.save_received_report(party.party_id, replace(item, report_id=beside))
+        placed = self._state.orders.get(item.order_id)
+        if placed is not None and not placed.order.report_back_s:
+            await self._state.end_orders((item.order_id,), now)
 
     async def _order_by_itself(self, party: Party, points: Sequence[DataPoint], now: datetime) -> None:
         """Order the power of each resource, unless such an order stands."""

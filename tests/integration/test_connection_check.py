@@ -15,7 +15,7 @@ from gateway.clock import SystemClock
 from gateway.config import Settings, settings_from
 from gateway.connection_check import Finding
 from gateway.listening import listening
-from gateway.tls import vtn_listener_context
+from gateway.tls import listener_context
 from tests.certificates import Identity, authority
 
 NOW = datetime.now(UTC)
@@ -77,7 +77,7 @@ def serving(vtn: app.BuiltInVtn, tls: ssl.SSLContext | None):
 async def test_where_all_is_well_every_step_says_what_it_found(vtn: app.BuiltInVtn, files: Files) -> None:
     certificate, key = files.identity("vtn", hosts=("127.0.0.1",))
     ours, our_key = files.identity("ven")
-    async with serving(vtn, vtn_listener_context(certificate, key, files.ca)) as port:
+    async with serving(vtn, listener_context(certificate, key, files.ca)) as port:
         found = await tried(declared(port, certificate=ours, key=our_key, ca=files.ca))
     assert [step for step, finding in found.items() if not finding.well] == []
     assert list(found) == ["fingerprint", "certificate", "name", "way", "TLS", "clocks", "registration"]
@@ -118,7 +118,7 @@ async def test_their_certificate_is_of_another_authority_another_name_or_over(
         "over": files.identity("over", hosts=("127.0.0.1",), lasts=timedelta(hours=1)),
         "stranger": strangers.identity("vtn", hosts=("127.0.0.1",)),
     }.items():
-        async with serving(vtn, vtn_listener_context(certificate, key, None)) as port:
+        async with serving(vtn, listener_context(certificate, key, None)) as port:
             found = await tried(declared(port, ca=files.ca))
         assert (list(found)[-1], found["TLS"].well) == ("TLS", False)
         cures[name] = found["TLS"].cure
@@ -129,7 +129,7 @@ async def test_their_certificate_is_of_another_authority_another_name_or_over(
 
 async def test_they_do_not_take_our_certificate(vtn: app.BuiltInVtn, files: Files) -> None:
     certificate, key = files.identity("vtn", hosts=("127.0.0.1",))
-    context = vtn_listener_context(certificate, key, files.ca)
+    context = listener_context(certificate, key, files.ca)
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context.maximum_version = version
         async with serving(vtn, context) as port:

@@ -103,6 +103,19 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             {"operator_command", "command_outcome", "command_told"},
         ),
         ("0002", "0003", "work_account VALUES ('train-1', '{}')", {"work_account"}),
+        (
+            "0003",
+            "0004",
+            "placed_order VALUES (1, 'below', 'o1', '{}')",
+            {"placed_order", "party_message", "party_opt", "nonce"},
+        ),
+        (
+            "0004",
+            "0005",
+            "held_object VALUES ('program', 'VEN', 'v1', '', '', '', '', NULL, 1, 1, '{}')",
+            {"held_object"},
+        ),
+        ("0005", "0006", "issue_command VALUES (1, 'c1', '{}')", {"issue_command", "issue_outcome"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(

@@ -1,7 +1,8 @@
 """A real openleadr VTN as a process of its own, told what to do over standard input, one JSON object a line.
 
 It says what happened to it over standard output in the same way. It knows only VENs that registered in its own life, so
-that starting it anew forgets everybody.
+that starting it anew forgets everybody. With a folder of certificates it demands TLS on both sides, signs, and takes
+only what is signed.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import logging
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from openleadr import OpenADRServer
@@ -22,14 +24,20 @@ def say(what: str, **facts: Any) -> None:
 
 
 class Utility:
-    def __init__(self, port: int, life: str) -> None:
+    def __init__(self, port: int, life: str, tls: Path | None) -> None:
         self.life = life
         self.vens: dict[str, dict[str, str]] = {}
         self.server = OpenADRServer(
-            vtn_id="Lab-VTN", http_port=port, requested_poll_freq=timedelta(seconds=1), ven_lookup=self.look_up
+            vtn_id="Lab-VTN",
+            http_port=port,
+            requested_poll_freq=timedelta(seconds=1),
+            ven_lookup=self.look_up,
+            show_fingerprint=False,
+            **certificates(tls),
         )
         self.server.add_handler("on_create_party_registration", self.on_registration)
         self.server.add_handler("on_register_report", self.on_register_report)
+        self.server.add_handler("on_cancel_party_registration", self.on_cancel)
 
     def look_up(self, ven_id: str) -> dict[str, str] | None:
         return self.vens.get(ven_id)
@@ -37,8 +45,13 @@ class Utility:
     async def on_registration(self, info: dict[str, Any]) -> tuple[str, str]:
         ven_id = f"ven-{self.life}"
         registration_id = f"registration-{self.life}"
-        self.vens[ven_id] = {"ven_id": ven_id, "ven_name": info["ven_name"], "registration_id": registration_id}
-        say("registered", ven_id=ven_id, ven_name=info["ven_name"])
+        self.vens[ven_id] = {
+            "ven_id": ven_id,
+            "ven_name": info["ven_name"],
+            "registration_id": registration_id,
+            "fingerprint": info.get("fingerprint", ""),
+        }
+        say("registered", ven_id=ven_id, ven_name=info["ven_name"], fingerprint=info.get("fingerprint"))
         return ven_id, registration_id
 
     async def on_register_report(
@@ -66,6 +79,13 @@ class Utility:
     async def on_data(self, data: list[tuple[datetime, float]], resource_id: str) -> None:
         say("report data", resource_id=resource_id, data=[(at.isoformat(), value) for at, value in data])
 
+    async def on_cancel(self, payload: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        ven_id, registration_id = payload["ven_id"], payload["registration_id"]
+        say("registration cancelled", ven_id=ven_id, registration_id=registration_id)
+        self.vens.pop(ven_id, None)
+        # openleadr has its user answer this message itself.
+        return "oadrCanceledPartyRegistration", {"ven_id": ven_id, "registration_id": registration_id}
+
     async def on_answer(self, ven_id: str, event_id: str, opt_type: str) -> None:
         say("answer", ven_id=ven_id, event_id=event_id, opt_type=opt_type)
         # openleadr forgets whom to call after the first answer, so that a change of mind would reach nobody.
@@ -89,13 +109,28 @@ class Utility:
         say("event added", event_id=order["event_id"], starts_at=starts_at.isoformat())
 
 
+def certificates(folder: Path | None) -> dict[str, Any]:
+    """What makes the server demand certificates and signatures."""
+    if folder is None:
+        return {}
+    certificate, key = str(folder / "vtn.crt"), str(folder / "vtn.key")
+    return {
+        "cert": certificate,
+        "key": key,
+        "http_cert": certificate,
+        "http_key": key,
+        "http_ca_file": str(folder / "ca.crt"),
+    }
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--life", required=True)
+    parser.add_argument("--tls", type=Path)
     arguments = parser.parse_args()
     logging.getLogger("openleadr").setLevel(logging.ERROR)
-    utility = Utility(arguments.port, arguments.life)
+    utility = Utility(arguments.port, arguments.life, arguments.tls)
     # The server prints a banner to standard output; what we say must stay lines of JSON.
     output, sys.stdout = sys.stdout, sys.stderr
     await utility.server.run()

@@ -17,8 +17,15 @@ from gateway.config import (
 VEN2B = {"kind": "openadr2b", "url": "https://vtn.example/OpenADR2/Simple/2.0b", "name": "utility"}
 VTN2B = {"kind": "openadr2b", "role": "vtn", "listen": "127.0.0.1:0", "name": "below", "party": [{"name": "site-1"}]}
 VEN3 = {"kind": "openadr3", "url": "https://vtn.example/openadr3", "name": "market"}
-CLIENT = {"client_id": "site-1", "secret_sha256": "ab" * 32, "role": "ven"}
-VTN3 = {"kind": "openadr3", "role": "vtn", "listen": "127.0.0.1:0", "name": "below-3", "client": [CLIENT]}
+CLIENT = {"client_id": "site-1", "secret_hash": "scrypt$16384$ab$cd", "role": "ven"}
+VTN3 = {
+    "kind": "openadr3",
+    "role": "vtn",
+    "listen": "127.0.0.1:0",
+    "url": "http://127.0.0.1",
+    "name": "below-3",
+    "client": [CLIENT],
+}
 
 
 def settings(*connections: dict[str, object]) -> Settings:
@@ -56,7 +63,7 @@ def test_secrets_are_not_shown() -> None:
         ({**VEN2B, "vtn_fingerprint": "AB:CD:E"}, "connection.0.vtn_fingerprint"),
         ({**VEN3, "token": "t", "client_id": "a", "client_secret": "b"}, "choose one"),
         ({**VEN3, "client_id": "a"}, "client_id and client_secret go together"),
-        ({**VTN3, "client": [{**CLIENT, "secret_sha256": "secret"}]}, "connection.0.client.0.secret_sha256"),
+        ({**VTN3, "client": [{**CLIENT, "secret_hash": "secret"}]}, "connection.0.client.0.secret_hash"),
         ({**VTN3, "mqtt": {"url": "http://broker"}}, "connection.0.mqtt.url"),
     ],
 )

@@ -212,25 +212,27 @@ class Rig:
             flush_s=flush_s,
         )
 
-    def intake(self, connection: GridConnection | None = None) -> Intake:
+    def intake(self, connection: GridConnection | None = None, **more: Any) -> Intake:
         return Intake(
             connection=connection or self.connection,
             ledger=self.ledger,
             clock=self.clock,
             programs=self.programs,
             readiness=self.readiness,
+            **more,
         )
 
     def operating(self) -> Operating:
         return Operating(programs=self.programs, ledger=self.ledger, clock=self.clock, readiness=self.readiness)
 
-    def reporting(self, connection: GridConnection | None = None) -> Reporting:
+    def reporting(self, connection: GridConnection | None = None, **more: Any) -> Reporting:
         return Reporting(
             connection=connection or self.connection,
             site=self.site,
             ledger=self.ledger,
             clock=self.clock,
             readiness=self.readiness,
+            **more,
         )
 
     def settling(self) -> Settling:

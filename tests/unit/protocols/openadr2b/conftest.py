@@ -179,16 +179,17 @@ class Joined:
             new_id=self.ids,
         )
 
-    def new_vtn(self) -> Vtn:
-        return Vtn(
-            connection_id="program",
-            vtn_id="VTN-1",
-            store=self.vtn_store,
-            now=lambda: self.now,
-            granularity_s=10,
-            report_back_s=60,
-            new_id=self.ids,
-        )
+    def new_vtn(self, **more: Any) -> Vtn:
+        arguments = {
+            "connection_id": "program",
+            "vtn_id": "VTN-1",
+            "store": self.vtn_store,
+            "now": lambda: self.now,
+            "granularity_s": 10,
+            "report_back_s": 60,
+            "new_id": self.ids,
+        }
+        return Vtn(**{**arguments, **more})
 
     async def exchange(self, service: str, body: bytes) -> bytes:
         self.services.append(service)
@@ -233,14 +234,15 @@ class Scripted:
         self.heard: list[tuple[str, codec.Message]] = []
         self.ven = self.new_ven()
 
-    def new_ven(self, poll_s: float = 10.0) -> Ven:
+    def new_ven(self, **more: Any) -> Ven:
+        offers = more.pop("offers", (ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=3600),))
         return Ven(
             connection_id="utility",
             ven_name="gateway",
             exchange=self.exchange,
             store=self.store,
-            offers=(ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=3600),),
-            poll_s=poll_s,
+            offers=offers,
+            **more,
         )
 
     def says(self, service: str, *answers: codec.Message | bytes | Exception) -> None:
