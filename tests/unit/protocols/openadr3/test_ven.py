@@ -10,6 +10,7 @@ from protocols.grid import EventStatus
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from protocols.openadr3.ven import LOOK_AFTER_S
+from protocols.openadr3.ven_polling import MOST_LOOKED_FOR
 from tests.openadr3_definition import Definition
 from tests.openadr3_server import NOON, SmallVtn, problem, said
 from tests.unit.protocols.openadr3.joined import CANCELLED, HOUR, Pair, event, program, unreachable
@@ -456,3 +457,69 @@ def no_page_over(most: int) -> Callable[[Request], Response | None]:
             raise MessageTooLarge("too large")
 
     return before
+
+
+async def test_what_was_granted_stands_while_we_may_not_read_our_own_object(newer: Pair) -> None:
+    await newer.poll()
+    newer.vtn.held("vens")[0]["targets"] = ["north"]
+    newer.vtn.put("events", event(newer.vtn.put("programs", program()), targets=["north"]))
+    newer.now += LOOK_AFTER
+    assert len((await newer.listed()).events) == 1
+    newer.vtn.forbidden = {("GET", "vens"), ("POST", "vens")}
+    assert await newer.poll(LOOK_AFTER) is None
+
+
+async def test_programs_that_we_may_not_list_for_a_while_are_not_deleted(pair: Pair) -> None:
+    pair.vtn.put("events", event(pair.vtn.put("programs", program())))
+    await pair.listed()
+    pair.vtn.forbidden = {("GET", "programs")}
+    assert await pair.poll() is None
+
+
+async def test_more_missing_events_than_can_be_looked_for_leave_the_batch_incomplete(pair: Pair) -> None:
+    program_id = pair.vtn.put("programs", program())
+    for _ in range(MOST_LOOKED_FOR + 1):
+        pair.vtn.put("events", event(program_id))
+    await pair.listed()
+    pair.vtn.before = lambda request: said(200, []) if request.path == "/events" else None
+    batch = await pair.listed()
+    assert (len(batch.events), batch.complete) == (MOST_LOOKED_FOR, False)
+
+
+async def test_the_later_of_two_readings_of_one_event_counts(newer: Pair) -> None:
+    await newer.poll()
+    newer.vtn.held("vens")[0]["targets"] = ["east", "north"]
+    program_id = newer.vtn.put("programs", program())
+    event_id = newer.vtn.put("events", event(program_id, targets=["east", "north"], priority=1))
+
+    def change_between(request: Request, _: Response) -> None:
+        if request.path == "/events" and dict(request.query).get("targets") == "east":
+            newer.vtn.put("events", event(program_id, targets=["east", "north"], priority=2), event_id)
+
+    newer.vtn.after = change_between
+    newer.now += LOOK_AFTER
+    assert [found.rank for found in (await newer.listed()).events] == [2]
+
+
+async def test_a_vtn_that_filters_nothing_is_filtered_by_us(newer: Pair) -> None:
+    others = newer.vtn.put("vens", {"venName": "other", "targets": ["south"]})
+    newer.vtn.put("resources", {"resourceName": "site-1", "venID": others})
+
+    def unfiltered(request: Request) -> Response | None:
+        kind = request.path.strip("/")
+        return said(200, newer.vtn.held(kind)) if request.method == "GET" and kind in {"vens", "resources"} else None
+
+    newer.vtn.before = unfiltered
+    await newer.poll()
+    assert [ven["venName"] for ven in newer.vtn.held("vens")] == ["other", "gateway"]
+    ours = newer.vtn.held("vens")[1]["id"]
+    assert newer.ven.party_ids == {"gateway", ours}
+    assert [resource["venID"] for resource in newer.vtn.held("resources")] == [others, ours]
+
+
+async def test_an_error_that_may_pass_is_not_taken_for_a_missing_scope(pair: Pair) -> None:
+    pair.vtn.forbidden = {("GET", "vens")}
+    pair.vtn.before = lambda request: problem(500, "No") if request.method == "POST" else None
+    assert not (await pair.listed()).complete
+    with pytest.raises(Rejected, match="500"):
+        await pair.poll()

@@ -178,6 +178,39 @@ async def test_after_a_lost_answer_it_is_found_again(pair: Pair, new_life: bool)
     assert power_kw(pair) == [42.0]
 
 
+async def test_one_found_again_and_lost_later_is_made_anew(pair: Pair) -> None:
+    order = await ordered(pair)
+    pair.vtn.after = lose_answers_to("POST")
+    with pytest.raises(Unreachable):
+        await pair.ven.send_report(measured(order), pair.now)
+    pair.vtn.after = lambda _, __: None
+    await pair.ven.send_report(measured(order), pair.now)
+    pair.vtn.forget()
+    assert (await pair.ven.send_report(measured(order), pair.now)).code == "201"
+    assert len(pair.vtn.held("reports")) == 1
+
+
+async def test_somebody_elses_report_of_our_name_is_left_alone(pair: Pair) -> None:
+    order = await ordered(pair)
+    (event_id,) = pair.vtn.objects["events"]
+    resource = {"resourceName": "x", "intervals": []}
+    theirs = {"eventID": event_id, "clientName": "other", "reportName": "report-1", "resources": [resource]}
+    pair.vtn.put("reports", theirs | {"programID": next(iter(pair.vtn.objects["programs"]))})
+    everything = said(200, pair.vtn.held("reports"))
+    pair.vtn.before = lambda request: everything if (request.method, request.path) == ("GET", "/reports") else None
+    assert (await pair.ven.send_report(measured(order), pair.now)).code == "201"
+    assert [report["clientName"] for report in pair.vtn.held("reports")] == ["other", "gateway"]
+
+
+async def test_an_order_stands_while_events_may_have_been_missed(pair: Pair) -> None:
+    order = await ordered(pair)
+    pair.vtn.objects["events"].clear()
+    pair.vtn.before = lambda request: said(200, [{"no": "id"}]) if request.path == "/events" else None
+    batch = await pair.listed()
+    assert not batch.complete
+    assert await pair.ven.orders() == await pair.store.orders("utility") == (order,)
+
+
 async def test_a_store_that_fails_after_the_answer_makes_no_second_report(pair: Pair) -> None:
     order = await ordered(pair)
     record = pair.store.record_message
