@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from protocols.openadr3 import model
 from protocols.openadr3.model import Held
+from protocols.openadr3.vtn_answers import Refused
 
 
 class Role(StrEnum):
@@ -80,6 +81,13 @@ class Caller:
     def reads_all(self) -> bool:
         """Whether object privacy does not bind this caller."""
         return self.role is Role.BUSINESS_LOGIC and READ_ALL in self.scopes
+
+
+def require(caller: Caller, *scopes: str) -> None:
+    """Raise ``Refused`` (403) where the caller has none of the scopes."""
+    if caller.scopes.isdisjoint(scopes):
+        headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes[0]}"'}
+        raise Refused(403, f"this needs a token with the scope {' or '.join(scopes)}", headers=headers)
 
 
 def seen_by_ven(

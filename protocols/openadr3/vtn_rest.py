@@ -16,7 +16,7 @@ from protocols.openadr3.codec import decode_request, encode, encode_list
 from protocols.openadr3.codec_objects import TYPES
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
-from protocols.openadr3.vtn_access import READ_ALL, READING, WRITING, Caller, Role, seen_by_ven
+from protocols.openadr3.vtn_access import READ_ALL, READING, WRITING, Caller, Role, require, seen_by_ven
 from protocols.openadr3.vtn_answers import Answer, Refused, Request
 from protocols.openadr3.vtn_objects import VtnObjects
 from protocols.openadr3.vtn_query import Query, has_target, read_query, selection
@@ -38,13 +38,6 @@ Kept = Callable[[Held, Caller], Awaitable[None]]
 """Told of an object that is durable."""
 Read = Callable[[Sequence[Held], Caller], Awaitable[None]]
 """Told of objects that are about to be given to a reader."""
-
-
-def require(caller: Caller, *scopes: str) -> None:
-    """Raise ``Refused`` (403) where the caller has none of the scopes."""
-    if caller.scopes.isdisjoint(scopes):
-        headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes[0]}"'}
-        raise Refused(403, f"this needs a token with the scope {' or '.join(scopes)}", headers=headers)
 
 
 class VtnRest:
