@@ -17,10 +17,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 import structlog
+from aiohttp import web
 
 from protocols.grid import (
     EventStatus,
@@ -56,6 +56,8 @@ ASKED_REPORT = model.ReportDescriptor(
 """What a published event asks of those it is for: mean power, in intervals of their choice."""
 MOST_OPERATIONS = 32
 """Of one subscription: each of its callbacks is called before it is taken."""
+MOST_SUBSCRIPTIONS = 100
+"""Of one client: every change is weighed for each."""
 
 
 class Vtn:
@@ -123,19 +125,25 @@ class Vtn:
         """Set when there is something to deliver; whoever waits for it clears it."""
         return self._telling.wake
 
-    def routes(self) -> list[Any]:
-        """Routes for aiohttp, all under ``PATH``."""
-        return list(over_http(self.respond, self._unavailable))
+    def routes(self) -> list[web.RouteDef]:
+        """Routes for aiohttp, all under ``PATH``. The definition wants HTTPS: mount them on a TLS listener."""
+        return over_http(self.respond, self._unavailable)
 
     async def publish(self, event: GridEvent) -> None:
-        """As the port says; ``ValueError`` for an event that 3.1 cannot say, or a revision that is not higher."""
+        """As the port says; ``ValueError`` for an event that 3.1 cannot say, or a revision that is not higher.
+
+        An event for a party that is not there (yet) is read by nobody until business logic grants its target.
+        """
         async with self._publishing:
             await self._load()
             event = replace(event, connection_id=self._connection_id)
             known = await self._issued(event.event_id)
             if known is not None and event.revision <= known.revision:
                 raise ValueError(f"event {event.event_id} has revision {known.revision} already")
-            await self._offer(event)
+            try:
+                await self._offer(event)
+            except Refused as cause:
+                raise ValueError(cause.detail) from cause
 
     async def cancel(self, event_id: str) -> None:
         async with self._publishing:
@@ -233,17 +241,23 @@ class Vtn:
             await self._prove(value, before if isinstance(before, model.Subscription) else None)
 
     async def _prove(self, value: model.Subscription, before: model.Subscription | None) -> None:
+        """Refuse a subscription that we could not, or should not, call."""
         if self._callbacks is None:
             raise Refused(501, "this VTN calls nobody: ask it for events from time to time")
         if len(value.object_operations) > MOST_OPERATIONS:
             raise Refused(400, f"$.objectOperations: {len(value.object_operations)}, more than {MOST_OPERATIONS}")
+        others = [item for item in self._objects.all(model.Subscription) if item.client_id == value.client_id]
+        if before is None and len(others) >= MOST_SUBSCRIPTIONS:
+            raise Refused(409, f"you have {len(others)} subscriptions already: delete some")
+        tokens = [item.bearer_token or "" for item in value.object_operations]
+        if not all(token.isascii() and token.isprintable() for token in tokens):
+            raise Refused(400, "$.objectOperations: a bearerToken is of printable ASCII letters")
         proven = set() if before is None else {item.callback_url for item in before.object_operations}
-        for url in dict.fromkeys(item.callback_url for item in value.object_operations):
-            if url not in proven:
-                try:
-                    await self._callbacks.prove(url)
-                except CallbackRefused as cause:
-                    raise Refused(400, f"$.objectOperations: {cause}") from cause
+        urls = {item.callback_url for item in value.object_operations} - proven
+        try:
+            await asyncio.gather(*(self._callbacks.prove(url) for url in urls))
+        except CallbackRefused as cause:
+            raise Refused(400, f"$.objectOperations: {cause}") from cause
 
     async def _offer(self, event: GridEvent) -> None:
         written = write_event(event, program_id="unknown", modified_at=self._now(), version=Version.V3_1)
