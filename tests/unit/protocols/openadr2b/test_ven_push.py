@@ -265,6 +265,15 @@ async def test_what_is_no_message_is_refused_by_its_kind(push: Pushing) -> None:
     assert not push.ven.woken.is_set()
 
 
+async def test_a_body_that_comes_in_pieces_is_bounded_too(push: Pushing) -> None:
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for _ in range(MAX_BYTES // (1 << 16) + 1):
+            yield b"x" * (1 << 16)
+
+    async with push.client.post(f"/site{PATH}/EiEvent", data=in_pieces()) as response:
+        assert response.status == 413
+
+
 async def test_a_vtn_that_sends_faster_than_we_take_is_told_to_come_again(
     push: Pushing, distribute: model.DistributeEvent
 ) -> None:
