@@ -12,6 +12,7 @@
   + Unreachable              no connection, no answer in time, or an answer that is no message of the protocol
   + NotRegistered            the counterparty does not know us, or no longer: register anew
   + Rejected                 the counterparty answered with an error code
+  + QueueFull                a counterparty has left more messages untaken than we keep for it
 """
 
 
@@ -89,3 +90,7 @@ class Rejected(ProtocolError):
     def __init__(self, text: str, *, code: str, connection_id: str | None = None) -> None:
         super().__init__(text, connection_id=connection_id)
         self.code = code
+
+
+class QueueFull(ProtocolError):
+    """A party has left as many messages untaken as are kept for it."""

@@ -43,11 +43,17 @@ class SignalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInterval:
-    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended)."""
+    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended).
+
+    Where the sender gives words (an alert) or points (x, y of a curve) instead of a number, these are ``text`` and
+    ``points``, and ``value`` is 1 while they are in force.
+    """
 
     starts_at: datetime
     duration_s: float | None
     value: float
+    text: str = ""
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +305,10 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawMessage:
-    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown."""
+    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown.
+
+    ``took_s`` is how long the answer took, of a message that is one; ``None`` of any other.
+    """
 
     connection_id: str
     direction: Direction
@@ -307,6 +316,7 @@ class RawMessage:
     name: str
     body: bytes
     sha256: str
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +336,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """Somebody registered with us, as a VTN keeps it. ``offers`` is what it can report."""
+    """Somebody registered with us, as a VTN keeps it. ``offers`` is what it can report.
+
+    ``fingerprint`` is the SHA-256 of its certificate in hexadecimal (or the end of it), empty where it has shown none.
+    ``address`` is where it takes messages, empty where it asks for them. ``detail`` is what its dialect must remember
+    of it, in the dialect's own words. A party whose ``registration_id`` is empty has left.
+    """
 
     connection_id: str
     party_id: str
@@ -334,6 +349,33 @@ class Party:
     name: str
     registered_at: datetime
     offers: tuple[ReportOffer, ...] = ()
+    fingerprint: str = ""
+    address: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """A message that a party has not taken yet. ``body`` is in the dialect's own words, not signed."""
+
+    connection_id: str
+    party_id: str
+    message_id: str
+    name: str
+    body: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedOrder:
+    """A report that we asked a party for.
+
+    Data that comes for an order that has ended (``ended_at``: cancelled by us, or refused by the party) is kept too.
+    """
+
+    party_id: str
+    order: ReportOrder
+    ended_at: datetime | None = None
 
 
 class GridConnection(Protocol):
@@ -410,6 +452,9 @@ class GridProgram(Protocol):
     async def cancel(self, event_id: str) -> None:
         """Cancel: the event is offered once more, one revision higher and cancelled. Unknown ids raise KeyError."""
 
+    async def events(self) -> tuple[GridEvent, ...]:
+        """The latest revision of every event that was published, oldest first."""
+
     async def parties(self) -> tuple[Party, ...]:
         """Who is registered."""
 
@@ -420,10 +465,15 @@ class GridProgram(Protocol):
         """Reports received after the instant, with their party_id, oldest first."""
 
 
+class StoreUnavailable(Exception):
+    """A ``PartyStore`` cannot be used just now. What was not stored is not acted on; it may be tried again."""
+
+
 class PartyStore(Protocol):
     """What a dialect must remember across restarts. Each call is durable when it returns.
 
-    A VEN uses the registration and the orders, a VTN the parties, the events it issued and what came back.
+    All raise ``StoreUnavailable`` where the store cannot be used just now. A VEN uses the registration and the orders,
+    a VTN the parties, the events that it issued, what waits for them and what came back.
     """
 
     async def record_message(self, message: RawMessage) -> None: ...
@@ -460,3 +510,26 @@ class PartyStore(Protocol):
 
     async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
         """Keep a report; false where its id is known already (delivered again)."""
+
+    async def received_report(self, connection_id: str, party_id: str, report_id: str) -> IntervalReport | None: ...
+
+    async def placed_orders(self, connection_id: str) -> tuple[PlacedOrder, ...]:
+        """Every report that we asked for, by time of asking."""
+
+    async def save_placed_order(self, order: PlacedOrder) -> None:
+        """Keep an order, replacing the one with its id."""
+
+    async def queued(self, connection_id: str) -> tuple[QueuedMessage, ...]:
+        """What has not been taken yet, oldest first."""
+
+    async def queue(self, message: QueuedMessage) -> None: ...
+
+    async def unqueue(self, connection_id: str, party_id: str, message_id: str) -> None: ...
+
+    async def opts(self, connection_id: str) -> tuple[tuple[str, OptSchedule], ...]:
+        """What parties will (not) take part in, with their party_id, oldest first."""
+
+    async def save_opt(self, party_id: str, opt: OptSchedule) -> None:
+        """Keep a party's opt, replacing the one with its id."""
+
+    async def cancel_opt(self, connection_id: str, party_id: str, opt_id: str) -> None: ...

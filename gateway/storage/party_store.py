@@ -1,22 +1,44 @@
 """What the dialects remember across restarts, in the same database and through the same writer as the ledger."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import report_rows, rows, tables
+from gateway.storage.batches import Batches
 from gateway.storage.sql_ledger import SqlLedger
 from protocols.grid import (
     GridEvent,
     IntervalReport,
     OptDecision,
+    OptSchedule,
     Party,
     PartyStore,
+    PlacedOrder,
+    QueuedMessage,
     RawMessage,
     Registration,
     ReportOrder,
 )
+
+_Arrival = RawMessage | tuple[str, IntervalReport]
+
+
+async def _write_arrivals(connection: AsyncConnection, arrivals: Sequence[_Arrival]) -> list[bool]:
+    """Keep messages and reports; for each whether it is new (messages always are)."""
+    await report_rows.add_messages(connection, [one for one in arrivals if isinstance(one, RawMessage)])
+    received = [one for one in arrivals if not isinstance(one, RawMessage)]
+    new = await report_rows.add_received(connection, received)
+    return [isinstance(one, RawMessage) or _is_first(one, new) for one in arrivals]
+
+
+def _is_first(arrival: tuple[str, IntervalReport], new: dict[tuple[str, str, str], IntervalReport]) -> bool:
+    """Whether it is the very report that was stored: of two alike in one batch the first is."""
+    party_id, report = arrival
+    return new.get((report.connection_id, party_id, report.report_id)) is report
 
 
 class SqlPartyStore(PartyStore):
@@ -24,10 +46,11 @@ class SqlPartyStore(PartyStore):
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._database = ledger.database
+        # What comes with every message of every party shares its transactions.
+        self._arrivals: Batches[_Arrival, bool] = Batches(self._database, _write_arrivals)
 
     async def record_message(self, message: RawMessage) -> None:
-        async with self._database.write() as connection:
-            await report_rows.add_message(connection, message)
+        await self._arrivals.add(message)
 
     async def registration(self, connection_id: str) -> Registration | None:
         found = await self._documents(tables.registration, tables.registration.c.connection_id == connection_id)
@@ -108,15 +131,68 @@ class SqlPartyStore(PartyStore):
 
     async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
         """Keep a report; false where its party has sent one of this id before (parties choose ids by themselves)."""
-        row = {
-            "connection_id": report.connection_id,
-            "party_id": party_id,
-            "report_id": report.report_id,
-            "created_at": report.created_at,
-            "document": report,
+        return await self._arrivals.add((party_id, report))
+
+    async def received_report(self, connection_id: str, party_id: str, report_id: str) -> IntervalReport | None:
+        column = tables.received_report.c
+        ours = (column.connection_id == connection_id, column.party_id == party_id, column.report_id == report_id)
+        async with self._database.read() as connection:
+            return (await connection.execute(select(column.document).where(*ours))).scalar_one_or_none()
+
+    async def placed_orders(self, connection_id: str) -> tuple[PlacedOrder, ...]:
+        return await self._in_order(tables.placed_order, connection_id)
+
+    async def save_placed_order(self, order: PlacedOrder) -> None:
+        key = {"connection_id": order.order.connection_id, "order_id": order.order.order_id}
+        await self._add_or_update(tables.placed_order, key, order)
+
+    async def queued(self, connection_id: str) -> tuple[QueuedMessage, ...]:
+        return await self._in_order(tables.party_message, connection_id)
+
+    async def queue(self, message: QueuedMessage) -> None:
+        """Keep a message after those that wait; one whose id is known keeps its place."""
+        key = {
+            "connection_id": message.connection_id,
+            "party_id": message.party_id,
+            "message_id": message.message_id,
         }
+        await self._add_or_update(tables.party_message, key, message)
+
+    async def unqueue(self, connection_id: str, party_id: str, message_id: str) -> None:
+        key = {"connection_id": connection_id, "party_id": party_id, "message_id": message_id}
         async with self._database.write() as connection:
-            return await rows.add(connection, tables.received_report, row)
+            await connection.execute(tables.party_message.delete().filter_by(**key))
+
+    async def opts(self, connection_id: str) -> tuple[tuple[str, OptSchedule], ...]:
+        table = tables.party_opt
+        asked = (
+            select(table.c.party_id, table.c.document)
+            .where(table.c.connection_id == connection_id)
+            .order_by(table.c.id)
+        )
+        async with self._database.read() as connection:
+            return tuple((row.party_id, row.document) for row in await connection.execute(asked))
+
+    async def save_opt(self, party_id: str, opt: OptSchedule) -> None:
+        key = {"connection_id": opt.connection_id, "party_id": party_id, "opt_id": opt.opt_id}
+        await self._add_or_update(tables.party_opt, key, opt)
+
+    async def cancel_opt(self, connection_id: str, party_id: str, opt_id: str) -> None:
+        key = {"connection_id": connection_id, "party_id": party_id, "opt_id": opt_id}
+        async with self._database.write() as connection:
+            await connection.execute(tables.party_opt.delete().filter_by(**key))
+
+    async def _in_order(self, table: Table, connection_id: str) -> tuple[Any, ...]:
+        """The documents of a connection, oldest first."""
+        asked = select(table.c.document).where(table.c.connection_id == connection_id).order_by(table.c.id)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(asked)).scalars())
+
+    async def _add_or_update(self, table: Table, key: rows.Row, document: object) -> None:
+        """Insert the document, or put it in the place of the one with its key."""
+        async with self._database.write() as connection:
+            if not await rows.add(connection, table, {**key, "document": document}):
+                await connection.execute(table.update().filter_by(**key).values(document=document))
 
     async def _documents(self, table: Table, condition: ColumnElement[bool]) -> tuple[Any, ...]:
         async with self._database.read() as connection:

@@ -1,9 +1,10 @@
 """Raw messages, reports and their receipts, in rows."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import rows, tables
@@ -11,44 +12,86 @@ from protocols.grid import Direction, IntervalReport, RawMessage, Receipt
 
 
 async def add_message(connection: AsyncConnection, message: RawMessage) -> None:
-    """Keep an arrival (or departure) of a message; a body that came before is not kept twice.
+    """Keep an arrival (or departure) of a message, see ``add_messages``."""
+    await add_messages(connection, (message,))
+
+
+async def add_messages(connection: AsyncConnection, messages: Sequence[RawMessage]) -> None:
+    """Keep arrivals (and departures) of messages; a body that came before is not kept twice.
 
     Raises ``ValueError`` where ``sha256`` is not the body's: it would be found under a name not its own.
     """
-    if hashlib.sha256(message.body).hexdigest() != message.sha256:
-        raise ValueError(f"{message.sha256} is not the SHA-256 of the message's body")
-    await rows.add(connection, tables.raw_body, {"sha256": message.sha256, "body": message.body})
-    arrival = {
-        "sha256": message.sha256,
-        "connection_id": message.connection_id,
-        "direction": message.direction.value,
-        "at": message.at,
-        "name": message.name,
-    }
-    await rows.add(connection, tables.raw_message, arrival)
+    for message in messages:
+        if hashlib.sha256(message.body).hexdigest() != message.sha256:
+            raise ValueError(f"{message.sha256} is not the SHA-256 of the message's body")
+    bodies = [{"sha256": message.sha256, "body": message.body} for message in messages]
+    await rows.add_all(connection, tables.raw_body, bodies)
+    arrivals = [
+        {
+            "sha256": message.sha256,
+            "connection_id": message.connection_id,
+            "direction": message.direction.value,
+            "at": message.at,
+            "name": message.name,
+            "took_s": message.took_s,
+        }
+        for message in messages
+    ]
+    await rows.add_all(connection, tables.raw_message, arrivals)
+
+
+async def add_received(
+    connection: AsyncConnection, received: Sequence[tuple[str, IntervalReport]]
+) -> dict[tuple[str, str, str], IntervalReport]:
+    """Keep reports of parties whose ids are not known; those that were stored, by connection, party and report id."""
+    table = tables.received_report
+    first: dict[tuple[str, str, str], IntervalReport] = {}
+    for party_id, report in received:
+        first.setdefault((report.connection_id, party_id, report.report_id), report)
+    if not first:
+        return {}
+    values = [
+        {
+            "connection_id": connection_id,
+            "party_id": party_id,
+            "report_id": report_id,
+            "created_at": report.created_at,
+            "document": report,
+        }
+        for (connection_id, party_id, report_id), report in first.items()
+    ]
+    columns = (table.c.connection_id, table.c.party_id, table.c.report_id)
+    stored = {(row[0], row[1], row[2]) for row in await rows.add_new(connection, table, values, columns)}
+    return {key: report for key, report in first.items() if key in stored}
 
 
 async def message(connection: AsyncConnection, sha256: str) -> RawMessage | None:
     """The first arrival of a message with this body."""
-    arrival, body = tables.raw_message, tables.raw_body
-    asked = (
-        select(arrival.c.connection_id, arrival.c.direction, arrival.c.at, arrival.c.name, body.c.body)
-        .join(body, body.c.sha256 == arrival.c.sha256)
-        .where(arrival.c.sha256 == sha256)
-        .order_by(arrival.c.id)
-        .limit(1)
-    )
-    row = (await connection.execute(asked)).one_or_none()
-    if row is None:
-        return None
-    return RawMessage(
-        connection_id=row.connection_id,
-        direction=Direction(row.direction),
-        at=row.at,
-        name=row.name,
-        body=row.body,
-        sha256=sha256,
-    )
+    asked = _messages.where(tables.raw_message.c.sha256 == sha256).order_by(tables.raw_message.c.id).limit(1)
+    row = (await connection.execute(asked)).mappings().one_or_none()
+    return None if row is None else _message(row)
+
+
+async def messages(connection: AsyncConnection, connection_id: str, limit: int) -> tuple[RawMessage, ...]:
+    """The last messages over a connection, in the order in which they were kept."""
+    arrival = tables.raw_message
+    asked = _messages.where(arrival.c.connection_id == connection_id).order_by(arrival.c.id.desc()).limit(limit)
+    return tuple(_message(row) for row in reversed((await connection.execute(asked)).mappings().all()))
+
+
+_messages = select(
+    tables.raw_message.c.connection_id,
+    tables.raw_message.c.direction,
+    tables.raw_message.c.at,
+    tables.raw_message.c.name,
+    tables.raw_message.c.sha256,
+    tables.raw_message.c.took_s,
+    tables.raw_body.c.body,
+).join(tables.raw_body, tables.raw_body.c.sha256 == tables.raw_message.c.sha256)
+
+
+def _message(row: RowMapping) -> RawMessage:
+    return RawMessage(**{**row, "direction": Direction(row["direction"])})
 
 
 async def cursor(connection: AsyncConnection, connection_id: str, order_id: str) -> datetime | None:

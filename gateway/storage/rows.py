@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,14 @@ async def add_all(connection: AsyncConnection, table: Table, rows: Sequence[Row]
     """Insert those rows whose keys are not known. Rows have the same columns."""
     if rows:
         await connection.execute(_insert_new(connection, table), rows)
+
+
+async def add_new(
+    connection: AsyncConnection, table: Table, rows: Sequence[Row], columns: Sequence[Column[Any]]
+) -> Sequence[Any]:
+    """As ``add_all``; the ``columns`` of those that were inserted."""
+    statement = _insert_new(connection, table).returning(*columns)
+    return (await connection.execute(statement, rows)).all()
 
 
 async def replace(connection: AsyncConnection, table: Table, row: Row) -> None:

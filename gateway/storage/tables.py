@@ -22,13 +22,24 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
-from protocols.grid import GridEvent, IntervalReport, OptDecision, Party, Registration, ReportOrder
+from protocols.grid import (
+    GridEvent,
+    IntervalReport,
+    OptDecision,
+    OptSchedule,
+    Party,
+    PlacedOrder,
+    QueuedMessage,
+    Registration,
+    ReportOrder,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -71,7 +82,9 @@ raw_message = Table(
     Column("direction", String(3), nullable=False),
     Column("at", Instant, nullable=False),
     Column("name", Text, nullable=False),
+    Column("took_s", Double),
     UniqueConstraint("sha256", "connection_id", "direction", "at"),
+    Index(None, "connection_id", "id"),
 )
 
 event_revision = Table(
@@ -168,6 +181,22 @@ command_told = Table(
     metadata,
     Column("command_id", ForeignKey("operator_command.command_id"), primary_key=True),
     Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+issue_command = Table(
+    "issue_command",
+    metadata,
+    _serial(),
+    Column("command_id", Text, nullable=False, unique=True),
+    Column("document", Document(IssueCommand), nullable=False),
+)
+issue_outcome = Table(
+    "issue_outcome",
+    metadata,
+    Column("command_id", ForeignKey("issue_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
 )
 
@@ -325,9 +354,66 @@ received_report = Table(
     Column("party_id", Text, nullable=False),
     Column("report_id", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("document", Document(IntervalReport), nullable=False),
+    Column("document", Document(IntervalReport, plain=True), nullable=False),
     UniqueConstraint("connection_id", "party_id", "report_id"),
     Index(None, "connection_id", "created_at"),
+)
+placed_order = Table(
+    "placed_order",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("document", Document(PlacedOrder), nullable=False),
+    UniqueConstraint("connection_id", "order_id"),
+)
+# What parties have not taken yet: a row goes when it is taken.
+party_message = Table(
+    "party_message",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("party_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("document", Document(QueuedMessage), nullable=False),
+    UniqueConstraint("connection_id", "party_id", "message_id"),
+)
+party_opt = Table(
+    "party_opt",
+    metadata,
+    _serial(),
+    Column("connection_id", Text, nullable=False),
+    Column("party_id", Text, nullable=False),
+    Column("opt_id", Text, nullable=False),
+    Column("document", Document(OptSchedule), nullable=False),
+    UniqueConstraint("connection_id", "party_id", "opt_id"),
+)
+# Stamps of signed messages, as long as they could be sent again.
+nonce = Table(
+    "nonce",
+    metadata,
+    Column("signer", Text, primary_key=True),
+    Column("signed_at", Instant, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("until", Instant, nullable=False, index=True),
+)
+held_object = Table(
+    "held_object",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("program_id", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("unique_key", Text, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("connection_id", "kind", "unique_key"),
+    Index(None, "connection_id", "kind", "created_at"),
+    Index(None, "connection_id", "kind", "parent_id"),
 )
 
 APPEND_ONLY = (
@@ -341,6 +427,8 @@ APPEND_ONLY = (
     operator_command,
     command_outcome,
     command_told,
+    issue_command,
+    issue_outcome,
     live_baseline,
     plan,
     cap_outcome,

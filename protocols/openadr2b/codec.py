@@ -16,7 +16,7 @@ from protocols.errors import MalformedMessage, MessageError, UnsupportedMessage
 from protocols.openadr2b import codec_event, codec_registration, codec_report, model, model_report
 from protocols.openadr2b.codec_parts import ei_response, item_bases, qualified_event, targets
 from protocols.openadr2b.names import DS, EI, NSMAP, OADR, PYLD, namespace_of, readable
-from protocols.openadr2b.schema import Content
+from protocols.openadr2b.schema import Content, tags
 from protocols.xml import Element, line_of, parse
 
 Message = (
@@ -75,6 +75,11 @@ _SIGNED_OBJECT = OADR + "oadrSignedObject"
 _SIGNATURE = DS + "Signature"
 _VERSION = EI + "schemaVersion"
 _VERSIONS = frozenset({"2.0a", "2.0b"})
+_XML = "<?xml version='1.0' encoding='utf-8'?>\n"
+_VERSION_ATTRIBUTE = readable(_VERSION)
+_OPENED, _CLOSED = tags(_SIGNED_OBJECT)
+_DECLARATIONS = {f"<{prefix}:": f' xmlns:{prefix}="{namespace}"' for prefix, namespace in NSMAP.items()}
+_ALWAYS_USED = frozenset({"<oadr:", "<ei:"})
 _TAGS: dict[type, str] = {}
 for _tag in MESSAGES:
     _local = _tag.rpartition("oadr")[2]
@@ -123,18 +128,20 @@ def is_signed(root: Element) -> bool:
 
 def encode(message: Message) -> bytes:
     """The message in an oadrPayload, UTF-8. Raises ``ValueError`` for what the schema has no room for."""
-    return serialised(encode_element(message))
+    tag = _TAGS[type(message)]
+    out: list[str] = []
+    MESSAGES[tag].write(out, tag, message)
+    opening = tags(tag)[0]
+    # The message's element is written first: it takes the version that it is of.
+    out[0] = f'{opening[:-1]} {_VERSION_ATTRIBUTE}="2.0b">'
+    inside = "".join(out)
+    used = "".join(declaration for mark, declaration in _DECLARATIONS.items() if mark in inside or mark in _ALWAYS_USED)
+    return f"{_XML}<oadr:oadrPayload{used}>{_OPENED}{inside}{_CLOSED}</oadr:oadrPayload>".encode()
 
 
 def encode_element(message: Message) -> Element:
-    """As ``encode``, before it is written out."""
-    tag = _TAGS[type(message)]
-    root = etree.Element(_PAYLOAD, nsmap=NSMAP)
-    signed_object = etree.SubElement(root, _SIGNED_OBJECT)
-    MESSAGES[tag].write(signed_object, tag, message)
-    signed_object[0].set(_VERSION, "2.0b")
-    etree.cleanup_namespaces(root)
-    return root
+    """As ``encode``, as a tree."""
+    return parse(encode(message))
 
 
 def serialised(root: Element) -> bytes:

@@ -1,7 +1,5 @@
 """Tables of the parts that several messages share."""
 
-from lxml import etree
-
 from protocols.errors import MalformedMessage
 from protocols.openadr2b.model import (
     EiResponse,
@@ -13,7 +11,7 @@ from protocols.openadr2b.model import (
     TransportInterface,
 )
 from protocols.openadr2b.names import EI, EMIX, GML, OADR, POWER, PYLD, SCALE, XCAL, readable
-from protocols.openadr2b.schema import Content, Field, Inside, Leaf, Sequence, many, maybe, one
+from protocols.openadr2b.schema import Content, Field, Inside, Leaf, Sequence, many, maybe, one, tags
 from protocols.openadr2b.values import (
     BOOLEAN,
     CODE,
@@ -136,10 +134,11 @@ class ActivePeriod:
         value: Period = properties.read(element[0])
         return value
 
-    def write(self, parent: Element, tag: str, value: Period) -> None:
-        own = etree.SubElement(parent, tag)
-        properties.write(own, XCAL + "properties", value)
-        etree.SubElement(own, XCAL + "components")
+    def write(self, out: list[str], tag: str, value: Period) -> None:
+        opening, closing = tags(tag)
+        out.append(opening)
+        properties.write(out, XCAL + "properties", value)
+        out.append(f"<{readable(XCAL + 'components')}/>{closing}")
 
 
 _scale = one("scale", SCALE + "siScaleCode", Leaf(one_of("p", "n", "micro", "m", "c", "d", "k", "M", "G", "T", "none")))

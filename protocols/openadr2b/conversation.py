@@ -20,6 +20,7 @@ EVENT = "EiEvent"
 REPORT = "EiReport"
 OPT = "EiOpt"
 REGISTER = "EiRegisterParty"
+OPT = "EiOpt"
 
 # Application response codes of the 2.0b profile specification.
 OK = "200"

@@ -1,19 +1,30 @@
 """Complex types as tables: the order and number of child elements, and how each is read and written.
 
-A table is walked once for every message that comes or goes, so what it needs is laid out when it is made.
+A table is walked once for every message that comes or goes, so what it needs is laid out when it is made. Messages
+are written as text: to build a tree of it first would take three times as long.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Any, Protocol
-
-from lxml import etree
 
 from protocols.errors import MalformedMessage
 from protocols.openadr2b.names import readable
 from protocols.openadr2b.values import Simple
 from protocols.xml import Element, line_of
+
+_MARKUP = re.compile("[&<>\r]")
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+
+
+@cache
+def tags(tag: str) -> tuple[str, str]:
+    """What opens and what closes an element in text, with the customary prefix."""
+    name = readable(tag)
+    return f"<{name}>", f"</{name}>"
 
 
 class Content(Protocol):
@@ -22,8 +33,8 @@ class Content(Protocol):
     def read(self, element: Element) -> Any:
         """The element's value; ``MalformedMessage`` names line and element, and says what was expected."""
 
-    def write(self, parent: Element, tag: str, value: Any) -> None:
-        """Append an element to ``parent``; ``ValueError`` for a value the schema has no room for."""
+    def write(self, out: list[str], tag: str, value: Any) -> None:
+        """Append an element to the text ``out``; ``ValueError`` for a value the schema has no room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +56,12 @@ class Leaf:
                 f"{readable(element.tag)} is {text[:60]!r}, expected {self.simple.expected}", line=line_of(element)
             ) from cause
 
-    def write(self, parent: Element, tag: str, value: Any) -> None:
-        etree.SubElement(parent, tag).text = self.simple.write(value)
+    def write(self, out: list[str], tag: str, value: Any) -> None:
+        opening, closing = tags(tag)
+        text = self.simple.write(value)
+        if _MARKUP.search(text) is not None:
+            text = _MARKUP.sub(lambda found: _ESCAPED[found[0]], text)
+        out.append(f"{opening}{text}{closing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +84,11 @@ class Inside:
             f"{readable(element.tag)} has {found} in it, expected one {readable(self.tag)}", line=line_of(element)
         )
 
-    def write(self, parent: Element, tag: str, value: Any) -> None:
-        self.content.write(etree.SubElement(parent, tag), self.tag, value)
+    def write(self, out: list[str], tag: str, value: Any) -> None:
+        opening, closing = tags(tag)
+        out.append(opening)
+        self.content.write(out, self.tag, value)
+        out.append(closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +113,16 @@ class ListOf:
             raise MalformedMessage(f"{readable(element.tag)} has no {readable(tag)}", line=line_of(element))
         return tuple(items)
 
-    def write(self, parent: Element, tag: str, value: Any) -> None:
+    def write(self, out: list[str], tag: str, value: Any) -> None:
         if len(value) < self.at_least:
             raise ValueError(f"{readable(tag)} needs at least {self.at_least} {readable(self.tag)}")
-        own = etree.SubElement(parent, tag)
+        opening, closing = tags(tag)
+        write, each = self.content.write, self.tag
+        out.append(opening if value else f"{opening[:-1]}/>")
         for item in value:
-            self.content.write(own, self.tag, item)
+            write(out, each, item)
+        if value:
+            out.append(closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +139,13 @@ class Field:
     repeated: bool = False
     tag_of: Callable[[Any], str] | None = None
 
-    def write(self, own: Element, value: Any) -> None:
-        """Append the place's element, or elements, to ``own``."""
+    def write(self, out: list[str], value: Any) -> None:
+        """Append the place's element, or elements, to ``out``."""
         for item in value if self.repeated else (value,):
             tag = next(iter(self.choices)) if self.tag_of is None else self.tag_of(item)
             if tag not in self.choices:
                 raise ValueError(f"{readable(tag)} cannot stand for {self.name}")
-            self.choices[tag].write(own, tag, item)
+            self.choices[tag].write(out, tag, item)
 
 
 def one(name: str, tag: str, content: Content) -> Field:
@@ -147,7 +169,7 @@ class Sequence:
     def __init__(self, make: Callable[..., Any], *fields: Field) -> None:
         self.make = make
         self._fields = fields
-        self._get = [attrgetter(field.name) for field in fields]
+        self._writers = [(attrgetter(field.name), *_only(field), field) for field in fields]
         self._places = {
             tag: (place, field.name, content.read, field.repeated)
             for place, field in enumerate(fields)
@@ -161,10 +183,10 @@ class Sequence:
         values: dict[str, Any] = {}
         at = -1
         for child in element:
-            found = places.get(child.tag)
-            if found is None:
-                raise self._unexpected(element, child, at)
-            place, name, read, repeated = found
+            try:
+                place, name, read, repeated = places[child.tag]
+            except KeyError:
+                raise self._unexpected(element, child, at) from None
             if place > at:
                 at = place
                 values[name] = [read(child)] if repeated else read(child)
@@ -179,19 +201,25 @@ class Sequence:
                 values[name] = tuple(values[name])
         return self.make(**values)
 
-    def write(self, parent: Element, tag: str, value: Any) -> None:
-        self.fill(etree.SubElement(parent, tag), value)
-
-    def fill(self, own: Element, value: Any) -> None:
-        """Append the fields of ``value`` to ``own``."""
-        for field, get in zip(self._fields, self._get, strict=True):
+    def write(self, out: list[str], tag: str, value: Any) -> None:
+        opening, closing = tags(tag)
+        out.append(opening)
+        begun = len(out)
+        for get, only, write, field in self._writers:
             item = get(value)
             if item is None or item == ():
                 if field.required and not _holds_list(field):
-                    raise ValueError(f"{readable(own.tag)} needs {field.name}")
+                    raise ValueError(f"{readable(tag)} needs {field.name}")
                 if not field.required:
                     continue
-            field.write(own, item)
+            if write is None:
+                field.write(out, item)
+            else:
+                write(out, only, item)
+        if len(out) == begun:
+            out[-1] = f"{opening[:-1]}/>"
+        else:
+            out.append(closing)
 
     def _unexpected(self, element: Element, child: Element, at: int) -> MalformedMessage:
         first = max(at, 0) if at >= 0 and self._fields[at].repeated else at + 1
@@ -218,3 +246,11 @@ class Sequence:
 
 def _holds_list(field: Field) -> bool:
     return not field.repeated and any(isinstance(content, ListOf) for content in field.choices.values())
+
+
+def _only(field: Field) -> tuple[str, Callable[[list[str], str, Any], None] | None]:
+    """The one element that a place can hold and what writes it; else it is the field's own business."""
+    if field.repeated or field.tag_of is not None:
+        return "", None
+    tag, content = next(iter(field.choices.items()))
+    return tag, content.write

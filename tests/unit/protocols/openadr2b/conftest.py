@@ -18,7 +18,10 @@ from protocols.grid import (
     GridEvent,
     IntervalReport,
     OptDecision,
+    OptSchedule,
     Party,
+    PlacedOrder,
+    QueuedMessage,
     RawMessage,
     Registration,
     ReportOffer,
@@ -47,6 +50,9 @@ class MemoryStore:
         self.events: dict[tuple[str, str], GridEvent] = {}
         self.kept_answers: dict[tuple[str, str, str], OptDecision] = {}
         self.kept_reports: dict[tuple[str, str, str], tuple[str, IntervalReport]] = {}
+        self.kept_placed: dict[tuple[str, str], PlacedOrder] = {}
+        self.kept_queue: dict[tuple[str, str, str], QueuedMessage] = {}
+        self.kept_opts: dict[tuple[str, str, str], OptSchedule] = {}
 
     def names(self, direction: Direction) -> list[str]:
         return [message.name for message in self.messages if message.direction is direction]
@@ -109,6 +115,34 @@ class MemoryStore:
         self.kept_reports[key] = (party_id, report)
         return True
 
+    async def received_report(self, connection_id: str, party_id: str, report_id: str) -> IntervalReport | None:
+        found = self.kept_reports.get((connection_id, party_id, report_id))
+        return None if found is None else found[1]
+
+    async def placed_orders(self, connection_id: str) -> tuple[PlacedOrder, ...]:
+        return tuple(order for key, order in self.kept_placed.items() if key[0] == connection_id)
+
+    async def save_placed_order(self, order: PlacedOrder) -> None:
+        self.kept_placed[order.order.connection_id, order.order.order_id] = order
+
+    async def queued(self, connection_id: str) -> tuple[QueuedMessage, ...]:
+        return tuple(message for key, message in self.kept_queue.items() if key[0] == connection_id)
+
+    async def queue(self, message: QueuedMessage) -> None:
+        self.kept_queue[message.connection_id, message.party_id, message.message_id] = message
+
+    async def unqueue(self, connection_id: str, party_id: str, message_id: str) -> None:
+        self.kept_queue.pop((connection_id, party_id, message_id), None)
+
+    async def opts(self, connection_id: str) -> tuple[tuple[str, OptSchedule], ...]:
+        return tuple((key[1], opt) for key, opt in self.kept_opts.items() if key[0] == connection_id)
+
+    async def save_opt(self, party_id: str, opt: OptSchedule) -> None:
+        self.kept_opts[opt.connection_id, party_id, opt.opt_id] = opt
+
+    async def cancel_opt(self, connection_id: str, party_id: str, opt_id: str) -> None:
+        self.kept_opts.pop((connection_id, party_id, opt_id), None)
+
 
 class Ids:
     """Ids that are the same each time."""
@@ -145,16 +179,17 @@ class Joined:
             new_id=self.ids,
         )
 
-    def new_vtn(self) -> Vtn:
-        return Vtn(
-            connection_id="program",
-            vtn_id="VTN-1",
-            store=self.vtn_store,
-            now=lambda: self.now,
-            granularity_s=10,
-            report_back_s=60,
-            new_id=self.ids,
-        )
+    def new_vtn(self, **more: Any) -> Vtn:
+        arguments = {
+            "connection_id": "program",
+            "vtn_id": "VTN-1",
+            "store": self.vtn_store,
+            "now": lambda: self.now,
+            "granularity_s": 10,
+            "report_back_s": 60,
+            "new_id": self.ids,
+        }
+        return Vtn(**{**arguments, **more})
 
     async def exchange(self, service: str, body: bytes) -> bytes:
         self.services.append(service)

@@ -68,7 +68,7 @@ async def test_who_comes_again_is_the_same_party(joined: Any) -> None:
     assert (again.ven_id, again.registration_id) == (first.ven_id, first.registration_id)
     by_name = await ask(joined, "EiRegisterParty", register())
     assert by_name.ven_id == first.ven_id
-    assert by_name.registration_id != first.registration_id
+    assert by_name.registration_id == first.registration_id
     other = await ask(joined, "EiRegisterParty", register(ven_name="another"))
     assert other.ven_id != first.ven_id
     assert len(await joined.vtn.parties()) == 2
@@ -201,8 +201,14 @@ async def test_a_report_past_the_end_of_the_calendar_is_refused(joined: Any, ven
         duration=timedelta(days=2),
         payloads=(model_report.ReportPayload(r_id="site-1", value=2.5),),
     )
+    (report,) = write_offers(joined.new_ven()._reports._offers[0], joined.now)
+    offers = model_report.RegisterReport(request_id="r", reports=(report,), ven_id=ven_id)
+    (order,) = (await ask(joined, "EiReport", offers)).requests
     data = model_report.Report(
-        report_request_id="none-1", specifier_id="s", created_at=joined.now, intervals=(interval,)
+        report_request_id=order.report_request_id,
+        specifier_id=order.specifier.specifier_id,
+        created_at=joined.now,
+        intervals=(interval,),
     )
     answer = await ask(joined, "EiReport", model_report.UpdateReport(request_id="r", reports=(data,), ven_id=ven_id))
     assert answer.response.code == "454"
