@@ -61,6 +61,7 @@ class Lab:
     tokens: dict[str, str] = field(default_factory=dict)
     count: int = 0
     connection_id: str = "program"
+    more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.vtn = self.start()
@@ -86,6 +87,7 @@ class Lab:
             now=lambda: self.now,
             callbacks=self.subscribers,
             new_id=self._new_id,
+            **self.more,
         )
         return self.vtn
 

@@ -80,8 +80,8 @@ async def serve(routes: list[web.RouteDef], issuer: Issuer) -> AsyncIterator[str
 
 
 @asynccontextmanager
-async def served_vtn(folder: Path) -> AsyncIterator[Served]:
-    """Our VTN with the clients of ``SECRETS``, over a new database in the folder."""
+async def served_vtn(folder: Path, **more: Any) -> AsyncIterator[Served]:
+    """Our VTN with the clients of ``SECRETS``, over a new database in the folder. ``more`` is said to it too."""
     issuer = Issuer.new(folder)
     roles = {"bl": Role.BUSINESS_LOGIC, "ven": Role.VEN}
     late: list[web.RouteDef] = []
@@ -93,7 +93,7 @@ async def served_vtn(folder: Path) -> AsyncIterator[Served]:
 
     async with (
         open_ledger(f"sqlite+aiosqlite:///{folder}/record.db", migrate=True) as ledger,
-        serve([web.route("*", PATH + "{path:(?:/.*)?}", forward)], issuer) as base_url,
+        serve([web.route("*", PATH + r"{path:(?:/[\s\S]*)?}", forward)], issuer) as base_url,
     ):
         vtn = Vtn(
             connection_id="program",
@@ -106,6 +106,7 @@ async def served_vtn(folder: Path) -> AsyncIterator[Served]:
             ],
             now=lambda: datetime.now(UTC),
             callbacks=HttpCallbacks(tls=issuer.trust, allowed_hosts=[HOST]),
+            **more,
         )
         late.extend(vtn.routes())
         yield Served(vtn=vtn, url=base_url + PATH, issuer=issuer)

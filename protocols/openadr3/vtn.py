@@ -17,10 +17,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 import structlog
+from aiohttp import web
 
 from protocols.grid import (
     EventStatus,
@@ -31,21 +31,21 @@ from protocols.grid import (
     PartyStore,
     Target,
 )
-from protocols.object_store import ObjectStore, StoredObject
+from protocols.object_store import ObjectStore
 from protocols.openadr3 import model, model_access
 from protocols.openadr3.codec import encode
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_writing import write_event
-from protocols.openadr3.vtn_access import READ_ALL, READ_TARGETS, READ_VEN_OBJECTS, Caller, Client
+from protocols.openadr3.vtn_access import READ_ALL, READ_TARGETS, READ_VEN_OBJECTS, Caller, Client, require
 from protocols.openadr3.vtn_answers import Answer, Refused, Request, problem
 from protocols.openadr3.vtn_http import PATH, over_http
-from protocols.openadr3.vtn_notices import Told, as_seen, callbacks_for, sight_of, wants
-from protocols.openadr3.vtn_objects import Change, VtnObjects, id_of
-from protocols.openadr3.vtn_outbox import Notice, Outbox
+from protocols.openadr3.vtn_objects import VtnObjects, id_of
 from protocols.openadr3.vtn_reports import VtnReports
-from protocols.openadr3.vtn_rest import KINDS, VtnRest, require
+from protocols.openadr3.vtn_rest import KINDS, VtnRest
+from protocols.openadr3.vtn_telling import Publisher, VtnTelling
 from protocols.openadr3.vtn_tokens import Tokens
+from protocols.openadr3.vtn_topics import mosquitto_acl, topics_at
 from protocols.openadr3.vtn_webhook import CallbackRefused, Callbacks
 
 log = structlog.get_logger()
@@ -56,13 +56,16 @@ ASKED_REPORT = model.ReportDescriptor(
 """What a published event asks of those it is for: mean power, in intervals of their choice."""
 MOST_OPERATIONS = 32
 """Of one subscription: each of its callbacks is called before it is taken."""
+MOST_SUBSCRIPTIONS = 100
+"""Of one client: every change is weighed for each."""
 
 
 class Vtn:
     """A ``GridProgram`` whose clients reach it through ``respond``, or over HTTP through ``routes``.
 
     ``base_url`` is where clients find ``PATH``, as they see it. ``callbacks`` calls subscribers; without it there are
-    no subscriptions (501). ``unavailable`` are the exceptions of the stores that mean: not just now. ``deliver_due``
+    no subscriptions (501). ``publisher`` publishes on the MQTT broker that ``broker_for`` says how a client (by its id)
+    reaches. ``unavailable`` are the exceptions of the stores that mean: not just now. ``deliver_due``
     has to be called when ``wake`` is set, and at the instant that it returned.
     """
 
@@ -76,6 +79,8 @@ class Vtn:
         clients: Sequence[Client],
         now: Callable[[], datetime],
         callbacks: Callbacks | None = None,
+        publisher: Publisher | None = None,
+        broker_for: Callable[[str], model_access.Mqtt | None] = lambda _: None,
         asked_reports: Sequence[model.ReportDescriptor] = (ASKED_REPORT,),
         token_lifetime_s: int = 3600,
         unavailable: tuple[type[Exception], ...] = (),
@@ -84,28 +89,29 @@ class Vtn:
         self._connection_id = connection_id
         self._base_url = base_url.rstrip("/")
         self._store = store
-        self._object_store = objects
         self._clients = {client.client_id: client for client in clients}
         self._now = now
         self._callbacks = callbacks
+        self._broker_for = broker_for
         self._asked_reports = tuple(asked_reports)
         self._unavailable = unavailable
         self._publishing = asyncio.Lock()
-        self._outbox = Outbox(connection_id=connection_id, store=objects, send=self._send)
-        self._objects = VtnObjects(
+        self._objects = VtnObjects(connection_id=connection_id, store=objects, now=now, new_id=new_id)
+        self._telling = VtnTelling(
             connection_id=connection_id,
             store=objects,
+            objects=self._objects,
+            clients=self._clients,
             now=now,
-            new_id=new_id,
-            heed=self._notices,
-            heeded=self._outbox.take,
+            callbacks=callbacks,
+            publisher=publisher,
         )
         self._tokens = Tokens(
             connection_id=connection_id, clients=clients, store=objects, now=now, lifetime_s=token_lifetime_s
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
         self._rest = VtnRest(
-            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._tell_read
+            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._telling.tell_read
         )
         self._loading = asyncio.Lock()
         self._loaded = False
@@ -117,21 +123,27 @@ class Vtn:
     @property
     def wake(self) -> asyncio.Event:
         """Set when there is something to deliver; whoever waits for it clears it."""
-        return self._outbox.wake
+        return self._telling.wake
 
-    def routes(self) -> list[Any]:
-        """Routes for aiohttp, all under ``PATH``."""
-        return list(over_http(self.respond, self._unavailable))
+    def routes(self) -> list[web.RouteDef]:
+        """Routes for aiohttp, all under ``PATH``. The definition wants HTTPS: mount them on a TLS listener."""
+        return over_http(self.respond, self._unavailable)
 
     async def publish(self, event: GridEvent) -> None:
-        """As the port says; ``ValueError`` for an event that 3.1 cannot say, or a revision that is not higher."""
+        """As the port says; ``ValueError`` for an event that 3.1 cannot say, or a revision that is not higher.
+
+        An event for a party that is not there (yet) is read by nobody until business logic grants its target.
+        """
         async with self._publishing:
             await self._load()
             event = replace(event, connection_id=self._connection_id)
             known = await self._issued(event.event_id)
             if known is not None and event.revision <= known.revision:
                 raise ValueError(f"event {event.event_id} has revision {known.revision} already")
-            await self._offer(event)
+            try:
+                await self._offer(event)
+            except Refused as cause:
+                raise ValueError(cause.detail) from cause
 
     async def cancel(self, event_id: str) -> None:
         async with self._publishing:
@@ -165,10 +177,18 @@ class Vtn:
     async def reports(self, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
         return await self._store.received_reports(self._connection_id, after)
 
+    async def mosquitto_acl(self, publisher: str) -> str:
+        """Who may read and write which topics, as Mosquitto reads it, where users are named by their client ids.
+
+        It changes with the vens: it is to be written, and the broker told to read it, when one comes or goes.
+        """
+        await self._load()
+        return mosquitto_acl(publisher, self._clients.values(), self._objects.all(model.Ven))
+
     async def deliver_due(self, now: datetime) -> datetime | None:
         """Deliver the notifications that are due; returns when to call again, ``None`` where none is left."""
         await self._load()
-        return await self._outbox.deliver_due(now)
+        return await self._telling.deliver_due(now)
 
     async def respond(self, request: Request) -> Answer:
         """The answer to a request below ``PATH``; a problem where it is refused."""
@@ -197,17 +217,23 @@ class Vtn:
         raise Refused(404, "OpenADR 3.1 has nothing at this address")
 
     def _notifiers(self, steps: tuple[str, ...], caller: Caller) -> Answer:
-        # The definition wants read_all here; but VENs are whom it is for (Notifications via Additional Protocols, 7).
-        require(caller, READ_ALL, READ_TARGETS, READ_VEN_OBJECTS)
-        if steps:
-            raise Refused(404, "this VTN has no MQTT broker: see /notifiers")
-        return _said(model_access.Notifiers(webhook=self._callbacks is not None))
+        broker = self._broker_for(caller.client_id)
+        if not steps:
+            # The definition wants read_all here; but VENs are whom it is for (its document on notifications, 7).
+            require(caller, READ_ALL, READ_TARGETS, READ_VEN_OBJECTS)
+            return _said(model_access.Notifiers(webhook=self._callbacks is not None, mqtt=broker))
+        if steps[:2] != ("mqtt", "topics"):
+            raise Refused(404, "OpenADR 3.1 has nothing at this address")
+        found = topics_at(steps[2:], caller, self._objects)
+        if broker is None:
+            raise Refused(404, "this VTN has no MQTT broker for you: see /notifiers")
+        return _said(found)
 
     async def _load(self) -> None:
         async with self._loading:
             if not self._loaded:
                 await self._objects.load()
-                await self._outbox.load()
+                await self._telling.load()
                 self._loaded = True
 
     async def _accept(self, value: Held, before: Held | None, body: bytes) -> None:
@@ -218,17 +244,23 @@ class Vtn:
             await self._prove(value, before if isinstance(before, model.Subscription) else None)
 
     async def _prove(self, value: model.Subscription, before: model.Subscription | None) -> None:
+        """Refuse a subscription that we could not, or should not, call."""
         if self._callbacks is None:
             raise Refused(501, "this VTN calls nobody: ask it for events from time to time")
         if len(value.object_operations) > MOST_OPERATIONS:
             raise Refused(400, f"$.objectOperations: {len(value.object_operations)}, more than {MOST_OPERATIONS}")
+        others = [item for item in self._objects.all(model.Subscription) if item.client_id == value.client_id]
+        if before is None and len(others) >= MOST_SUBSCRIPTIONS:
+            raise Refused(409, f"you have {len(others)} subscriptions already: delete some")
+        tokens = [item.bearer_token or "" for item in value.object_operations]
+        if not all(token.isascii() and token.isprintable() for token in tokens):
+            raise Refused(400, "$.objectOperations: a bearerToken is of printable ASCII letters")
         proven = set() if before is None else {item.callback_url for item in before.object_operations}
-        for url in dict.fromkeys(item.callback_url for item in value.object_operations):
-            if url not in proven:
-                try:
-                    await self._callbacks.prove(url)
-                except CallbackRefused as cause:
-                    raise Refused(400, f"$.objectOperations: {cause}") from cause
+        urls = {item.callback_url for item in value.object_operations} - proven
+        try:
+            await asyncio.gather(*(self._callbacks.prove(url) for url in urls))
+        except CallbackRefused as cause:
+            raise Refused(400, f"$.objectOperations: {cause}") from cause
 
     async def _offer(self, event: GridEvent) -> None:
         written = write_event(event, program_id="unknown", modified_at=self._now(), version=Version.V3_1)
@@ -264,56 +296,6 @@ class Vtn:
         issued = await self._store.issued_events(self._connection_id)
         return next((event for event in issued if event.event_id == event_id), None)
 
-    def _notices(self, changes: Sequence[Change]) -> list[StoredObject]:
-        """The notifications of changes, to be stored with them."""
-        found: list[StoredObject] = []
-        for subscription in self._objects.all(model.Subscription):
-            sight = sight_of(subscription, self._clients, self._objects)
-            told = [said for change in changes if (said := as_seen(change, sight)) is not None]
-            found += [
-                self._notice(subscription, url, said) for said in told for url in callbacks_for(subscription, said)
-            ]
-        return found
-
-    async def _tell_read(self, values: Sequence[Held], caller: Caller) -> None:
-        """Tell of objects that were read. Not the reader: it would read again, and be told again, for ever."""
-        found: list[StoredObject] = []
-        for subscription in self._objects.all(model.Subscription):
-            if subscription.client_id != caller.client_id and wants(subscription, "READ"):
-                sight = sight_of(subscription, self._clients, self._objects)
-                told = [Told(operation="READ", object=seen) for value in values if (seen := sight(value)) is not None]
-                found += [
-                    self._notice(subscription, url, said) for said in told for url in callbacks_for(subscription, said)
-                ]
-        if found:
-            await self._object_store.change(self._connection_id, kept=found)
-            self._outbox.take(found)
-
-    def _notice(self, subscription: model.Subscription, url: str, told: Told) -> StoredObject:
-        return self._outbox.notice(
-            line=id_of(subscription),
-            address=url,
-            body=told.body,
-            owner=subscription.client_id or "",
-            now=self._now(),
-        )
-
-    async def _send(self, notice: Notice) -> None:
-        """Call a subscriber, where the subscription is still there and still wants that."""
-        subscription = self._objects.one(model.Subscription, notice.line)
-        client = None if subscription is None else self._clients.get(subscription.client_id or "")
-        if subscription is None or client is None or self._callbacks is None:
-            return
-        wanted = [item for item in subscription.object_operations if item.callback_url == notice.address]
-        if wanted:
-            await self._callbacks.tell(
-                notice.address,
-                notice.body,
-                notice_id=notice.notice_id,
-                bearer_token=wanted[0].bearer_token,
-                key=client.webhook_key,
-            )
-
 
 def _only(request: Request, *methods: str) -> None:
     if request.method not in methods:
@@ -321,5 +303,5 @@ def _only(request: Request, *methods: str) -> None:
         raise Refused(405, f"use {allowed} here", headers={"Allow": allowed})
 
 
-def _said(value: model_access.AuthServer | model_access.Notifiers) -> Answer:
+def _said(value: model_access.AuthServer | model_access.Notifiers | model_access.Topics) -> Answer:
     return Answer(status=200, body=encode(value, Version.V3_1))

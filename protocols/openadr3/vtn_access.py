@@ -4,12 +4,12 @@ Scopes are the definition's. ``read_all`` is business logic's and lets every ope
 for ``read_bl``, which the definition names but does not declare, asks for ``read_all`` here.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from protocols.openadr3 import model
 from protocols.openadr3.model import Held
+from protocols.openadr3.vtn_answers import Refused
 
 
 class Role(StrEnum):
@@ -82,8 +82,15 @@ class Caller:
         return self.role is Role.BUSINESS_LOGIC and READ_ALL in self.scopes
 
 
+def require(caller: Caller, *scopes: str) -> None:
+    """Raise ``Refused`` (403) where the caller has none of the scopes."""
+    if caller.scopes.isdisjoint(scopes):
+        headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes[0]}"'}
+        raise Refused(403, f"this needs a token with the scope {' or '.join(scopes)}", headers=headers)
+
+
 def seen_by_ven(
-    value: Held, client_id: str, *, requested: Collection[str] | None, granted: Collection[str]
+    value: Held, client_id: str, *, requested: frozenset[str] | None, granted: frozenset[str]
 ) -> Held | None:
     """An object as a VEN's client may see it, ``None`` where it may not see it at all.
 
@@ -96,7 +103,7 @@ def seen_by_ven(
     """
     if not isinstance(value, model.Program | model.Event):
         return value if value.client_id == client_id else None
-    allowed = set(granted) if requested is None else set(granted) & set(requested)
+    allowed = granted if requested is None else granted & requested
     shown = tuple(target for target in value.targets if target in allowed)
     if value.targets and not shown:
         return None
@@ -105,7 +112,7 @@ def seen_by_ven(
     return replace(value, targets=shown, report_descriptors=_asked_of(value, granted))
 
 
-def _asked_of(event: model.Event, granted: Collection[str]) -> tuple[model.ReportDescriptor, ...]:
+def _asked_of(event: model.Event, granted: frozenset[str]) -> tuple[model.ReportDescriptor, ...]:
     hidden = (
         replace(item, targets=tuple(target for target in item.targets if target in granted))
         for item in event.report_descriptors

@@ -65,15 +65,13 @@ class VtnObjects:
         store: ObjectStore,
         now: Callable[[], datetime],
         new_id: Callable[[], str] = lambda: uuid4().hex,
-        heed: Heed = lambda _: (),
-        heeded: Callable[[Sequence[StoredObject]], None] = lambda _: None,
     ) -> None:
         self._connection_id = connection_id
         self._store = store
         self._now = now
         self._new_id = new_id
-        self._heed = heed
-        self._heeded = heeded
+        self._heed: Heed = lambda _: ()
+        self._heeded: Callable[[Sequence[StoredObject]], None] = lambda _: None
         self._writing = asyncio.Lock()
         self._loaded = False
         self._held: dict[type, dict[str, Any]] = {kind: {} for kind in _IN_MEMORY}
@@ -81,6 +79,11 @@ class VtnObjects:
         self._keys: dict[tuple[str, str], str] = {}
         self._granted: dict[str, frozenset[str]] | None = None
         self._last = datetime.min.replace(tzinfo=UTC)
+
+    def listen(self, heed: Heed, heeded: Callable[[Sequence[StoredObject]], None]) -> None:
+        """Have ``heed`` told of changes before they are durable, and ``heeded`` of what it had stored with them."""
+        self._heed = heed
+        self._heeded = heeded
 
     async def load(self) -> None:
         """Read what is stored, unless that was done."""

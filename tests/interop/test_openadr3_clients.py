@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind
+from protocols.openadr3.model_access import Anonymous, Mqtt
 from tests.openadr3_vtn import converse, peer_python, served_vtn
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -33,13 +34,16 @@ def an_event() -> GridEvent:
 
 async def test_openadr3_client(tmp_path: Path) -> None:
     peer_python("openadr3-client")
-    async with served_vtn(tmp_path) as served:
+    # It cannot read what the notifiers of a VTN without a broker are.
+    broker = Mqtt(uris=("mqtts://127.0.0.1:1",), authentication=Anonymous())
+    async with served_vtn(tmp_path, broker_for=lambda _: broker) as served:
         said = await converse("openadr3-client", served)
         assert said["unasked"] == []
         assert said["seen"] == [["changed", ["north"]]]
         assert said["own vens"] == ["phx"]
         assert said["resource"] == "ven"
         assert said["reports"] == [True]
+        assert said["webhook"] is True
         assert (said["deleted"], said["left"]) == ("peak", 0)
         ((party_id, report),) = await served.vtn.reports(EPOCH)
         (party,) = await served.vtn.parties()

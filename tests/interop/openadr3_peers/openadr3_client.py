@@ -74,6 +74,7 @@ print(  # noqa: T201
             "own vens": [item.ven_name for item in ven.vens.get_vens(None, None, page)],
             "resource": resource.client_id,
             "reports": [item.id == report.id for item in bl.reports.get_reports(page, None, event.id, None)],
+            "webhook": bl.notifiers.get_notifiers().webhook,
             "deleted": bl.programs.delete_program_by_id(program.id).program_name,
             "left": len(bl.events.get_events(None, page, None)),
         }

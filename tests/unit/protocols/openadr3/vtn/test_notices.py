@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from protocols.openadr3.vtn import MOST_SUBSCRIPTIONS
+
 ALL = ["PROGRAM", "EVENT", "REPORT", "SUBSCRIPTION", "VEN", "RESOURCE"]
 WRITES = ["CREATE", "UPDATE", "DELETE"]
 
@@ -210,3 +212,18 @@ async def test_one_subscription_has_only_so_many_callbacks(lab: Any) -> None:
     body = {"clientName": "c", "objectOperations": operations}
     assert (await lab.ask("ven-a", "POST", "/subscriptions", body))[0] == 400
     assert lab.subscribers.proven == []
+
+
+async def test_one_client_has_only_so_many_subscriptions(lab: Any) -> None:
+    for number in range(MOST_SUBSCRIPTIONS):
+        await lab.made("ven-a", "/subscriptions", clientName=str(number), objectOperations=[])
+    body = {"clientName": "one more", "objectOperations": []}
+    assert (await lab.ask("ven-a", "POST", "/subscriptions", body))[0] == 409
+    await lab.made("ven-b", "/subscriptions", **body)
+
+
+@pytest.mark.parametrize("token", ["open\r\nHost: other", "sésame"])
+async def test_a_token_is_no_way_to_write_other_headers(lab: Any, token: str) -> None:
+    operation = {"objects": ["EVENT"], "operations": ["CREATE"], "callbackUrl": "https://ven.example/x"}
+    body = {"clientName": "c", "objectOperations": [operation | {"bearerToken": token}]}
+    assert (await lab.ask("ven-a", "POST", "/subscriptions", body))[0] == 400

@@ -99,8 +99,12 @@ async def test_a_cancelled_event_is_read_as_cancelled(lab: Any) -> None:
 
 
 async def test_what_3_1_cannot_say_leaves_nothing_behind(lab: Any) -> None:
-    for bad in (replace(EVENT, ramp_up_s=60.0), replace(EVENT, event_id="no id/")):
-        with pytest.raises(ValueError, match=r"ramp|id"):
+    for bad in (
+        replace(EVENT, ramp_up_s=60.0),
+        replace(EVENT, event_id="no id/"),
+        replace(EVENT, program_id="x" * 200),
+    ):
+        with pytest.raises(ValueError, match=r"ramp|id|200 characters"):
             await lab.vtn.publish(bad)
     assert await lab.ask("bl", "GET", "/programs") == (200, [])
     assert await lab.ask("bl", "GET", "/events") == (200, [])
