@@ -93,7 +93,7 @@ async def served_vtn(folder: Path, **more: Any) -> AsyncIterator[Served]:
 
     async with (
         open_ledger(f"sqlite+aiosqlite:///{folder}/record.db", migrate=True) as ledger,
-        serve([web.route("*", PATH + "{path:(?:/.*)?}", forward)], issuer) as base_url,
+        serve([web.route("*", PATH + r"{path:(?:/[\s\S]*)?}", forward)], issuer) as base_url,
     ):
         vtn = Vtn(
             connection_id="program",

@@ -4,7 +4,6 @@ Scopes are the definition's. ``read_all`` is business logic's and lets every ope
 for ``read_bl``, which the definition names but does not declare, asks for ``read_all`` here.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -91,7 +90,7 @@ def require(caller: Caller, *scopes: str) -> None:
 
 
 def seen_by_ven(
-    value: Held, client_id: str, *, requested: Collection[str] | None, granted: Collection[str]
+    value: Held, client_id: str, *, requested: frozenset[str] | None, granted: frozenset[str]
 ) -> Held | None:
     """An object as a VEN's client may see it, ``None`` where it may not see it at all.
 
@@ -104,7 +103,7 @@ def seen_by_ven(
     """
     if not isinstance(value, model.Program | model.Event):
         return value if value.client_id == client_id else None
-    allowed = set(granted) if requested is None else set(granted) & set(requested)
+    allowed = granted if requested is None else granted & requested
     shown = tuple(target for target in value.targets if target in allowed)
     if value.targets and not shown:
         return None
@@ -113,7 +112,7 @@ def seen_by_ven(
     return replace(value, targets=shown, report_descriptors=_asked_of(value, granted))
 
 
-def _asked_of(event: model.Event, granted: Collection[str]) -> tuple[model.ReportDescriptor, ...]:
+def _asked_of(event: model.Event, granted: frozenset[str]) -> tuple[model.ReportDescriptor, ...]:
     hidden = (
         replace(item, targets=tuple(target for target in item.targets if target in granted))
         for item in event.report_descriptors

@@ -31,7 +31,8 @@ def over_http(respond: Respond, unavailable: tuple[type[Exception], ...]) -> lis
         response.enable_compression()
         return response
 
-    return [web.route("*", PATH + "{path:(?:/.*)?}", handle)]
+    # A dot would not match a line's end, which a path may hold.
+    return [web.route("*", PATH + r"{path:(?:/[\s\S]*)?}", handle)]
 
 
 async def _read(request: web.Request) -> Request:

@@ -46,7 +46,7 @@ def as_seen(change: Change, sight: Sight) -> Told | None:
 def sight_of(subscription: model.Subscription, clients: Mapping[str, Client], objects: VtnObjects) -> Sight:
     """What the client of a subscription may be told of by it; nothing where the client is not known any more."""
     client = clients.get(subscription.client_id or "")
-    targets = tuple(target for target in subscription.targets if isinstance(target, str))
+    targets = frozenset(target for target in subscription.targets if isinstance(target, str))
 
     def sight(value: Held) -> Held | None:
         if client is None or not has_target(value, targets):

@@ -32,7 +32,7 @@ class Query:
 
     skip: int = 0
     limit: int = MOST_LISTED
-    targets: tuple[str, ...] = ()
+    targets: frozenset[str] = frozenset()
     program_id: str | None = None
     event_id: str | None = None
     ven_id: str | None = None
@@ -58,7 +58,7 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> Query:
     return Query(
         skip=_number(said, "skip", 0, _MOST_SKIPPED),
         limit=_number(said, "limit", MOST_LISTED, MOST_LISTED),
-        targets=tuple(_checked("targets", value, NAME) for value in targets),
+        targets=frozenset(_checked("targets", value, NAME) for value in targets),
         program_id=_one(said, "programID", OBJECT_ID),
         event_id=_one(said, "eventID", OBJECT_ID),
         ven_id=_one(said, "venID", OBJECT_ID),
@@ -118,10 +118,10 @@ def selection(query: Query, now: datetime) -> Callable[[Held], bool]:
     return matches
 
 
-def has_target(value: Held, targets: Sequence[str]) -> bool:
+def has_target(value: Held, targets: frozenset[str]) -> bool:
     """Whether an object has one of the targets; all have where none are asked for. Reports have no targets."""
     own = () if isinstance(value, model.Report) else value.targets
-    return not targets or not set(targets).isdisjoint(own)
+    return not targets or not targets.isdisjoint(own)
 
 
 def has_transpired(event: model.Event, now: datetime) -> bool:

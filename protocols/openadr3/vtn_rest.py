@@ -12,12 +12,13 @@ from typing import Any, TypeVar, cast
 from protocols.errors import MessageError, MessageTooLarge
 from protocols.object_store import Asked
 from protocols.openadr3 import model
-from protocols.openadr3.codec import decode_request, encode, encode_list
+from protocols.openadr3.codec import decode_request
 from protocols.openadr3.codec_objects import TYPES
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
 from protocols.openadr3.vtn_access import READ_ALL, READING, WRITING, Caller, Role, require, seen_by_ven
 from protocols.openadr3.vtn_answers import Answer, Refused, Request
+from protocols.openadr3.vtn_encoding import Encoder
 from protocols.openadr3.vtn_objects import VtnObjects
 from protocols.openadr3.vtn_query import Query, has_target, read_query, selection
 
@@ -51,6 +52,7 @@ class VtnRest:
         self._accept = accept
         self._kept = kept
         self._read = read
+        self._encoder = Encoder()
 
     async def answer(self, request: Request, caller: Caller, kind: Any, object_id: str | None) -> Answer:
         """The answer to a request for a list (no id) or an object. Raises ``Refused``."""
@@ -61,17 +63,20 @@ class VtnRest:
             if object_id is None:
                 listed = await self.list(kind, caller, query)
                 await self._read(listed, caller)
-                return Answer(status=200, body=encode_list(listed, Version.V3_1))
+                return Answer(status=200, body=self._encoder.all(listed))
             found = await self.get(kind, object_id, caller)
             await self._read([found], caller)
-            return _one(200, found)
+            return self._one(200, found)
         require(caller, WRITING[kind])
         if object_id is None:
-            return _one(201, await self._post(kind, request.body, caller))
+            return self._one(201, await self._post(kind, request.body, caller))
         before = await self._writable(kind, object_id, caller)
         if request.method == "DELETE":
-            return _one(200, await self._objects.remove(before))
-        return _one(200, await self._put(kind, before, request.body, caller))
+            return self._one(200, await self._objects.remove(before))
+        return self._one(200, await self._put(kind, before, request.body, caller))
+
+    def _one(self, status: int, value: Held) -> Answer:
+        return Answer(status=status, body=self._encoder.one(value))
 
     async def list(self, kind: type[T], caller: Caller, query: Query) -> Sequence[T]:
         """The page of objects that the caller asks for and may see."""
@@ -90,7 +95,7 @@ class VtnRest:
             raise Refused(404, f"there is no {kind.__name__.lower()} with this id")
         return seen
 
-    def _seen(self, value: T, caller: Caller, requested: Sequence[str] | None) -> T | None:
+    def _seen(self, value: T, caller: Caller, requested: frozenset[str] | None) -> T | None:
         if caller.reads_all:
             return value
         granted = self._objects.granted(caller.client_id)
@@ -202,7 +207,3 @@ def _owned(value: T, before: T | None, caller: Caller) -> T:
         raise Refused(403, "only business logic names clientID and targets: send a VEN_..._REQUEST")
     granted = () if before is None else getattr(before, "targets", ())
     return replace(value, client_id=caller.client_id, targets=granted)
-
-
-def _one(status: int, value: Held) -> Answer:
-    return Answer(status=status, body=encode(value, Version.V3_1))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from protocols.errors import Unreachable
 from protocols.openadr3.vtn_http import over_http
@@ -242,7 +243,8 @@ async def test_the_routes_bound_what_is_read_and_answer_in_the_definitions_words
             assert len(await answer.json()) == 1
         async with session.get(f"{vtn}/programs") as answer:
             assert answer.status == 401
-        async with session.get(vtn) as answer:
-            assert answer.status == 404
+        for nowhere in ("", "/", "/programs/a%0Ab", "/%2e%2e/x", "/programs/%00"):
+            async with session.get(URL(vtn + nowhere, encoded=True), headers=headers) as answer:
+                assert (answer.status, answer.content_type) == (404, "application/json"), nowhere
         async with session.get(f"{broken}/openadr3/3.1/programs") as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
