@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -67,6 +68,13 @@ class SiteBelow:
     program: GridProgram
     min_w: float
     max_w: float
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A VTN whose parties must be let know that events for them alone may come."""
+
+    async def prepare(self, party_id: str) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,8 +167,10 @@ class DownstreamSites(ClosableFleet):
         for program in self._programs.values():
             by_name = {party.name: party.party_id for party in await program.parties()}
             for name, state in self._states.items():
-                if state.site.program is program:
+                if state.site.program is program and state.party_id != by_name.get(name):
                     state.party_id = by_name.get(name)
+                    if state.party_id is not None and isinstance(program, Prepares):
+                        await program.prepare(state.party_id)
         if not self._looked_back:
             for program in self._programs.values():
                 await self._look_back(program)

@@ -1,11 +1,10 @@
 """Three gateways on loopback, each a process: one under a utility's VTN and over two sites with simulated GPUs."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from gateway import app
-from tests.lab import Gateway, OpenleadrVtn, eventually, free_port, rows
+from tests.lab import Gateway, OpenleadrVtn, eventually, free_port
 
 PROGRAM = "http://utility.example/peak"
 
@@ -105,6 +104,8 @@ seed = {seed}
 class Chain:
     """All of it, over one folder."""
 
+    floor_w = 2200.0
+
     def __init__(self, folder: Path) -> None:
         self.vtn_port = free_port()
         secret, secret_hash = app.new_secret()
@@ -135,17 +136,34 @@ class Chain:
         hosts = now.get("devices", {}).get("hosts", [])
         return [host["host_id"] for host in hosts if host["state"] != "absent"]
 
-    def power_w(self, gateway: Gateway, for_s: float) -> float:
-        """Mean site power over the last seconds, as the gateway recorded it."""
-        found = rows(
-            gateway.folder,
-            "SELECT avg(power_w) FROM reading WHERE meter_id = 'site'"
-            f" AND measured_at > {int((time.time() - for_s) * 1e6)}",
-        )
-        return float(found[0][0] or 0.0)
+    def total_w(self) -> float | None:
+        """What the portfolio draws, as the gateway above shows it."""
+        return (self.above.get("/api/now") or {}).get("power", {}).get("power_w")
+
+    def measured_w(self) -> float | None:
+        """The same, once no site counts with the most that it could draw."""
+        total_w = self.total_w()
+        return total_w if total_w is not None and total_w < 7500.0 else None
+
+    def is_under(self, target_w: float) -> bool:
+        """Whether both sites are limited and the portfolio draws no more."""
+        total_w = self.total_w()
+        return total_w is not None and total_w <= target_w and all(self.limit_w(name) for name in self.sites)
+
+    def limit_w(self, name: str) -> float | None:
+        """To what the gateway above holds a site now, ``None`` where it does not."""
+        hosts = (self.above.get("/api/now") or {}).get("devices", {}).get("hosts", [])
+        (host,) = (host for host in hosts if host["host_id"] == name)
+        return host["limit_w"] if host["state"] == "capped" else None
+
+    def vtn_heard_w(self) -> float:
+        """The last power that the utility was told."""
+        heard = [value for item in self.vtn.heard if item["what"] == "report data" for _, value in item["data"]]
+        return heard[-1]
 
     def close(self) -> None:
         for gateway in (*self.sites.values(), self.above):
-            gateway.end()
+            if gateway.process is not None:
+                gateway.end()
         if self.vtn is not None:
             self.vtn.end()

@@ -117,7 +117,7 @@ class Vtn:
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
         self._rest = VtnRest(
-            objects=self._objects, now=now, accept=self._accept, kept=self._kept, read=self._telling.tell_read
+            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._telling.tell_read
         )
         self._loading = asyncio.Lock()
         self._loaded = False
@@ -162,6 +162,12 @@ class Vtn:
 
     async def events(self) -> tuple[GridEvent, ...]:
         return await self._store.issued_events(self._connection_id)
+
+    async def prepare(self, party_id: str) -> None:
+        """Grant a ven its own id as a target before there is an event for it: it looks for new ones only at times."""
+        async with self._publishing:
+            await self._load()
+            await self._grant(Target(kind="ven", value=party_id))
 
     async def parties(self) -> tuple[Party, ...]:
         await self._load()
@@ -267,16 +273,6 @@ class Vtn:
             await self._reports.record(body)
         elif isinstance(value, model.Subscription):
             await self._prove(value, before if isinstance(before, model.Subscription) else None)
-
-    async def _kept(self, value: Held, caller: Caller) -> None:
-        """What follows once an object is kept: a report is read, a ven is granted its own id as a target.
-
-        At once, so that it knows of it before the first event that is for it alone.
-        """
-        if isinstance(value, model.Ven):
-            await self._grant(Target(kind="ven", value=id_of(value)))
-        else:
-            await self._reports.take(value, caller)
 
     async def _prove(self, value: model.Subscription, before: model.Subscription | None) -> None:
         """Refuse a subscription that we could not, or should not, call."""

@@ -1,0 +1,73 @@
+"""A portfolio: one gateway under a utility and over two sites, one by OpenADR 3.1 and one by 2.0b; a site dies."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chain import Chain
+from tests.lab import eventually, rows
+
+pytestmark = pytest.mark.timeout(240)
+
+LEVEL_2, LEVEL_3 = 0.75, 0.60
+"""What is left of the baseline at the levels of the program."""
+
+CLOSE = 0.03
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Chain]:
+    made = Chain(tmp_path)
+    try:
+        made.open()
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_portfolio_delivers_and_a_site_that_dies_is_made_up_for_as_far_as_the_other_can(chain: Chain) -> None:
+    before_w = eventually("both sites are measured", chain.measured_w, within_s=30)
+    chain.vtn.tell(do="event", event_id="peak-1", ven_id=chain.vtn.ven_id, in_s=6, interval_s=100, levels=[2, 3])
+    chain.vtn.wait_for("answer", within_s=20, event_id="peak-1", opt_type="optIn")
+
+    # Each gives the same share of its range: these two are alike.
+    target_w = LEVEL_2 * before_w
+    eventually("the portfolio is at its target", lambda: chain.is_under((1 + CLOSE) * target_w), within_s=90)
+    a_w, b_w = (chain.limit_w(name) for name in ("site-a", "site-b"))
+    assert abs(a_w - b_w) < 0.1 * before_w
+
+    chain.sites["site-b"].kill()
+    # Its agent lets go of its caps by itself: what it draws then nobody sees, so that it counts with what is usual.
+    eventually("the dead site is silent", lambda: chain.reporting() == ["site-a"], within_s=30)
+    eventually("the other gives all that it can", lambda: chain.limit_w("site-a") <= 1.01 * chain.floor_w, within_s=40)
+    told = eventually(
+        "what is missing is told",
+        lambda: rows(chain.above.folder, "SELECT detail FROM event_log WHERE what = 'shortfall'"),
+        within_s=90,
+    )
+    assert "over its target" in told[0][0]
+    # What is reported above is the whole, the silent site counted with its usual draw.
+    last_w = chain.vtn_heard_w()
+    assert last_w > LEVEL_3 * before_w
+
+    eventually("every limit is off after the event", lambda: chain.limit_w("site-a") is None, within_s=90)
+    assert chain.above.stop() == 0
+
+
+def test_a_portfolio_that_dies_leaves_no_site_limited(chain: Chain) -> None:
+    before_w = eventually("both sites are measured", chain.measured_w, within_s=30)
+    chain.vtn.tell(do="event", event_id="peak-1", ven_id=chain.vtn.ven_id, in_s=6, interval_s=300, levels=[2])
+    target_w = LEVEL_2 * before_w
+    eventually("the portfolio is at its target", lambda: chain.is_under((1 + CLOSE) * target_w), within_s=90)
+
+    os.kill(chain.above.process.pid, signal.SIGKILL)
+    chain.above.process.wait()
+    for name, site in chain.sites.items():
+        eventually(
+            f"{name} is free at the end of its limit",
+            lambda site=site: (site.get("/api/now") or {})["devices"]["capped"] == 0,
+            within_s=90,
+        )
