@@ -8,7 +8,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-deps --require-hashes
 WORKERS ?= 2
 
-.PHONY: demo test check unit soak gpu bench lock clean
+.PHONY: demo test check unit soak gpu bench peers lock clean
 
 demo: $(VENV)/core.stamp
 	$(RUN) -m gateway demo
@@ -23,11 +23,11 @@ check: $(VENV)/dev.stamp
 	$(VENV)/bin/lint-imports
 
 # Everything that pytest runs; the wheel in a bare environment is among it.
-unit: $(VENV)/dev.stamp $(VENV)/system.stamp
+unit: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak and not gpu" --cov --cov-report=term:skip-covered
 
 # What takes long: run before a larger change lands.
-soak: $(VENV)/dev.stamp $(VENV)/system.stamp
+soak: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp
 	$(RUN) -m pytest -q -m soak tests
 
 # On a host with an NVIDIA GPU. Reads only; GRIDGATE_GPU_WRITE=1 lets it lower a limit for a moment and put it back.
@@ -36,6 +36,9 @@ gpu: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done
+
+# Other people's OpenADR 3 software, each in an environment of its own.
+peers: $(VENV)/peers.stamp
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'
@@ -53,7 +56,12 @@ $(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python
 	tests/system_packages.sh
 	touch $@
 
+$(VENV)/peers.stamp: tests/peers.sh $(wildcard tests/peers/*.txt) | $(VENV)/bin/python
+	tests/peers.sh $(VENV)/peers
+	touch $@
+
 # Needs uv; run after a change of dependencies in pyproject.toml.
+# Pins of peers are made in the same way from a line each: uv pip compile --python-version 3.12 -o tests/peers/NAME.txt.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 		--extra postgres pyproject.toml -o requirements.lock

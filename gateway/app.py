@@ -7,12 +7,14 @@ function that opens it, so that only what is configured is loaded.
 import asyncio
 import codecs
 import gc
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Protocol
 from uuid import uuid4
 
@@ -20,9 +22,12 @@ import structlog
 from aiohttp import web
 
 from gateway.asking import answers
-from gateway.attach import MeteredFleet, agent_paths, open_fleet
+from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, AgentsSettings, Settings
+from gateway.config import SITE_METER_ID, AgentsSettings, Settings, Ven3Settings
+from gateway.connection_check import Finding
+from gateway.connection_parts import report_offers
+from gateway.connections import Connected, open_connections
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
@@ -30,8 +35,12 @@ from gateway.domain.settlement import SettlementStatement, check
 from gateway.host_agent import stop_on_signals
 from gateway.joining import Certificates, open_enrolment
 from gateway.ledger import Ledger
+from gateway.listening import listening
 from gateway.services.actuator import ACT_WAIT_S, Actuator
+from gateway.services.delivering import Delivering, Delivers
 from gateway.services.epochs import Epochs
+from gateway.services.following import Following, Follows
+from gateway.services.issuing import Issuing
 from gateway.services.joint_plan import JointPlan
 from gateway.services.learned_curves import LearnedCurves
 from gateway.services.local_agent import LocalAgent
@@ -39,15 +48,22 @@ from gateway.services.offering import Offering
 from gateway.services.planner import Planner
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
+from gateway.services.within_reach import BELIEVED, Believed
 from gateway.site_meters import open_site_meter
 from gateway.stages import Edges, Record, Service, build_services, run_services
+from hardware.device import Quality
 from hardware.errors import HardwareError
-from protocols.grid import GridConnection, GridProgram, PartyStore, ReportOffer
+from protocols.grid import GridConnection, GridProgram, PartyStore
 
 log = structlog.get_logger()
 
-MIN_SAMPLING_S = 1.0
-MAX_SAMPLING_S = 3600.0
+BELIEVED_OF_SITES = Believed(
+    stale_after=timedelta(seconds=30), qualities=frozenset({Quality.GOOD, Quality.ESTIMATED}), whole=True
+)
+"""Sites report every few seconds; of one that is silent we know only what it usually draws, and go by that."""
+
+SLOWER = {"integral_per_s": 0.03, "urgent_per_s": 0.06, "deadband_fraction": 0.005}
+"""Of the control loop over sites: they hold their limits by themselves, seconds late, and show it seconds later."""
 
 
 @asynccontextmanager
@@ -56,11 +72,15 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
     Raises ``LedgerTooNew``, ``LedgerNotUpgraded``, ``LedgerUnavailable`` or ``LedgerError``.
     """
+    from gateway.storage.nonces import SqlNonceStore
+    from gateway.storage.object_store import SqlObjectStore
     from gateway.storage.party_store import SqlPartyStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
-        yield Record(ledger=ledger, parties=SqlPartyStore(ledger))
+        yield Record(
+            ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger), objects=SqlObjectStore(ledger)
+        )
 
 
 async def upgrade_database(url: str) -> str:
@@ -98,6 +118,25 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+def new_secret() -> tuple[str, str]:
+    """A new secret for a client of our OpenADR 3 VTN, and what is declared in its place."""
+    from protocols.openadr3.vtn_tokens import hash_secret
+
+    made = token_urlsafe(32)
+    return made, hash_secret(made)
+
+
+async def check_connection(settings: Settings, name: str) -> tuple[Finding, ...]:
+    """Try the connection of that name, and change nothing. Raises ``StopIteration`` where there is none."""
+    from gateway import connection_check
+    from gateway.connections import ask_to_register
+
+    for ven in settings.vens:
+        if ven.name == name:
+            return await connection_check.check_ven(ven, partial(ask_to_register, ven))
+    return await connection_check.check_vtn(next(vtn for vtn in settings.vtns if vtn.name == name))
 
 
 async def open_actuator(
@@ -167,23 +206,26 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             last["local agent"] = agent
         if settings.agents is not None:
             last["certificates"] = await open_enrolment_listener(edges, settings, settings.agents, clock)
-        fleet = open_fleet(settings, remembers=True)
+        connected = await open_connections(edges, settings, record, clock)
+        fleet = reach(settings, connected, clock)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
         if settings.agents is not None:
             # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in.
             gc.freeze()
-        connections = [
-            await connect_ven(
-                edges,
-                name=connection.name,
-                url=connection.url,
-                store=record.parties,
-                site=site,
-                poll_s=connection.poll_s,
+        if connected.programs:
+            last["issuing"] = Issuing(
+                programs=connected.programs, ledger=record.ledger, clock=clock, readiness=readiness
             )
-            for connection in settings.connection
-        ]
+            last["delivering"] = Delivering(
+                programs=[program for program in connected.programs.values() if isinstance(program, Delivers)],
+                clock=clock,
+                readiness=readiness,
+            )
+        with_a_broker = {one.name for one in settings.vens if isinstance(one, Ven3Settings) and one.mqtt}
+        followed = [one for one in connected.vens if isinstance(one, Follows) and one.connection_id in with_a_broker]
+        if followed:
+            last["following"] = Following(connections=followed, clock=clock, readiness=readiness)
         offering = Offering(
             fleet=fleet,
             site=site,
@@ -199,7 +241,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
                 fleet=fleet,
                 actuator=actuator,
                 meter=await open_site_meter(edges, settings, fleet, clock),
-                connections=connections,
+                connections=connected.vens,
             ),
             site=site,
             programs=settings.programs(),
@@ -207,7 +249,8 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             readiness=readiness,
             offering=offering,
             joint=JointPlan(Planner()),
-            loop=settings.control.loop(),
+            loop=settings.control.loop() if settings.sites is None else replace(settings.control.loop(), **SLOWER),
+            believed=BELIEVED if settings.sites is None else BELIEVED_OF_SITES,
         )
         application = pages(
             record.ledger,
@@ -219,7 +262,33 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             stop=stop,
         )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
-        await run_services((*stages, last), clock, stop)
+        # A utility's gateway has nothing to cap or to measure: it only asks.
+        await run_services((*(stages if settings.has_devices else ()), last), clock, stop)
+
+
+def reach(settings: Settings, connected: Connected, clock: Clock) -> ClosableFleet:
+    """What is commanded: devices behind agents, or the sites below us."""
+    if settings.sites is None:
+        return open_fleet(settings, remembers=True)
+    from gateway.downstream import DownstreamSites, SiteBelow
+
+    below = settings.sites
+    return DownstreamSites(
+        [
+            SiteBelow(
+                party=site.party,
+                program=connected.programs[site.connection],
+                min_w=1000.0 * site.min_kw,
+                max_w=1000.0 * site.max_kw,
+            )
+            for site in below.site
+        ],
+        program_id=below.program,
+        clock=clock,
+        hold_s=below.hold_s,
+        least_gap_s=below.least_gap_s,
+        silent_after_s=below.silent_after_s,
+    )
 
 
 async def open_enrolment_listener(
@@ -252,8 +321,9 @@ def pages(
     fleet: MeteredFleet,
     capability: Callable[[], Capability | None],
     stop: asyncio.Event,
+    connections: Sequence[str] = (),
 ) -> web.Application:
-    """The pages and the health checks."""
+    """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
 
     return make_site(
@@ -267,21 +337,8 @@ def pages(
         jobs=fleet.jobs,
         capability=capability,
         version=product_version(),
-    )
-
-
-async def connect_ven(
-    edges: AsyncExitStack, *, name: str, url: str, store: PartyStore, site: Site, poll_s: float
-) -> GridConnection:
-    """An OpenADR 2.0b VEN in HTTP pull; ``edges`` closes its session."""
-    import aiohttp
-
-    from protocols.openadr2b.ven import HttpExchange, Ven
-
-    session = await edges.enter_async_context(aiohttp.ClientSession())
-    exchange = HttpExchange(url, session)
-    return Ven(
-        connection_id=name, ven_name=name, exchange=exchange, store=store, offers=report_offers(site), poll_s=poll_s
+        connections=connections or [connection.name for connection in settings.connection],
+        describe=decode_message,
     )
 
 
@@ -310,23 +367,6 @@ def built_in_vtn(
     return Vtn(connection_id=connection_id, vtn_id="Demo-VTN", store=store, now=clock.now, poll_s=5.0, new_id=new_id)
 
 
-@asynccontextmanager
-async def listening(
-    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
-    host, _, port = address.rpartition(":")
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
-        chosen: int = runner.addresses[0][1]
-        log.info("listening", url=f"{'http' if tls is None else 'https'}://{host}:{chosen}/")
-        yield chosen
-    finally:
-        await runner.cleanup()
-
-
 def product_version() -> str:
     """The installed version; a checkout that is not installed says so."""
     from importlib.metadata import PackageNotFoundError, version
@@ -335,8 +375,3 @@ def product_version() -> str:
         return version("gridgate")
     except PackageNotFoundError:
         return "0 (not installed)"
-
-
-def report_offers(site: Site) -> tuple[ReportOffer, ...]:
-    """What a VEN of ours offers to report: the site's real power."""
-    return (ReportOffer(resource_id=site.site_id, min_sampling_s=MIN_SAMPLING_S, max_sampling_s=MAX_SAMPLING_S),)

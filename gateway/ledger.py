@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.domain.event import EventRecord
+from gateway.domain.issuing import IssueCommand
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
@@ -119,6 +120,9 @@ class Ledger(Protocol):
 
     async def raw_message(self, sha256: str) -> RawMessage | None: ...
 
+    async def messages(self, connection_id: str, limit: int = 100) -> tuple[RawMessage, ...]:
+        """The last messages that came or went over a connection, oldest first."""
+
     async def event(self, connection_id: str, event_id: str) -> EventRecord | None: ...
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:
@@ -155,6 +159,20 @@ class Ledger(Protocol):
 
     async def record_told(self, command_id: str, at: datetime, detail: str = "") -> None:
         """Mark a command as told to the grid; ``detail`` where it took no notice, or wants none. The first stays."""
+
+    # the utility's word, about events of our own
+
+    async def record_issue(self, command: IssueCommand) -> None:
+        """Keep what is asked of an event of ours; one with a known id is kept as it was."""
+
+    async def open_issues(self) -> tuple[IssueCommand, ...]:
+        """Those that nobody has acted on yet, oldest first."""
+
+    async def record_issued(self, outcome: CommandOutcome) -> bool:
+        """Keep what became of one; false where there is an outcome already: the first stays."""
+
+    async def issue_outcome(self, command_id: str) -> CommandOutcome | None:
+        """What became of one, ``None`` while nobody has acted on it."""
 
     # dispatch
 

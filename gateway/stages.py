@@ -24,8 +24,12 @@ from gateway.services.operating import Operating
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
+from gateway.services.standing import Standing
+from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
 from protocols.grid import GridConnection, PartyStore
+from protocols.object_store import ObjectStore
+from protocols.replay import NonceStore
 
 log = structlog.get_logger()
 
@@ -41,10 +45,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger and the dialects' party store."""
+    """One database: the gateway's ledger, and what dialects keep: parties, stamps of signed messages, objects."""
 
     ledger: Ledger
     parties: PartyStore
+    nonces: NonceStore
+    objects: ObjectStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ def build_services(
     offering: Offering | None = None,
     joint: JointPlan | None = None,
     loop: ControlSettings = DEFAULTS,
+    believed: Believed = BELIEVED,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
@@ -115,13 +122,21 @@ def build_services(
         curves=offering.curves,
         control=loop,
         demand=offering,
+        believed=believed,
     )
     settling = Settling(
         site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
     )
+    standing = Standing(site=site, ledger=ledger, dispatch=dispatch, capability=lambda: offering.latest, now=clock.now)
     reporting = {
         f"reporting {connection.connection_id}": Reporting(
-            connection=connection, site=site, ledger=ledger, clock=clock, readiness=readiness
+            connection=connection,
+            site=site,
+            ledger=ledger,
+            clock=clock,
+            readiness=readiness,
+            state=standing.state,
+            available_w=standing.available_w,
         )
         for connection in edges.connections
     }

@@ -62,15 +62,21 @@ def vtn_client_context(
 
 
 def listener_context(
-    certificate: Path, key: Path | None, ca: Path, *, profile: Profile = "modern", demands_certificate: bool = True
+    certificate: Path,
+    key: Path | None,
+    ca: Path | None,
+    *,
+    profile: Profile = "modern",
+    demands_certificate: bool = True,
 ) -> ssl.SSLContext:
     """For a listener that VENs, or a VTN that pushes, call: both sides show a certificate.
 
-    Without ``demands_certificate`` a caller may show none, for listeners behind a proxy that ends TLS. Raises
-    ``OSError``.
+    Without ``demands_certificate`` a caller may show none, for listeners behind a proxy that ends TLS; without ``ca``
+    nobody is asked for one. Raises ``OSError``.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
-    context.verify_mode = ssl.CERT_REQUIRED if demands_certificate else ssl.CERT_OPTIONAL
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None if ca is None else str(ca))
+    if ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED if demands_certificate else ssl.CERT_OPTIONAL
     context.load_cert_chain(str(certificate), None if key is None else str(key))
     return _with_profile(context, profile)
 

@@ -43,11 +43,17 @@ class SignalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInterval:
-    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended)."""
+    """One value from ``starts_at`` for ``duration_s`` seconds; ``None`` is open ended (until the event is ended).
+
+    Where the sender gives words (an alert) or points (x, y of a curve) instead of a number, these are ``text`` and
+    ``points``, and ``value`` is 1 while they are in force.
+    """
 
     starts_at: datetime
     duration_s: float | None
     value: float
+    text: str = ""
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +305,10 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawMessage:
-    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown."""
+    """Bytes as they came or went, kept for ever. ``name`` is the dialect's name of the message, ``""`` if unknown.
+
+    ``took_s`` is how long the answer took, of a message that is one; ``None`` of any other.
+    """
 
     connection_id: str
     direction: Direction
@@ -307,6 +316,7 @@ class RawMessage:
     name: str
     body: bytes
     sha256: str
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +451,9 @@ class GridProgram(Protocol):
 
     async def cancel(self, event_id: str) -> None:
         """Cancel: the event is offered once more, one revision higher and cancelled. Unknown ids raise KeyError."""
+
+    async def events(self) -> tuple[GridEvent, ...]:
+        """The latest revision of every event that was published, oldest first."""
 
     async def parties(self) -> tuple[Party, ...]:
         """Who is registered."""

@@ -1,7 +1,9 @@
 """Certificates for tests: an authority, and whom it vouches for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -52,8 +54,9 @@ class Identity:
         lasts: timedelta = YEAR,
         authority: bool = False,
         signs: bool = True,
+        hosts: Sequence[str] = (),
     ) -> "Identity":
-        """A certificate by this authority, for a device (which may or may not sign) or another authority."""
+        """A certificate by this authority, for a device (which may or may not sign), a server or another authority."""
         held = key or curve_key()
         return Identity(
             key=held,
@@ -66,6 +69,7 @@ class Identity:
                 issuer_key=self.key,
                 ca=authority,
                 signs=signs,
+                hosts=hosts,
             ),
         )
 
@@ -92,6 +96,7 @@ def _certificate(
     issuer_key: Key,
     ca: bool,
     signs: bool,
+    hosts: Sequence[str] = (),
 ) -> x509.Certificate:
     usage = x509.KeyUsage(
         digital_signature=signs,
@@ -104,7 +109,7 @@ def _certificate(
         encipher_only=False,
         decipher_only=False,
     )
-    return (
+    built = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(issuer)
@@ -116,5 +121,14 @@ def _certificate(
         .add_extension(usage, critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
+    if hosts:
+        built = built.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+    return built.sign(issuer_key, hashes.SHA256())
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -54,15 +54,17 @@ def give(
             at=datetime.now(UTC),
             by=by,
             kind=kind,
-            connection_id=await _patiently(lambda: _connection_of(ledger, event_id, connection_id), until_s),
+            connection_id=await patiently(lambda: _connection_of(ledger, event_id, connection_id), until_s),
             event_id=event_id,
             reason=reason,
         )
         try:
-            await _patiently(lambda: ledger.record_command(command), until_s)
+            await patiently(lambda: ledger.record_command(command), until_s)
         except LedgerUnavailable as cause:
             raise LedgerUnavailable(f"the command is not recorded, give it again: {cause}") from cause
-        return Given(command=command, outcome=await _outcome(ledger, command, until_s))
+        return Given(
+            command=command, outcome=await outcome_of(lambda: ledger.command_outcome(command.command_id), until_s)
+        )
 
     return read_record(url, given, json_wanted=json_wanted)
 
@@ -93,11 +95,12 @@ async def _connection_of(ledger: Ledger, event_id: str, connection_id: str | Non
     return found[0]
 
 
-async def _outcome(ledger: Ledger, command: OperatorCommand, until_s: float) -> CommandOutcome | None:
+async def outcome_of(look: Callable[[], Awaitable[CommandOutcome | None]], until_s: float) -> CommandOutcome | None:
+    """What became of a command, looked for until that instant of the monotonic clock."""
     while time.monotonic() < until_s:
         await asyncio.sleep(min(LOOK_S, max(0.0, until_s - time.monotonic())))
         try:
-            outcome = await ledger.command_outcome(command.command_id)
+            outcome = await look()
         except LedgerUnavailable:
             continue
         if outcome is not None:
@@ -105,7 +108,7 @@ async def _outcome(ledger: Ledger, command: OperatorCommand, until_s: float) -> 
     return None
 
 
-async def _patiently(work: Callable[[], Awaitable[T]], until_s: float) -> T:
+async def patiently(work: Callable[[], Awaitable[T]], until_s: float) -> T:
     """Do it, again and again while the record is busy, until that instant of the monotonic clock."""
     while True:
         try:

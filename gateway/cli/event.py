@@ -118,7 +118,7 @@ def _give(
     json_wanted: bool,
 ) -> None:
     """Give the command and say what became of it. Ends with exit code 1 where it is not done."""
-    name = _line("--by", _user(json_wanted=json_wanted) if by is None else by, json_wanted=json_wanted)
+    name = given_by(by, json_wanted=json_wanted)
     why = _line("--reason", reason, json_wanted=json_wanted)
 
     from gateway.cli.command import NoSuchEvent, give, not_done
@@ -145,6 +145,11 @@ def _give(
     if json_wanted:
         typer.echo(json.dumps({"error": error, **as_json(given)}, indent=2))
     fail(error, code=FAILED)
+
+
+def given_by(by: str | None, *, json_wanted: bool) -> str:
+    """Who gives a command: by the option, else who sits at the terminal."""
+    return _line("--by", _user(json_wanted=json_wanted) if by is None else by, json_wanted=json_wanted)
 
 
 def _user(*, json_wanted: bool) -> str:

@@ -7,6 +7,7 @@ import typer
 from gateway.cli.allocate import allocate
 from gateway.cli.asset import asset
 from gateway.cli.baseline import baseline
+from gateway.cli.connection import connection
 from gateway.cli.db import db
 from gateway.cli.decode import decode
 from gateway.cli.enrol import enrol, remove
@@ -15,6 +16,7 @@ from gateway.cli.job import job
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
+from gateway.cli.vtn import vtn
 
 app = typer.Typer(
     name="gridgate",
@@ -49,5 +51,7 @@ asset.command("remove")(remove)
 app.add_typer(asset, name="asset")
 app.add_typer(job, name="job")
 app.add_typer(event, name="event")
+app.add_typer(connection, name="connection")
+app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
 app.add_typer(db, name="db")

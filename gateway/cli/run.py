@@ -14,14 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.output import BAD_USAGE, FAILED, fail, show
-from gateway.cli.settings import hardware_settings
+from gateway.cli.settings import hardware_settings, serving_settings
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="Config file (TOML).")]
 
 
 def serve(config: ConfigFile) -> None:
     """Run the service until it is told to stop (SIGTERM, SIGINT)."""
-    settings = hardware_settings(config)
+    settings = serving_settings(config)
 
     from gateway.app import serve as run
 
@@ -168,12 +168,13 @@ def run_to_end(work: Coroutine[Any, Any, Any], *, where: str = "", json_wanted: 
     """
     import structlog
 
+    from gateway.config import ConfigError
     from gateway.ledger import LedgerError, LedgerNotUpgraded
     from hardware.errors import HardwareError
 
     try:
         return asyncio.run(work)
-    except LedgerNotUpgraded as cause:
+    except (LedgerNotUpgraded, ConfigError) as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     except OSError as cause:
         fail(_plainly(cause, where), code=FAILED, json_wanted=json_wanted)

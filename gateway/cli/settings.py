@@ -16,6 +16,14 @@ def any_settings(config: Path, *, json_wanted: bool = False) -> Any:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
 
 
+def serving_settings(config: Path) -> Any:
+    """The settings in the file, with anything to serve declared; ends the command with 2 where they are wrong."""
+    settings = any_settings(config)
+    if not settings.has_devices and not settings.vtns:
+        fail(f'{config}: declare [[hardware]], such as kind = "simulated", or a VTN', code=BAD_USAGE)
+    return settings
+
+
 def hardware_settings(config: Path, *, json_wanted: bool = False) -> Any:
     """The settings in the file, with devices or jobs declared; ends the command with 2 where they are wrong."""
     settings = any_settings(config, json_wanted=json_wanted)

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 def explain(error: Any, root: type[BaseModel]) -> str:
     """One error of pydantic's about a file described by ``root``, naming the nearest known key for an unknown one."""
     place: Sequence[str | int] = error["loc"]
-    where = ".".join(str(part) for part in place) or "settings"
+    # What pydantic names the choice among kinds and roles by stands in no file.
+    where = ".".join(str(part) for part in place if " " not in str(part)) or "settings"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
     known = sorted(_fields_at(place[:-1], root))
@@ -27,9 +28,17 @@ def _fields_at(place: Sequence[str | int], root: type[BaseModel]) -> Sequence[st
         if part in models[0].model_fields:
             models = list(_models_in(models[0].model_fields[part].annotation))
         else:
-            # Pydantic names the kind that was chosen among several.
-            models = [model for model in models if part in get_args(model.model_fields["kind"].annotation)]
+            # Pydantic names the kind (and role, where there are several) that was chosen.
+            models = [model for model in models if part in _tags(model)]
     return list(models[0].model_fields)
+
+
+def _tags(model: type[BaseModel]) -> Iterator[str]:
+    fields = model.model_fields
+    for kind in get_args(fields["kind"].annotation):
+        yield kind
+        if "role" in fields:
+            yield from (f"{kind} {role}" for role in get_args(fields["role"].annotation))
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.agents import AgentSettings, AgentsSettings
+from gateway.config.connections import ConnectionSettings, VenSettings, VtnSettings
 from gateway.config.contracts import ContractSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
 from gateway.config.explained import explain
@@ -22,6 +23,7 @@ from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettin
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
 from gateway.config.parts import Section, address, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
+from gateway.config.sites import SitesSettings
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlSettings as LoopSettings
 from hardware.nats_names import WHAT_A_NAME_IS, is_name
@@ -39,16 +41,6 @@ class GatewaySettings(Section):
     state_dir: Annotated[Path, AfterValidator(room_for_a_socket)] = Path("gridgate-state")
     """Sockets, journals and device state of agents that this gateway starts."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class ConnectionSettings(Section):
-    """``[[connection]]``: one counterparty."""
-
-    kind: Literal["openadr2b"]
-    role: Literal["ven"] = "ven"
-    url: str = Field(pattern=r"^https?://")
-    name: str = Field(min_length=1)
-    poll_s: float = Field(default=10.0, ge=0.1, le=3600)
 
 
 class ProgramSettings(Section):
@@ -90,7 +82,8 @@ HardwareSettings = Annotated[
     | ModbusSettings
     | PrometheusSettings
     | ProcessSettings
-    | SlurmSettings,
+    | SlurmSettings
+    | SitesSettings,
     Field(discriminator="kind"),
 ]
 
@@ -154,12 +147,28 @@ class Settings(BaseSettings):
                 raise ValueError(f"{what} {twice[0]!r} is used twice; give each its own")
         if len(self.fleets) > 1:
             raise ValueError("one [[hardware]] section with devices is supported; put all hosts into it")
+        sites = [one for one in self.hardware if isinstance(one, SitesSettings)]
+        if sites and (len(sites) > 1 or self.of_this_host or self.agents is not None):
+            raise ValueError('[[hardware]] of kind "sites" stands alone: other devices are those sites\' own')
+        named = {one.connection for section in sites for one in section.site} - {one.name for one in self.vtns}
+        if named:
+            raise ValueError(f'[[hardware.site]] connection {min(named)!r} names no [[connection]] of role "vtn"')
         agents = [one for one in self.hardware if isinstance(one, AgentsSettings)]
         if len(agents) > 1:
             raise ValueError('one [[hardware]] section of kind "agents" is supported; it has all servers')
         if agents and not is_name(self.site.id):
             raise ValueError(f"[site] id {self.site.id!r} cannot name a fleet: with agents it is {WHAT_A_NAME_IS}")
         return self
+
+    @property
+    def vens(self) -> tuple[VenSettings, ...]:
+        """Where we are asked."""
+        return tuple(one for one in self.connection if isinstance(one, VenSettings))
+
+    @property
+    def vtns(self) -> tuple[VtnSettings, ...]:
+        """Where we ask."""
+        return tuple(one for one in self.connection if isinstance(one, VtnSettings))
 
     @property
     def fleets(self) -> tuple[FleetSettings, ...]:
@@ -172,9 +181,19 @@ class Settings(BaseSettings):
         return bool(self.fleets or self.process_jobs or self.slurms)
 
     @property
+    def has_devices(self) -> bool:
+        """Whether anything is declared that can be capped. A utility's VTN has nothing of its own."""
+        return bool(self.of_this_host or self.agents or self.sites)
+
+    @property
     def agents(self) -> AgentsSettings | None:
         """The hosts elsewhere, where there are any."""
         return next((one for one in self.hardware if isinstance(one, AgentsSettings)), None)
+
+    @property
+    def sites(self) -> SitesSettings | None:
+        """The sites below us, where there are any."""
+        return next((one for one in self.hardware if isinstance(one, SitesSettings)), None)
 
     @property
     def process_jobs(self) -> tuple[ProcessJobSettings, ...]:

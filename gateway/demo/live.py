@@ -7,9 +7,11 @@ from pathlib import Path
 
 from gateway import app
 from gateway.clock import SystemClock
+from gateway.connections_openadr2b import open_plain_ven
 from gateway.demo.stage import CONNECTION_ID, set_stage
 from gateway.demo.utility import Schedule
 from gateway.host_agent import stop_on_signals
+from gateway.listening import listening
 from gateway.stages import run_services
 
 SCHEDULE = Schedule(first_s=10.0, notice_s=60.0, duration_s=300.0, again_after_s=240.0)
@@ -30,10 +32,11 @@ async def run_live(*, speed: float, port: int, tell: Callable[[str], None]) -> N
             fleet=stage.fleet,
             capability=lambda: stage.offering.latest,
             stop=stop,
+            connections=[CONNECTION_ID],
         )
         pages.add_routes(stage.vtn.routes())
-        chosen = await edges.enter_async_context(app.listening(pages, f"127.0.0.1:{port}"))
-        connection = await app.connect_ven(
+        chosen = await edges.enter_async_context(listening(pages, f"127.0.0.1:{port}"))
+        connection = await open_plain_ven(
             edges,
             name=CONNECTION_ID,
             url=f"http://127.0.0.1:{chosen}/OpenADR2/Simple/2.0b",

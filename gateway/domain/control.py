@@ -143,6 +143,7 @@ def step(
     ceiling_w: float,
     site_age_s: float = 0.0,
     fleet_age_s: float | None = None,
+    other_w: float | None = None,
     settings: ControlSettings = DEFAULTS,
 ) -> ControlStep:
     """One step, ``dt_s`` seconds after the last.
@@ -150,6 +151,7 @@ def step(
     ``site_w`` is the site meter's reading, stamped ``site_age_s`` ago, and ``fleet_w`` the sum of the fleet's own
     sensors, ``fleet_age_s`` ago (``None``: as old as the other), each ``None`` where there is no fresh one. ``floor_w``
     and ``ceiling_w`` are the least and the most that the fleet can be set to (``Allocator.floor_w``, ``ceiling_w``).
+    ``other_w`` is non-fleet power where that is known and need not be estimated.
     Call it with no target as well: the estimate is then ready when a target comes. Readings that are not finite count
     as none.
     """
@@ -159,9 +161,11 @@ def step(
     drawn = _drawn(state, fleet_w, dt_s=dt_s, age_s=site_age_s if fleet_age_s is None else max(0.0, fleet_age_s))
     # Of the same time as the site meter's reading: or a step of the fleet would be taken for one of all the rest.
     then_w = None if fleet_w is None else _drawn_then(drawn, site_age_s, settings.averaged_s)
+    if other_w is None:
+        other_w = _other_w(state, target_w, site_w, then_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings)
     seen = replace(
         state,
-        other_w=_other_w(state, target_w, site_w, then_w, dt_s=dt_s, ceiling_w=ceiling_w, settings=settings),
+        other_w=other_w,
         silent_s=silent_s,
         drawn=drawn,
         past=tuple(replace(one, age_s=one.age_s + dt_s) for one in state.past if one.age_s < PAST_S),

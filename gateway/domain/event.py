@@ -363,9 +363,7 @@ def _verdict(
 
 def _not_by_id(event: GridEvent, party_ids: Collection[str]) -> str | None:
     named = {target.value for target in event.targets if target.kind == "ven"}
-    if named and named.isdisjoint(party_ids):
-        return f"meant for {', '.join(sorted(named))}"
-    return None
+    return f"meant for {', '.join(sorted(named))}" if named and named.isdisjoint(party_ids) else None
 
 
 def _signal_verdict(event: GridEvent, program: Program) -> tuple[Refusal | None, str]:

@@ -17,13 +17,13 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 async def now(request: web.Request) -> web.Response:
     """``GET /api/now``: everything on the page."""
-    return _answer(await snapshot(request.app[SOURCES]))
+    return answer(await snapshot(request.app[SOURCES]))
 
 
 async def capability(request: web.Request) -> web.Response:
     """``GET /api/capability``: of that what the site can give."""
     sources = request.app[SOURCES]
-    return _answer(capability_lines(sources.capability(), sources.site.timezone))
+    return answer(capability_lines(sources.capability(), sources.site.timezone))
 
 
 async def recent(request: web.Request) -> web.Response:
@@ -32,11 +32,12 @@ async def recent(request: web.Request) -> web.Response:
     # isdecimal() takes digits of every script, and int() reads them; so short that a long one costs nothing.
     minutes = int(text) if text.isdecimal() and len(text) < 6 else 0
     if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
-        return _answer({"error": f"minutes is a whole number from {LEAST_MINUTES} to {MOST_MINUTES}"}, status=400)
-    return _answer(await series(request.app[SOURCES], minutes))
+        return answer({"error": f"minutes is a whole number from {LEAST_MINUTES} to {MOST_MINUTES}"}, status=400)
+    return answer(await series(request.app[SOURCES], minutes))
 
 
-def _answer(content: object, status: int = 200) -> web.Response:
+def answer(content: object, status: int = 200) -> web.Response:
+    """JSON that is not kept anywhere."""
     response = web.json_response(
         content, status=status, headers=NO_STORE, dumps=lambda value: json.dumps(value, default=_plain)
     )

@@ -1,6 +1,6 @@
 """The site that people see: one page, health, and the JSON behind the page. Read only, and nothing global."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -10,7 +10,8 @@ from aiohttp.typedefs import Handler
 from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
-from gateway.http import api, health, pages
+from gateway.domain.message_trace import Describe
+from gateway.http import api, health, messages, pages
 from gateway.http.assets import ASSETS, Assets, serve_asset
 from gateway.http.sources import SOURCES, RecordView, Sources
 from gateway.ledger import Ledger, LedgerUnavailable
@@ -45,6 +46,8 @@ def make_site(
     jobs: Callable[[], Mapping[str, JobView]],
     capability: Callable[[], Capability | None],
     version: str,
+    connections: Sequence[str] = (),
+    describe: Describe = lambda _: {},
 ) -> web.Application:
     """The application to serve. ``parts`` names each part with its fault (``None``: well); callables never block.
 
@@ -61,6 +64,8 @@ def make_site(
         jobs=jobs,
         capability=capability,
         version=version,
+        connections=connections,
+        describe=describe,
         ledger=ledger,
         view=RecordView(ledger),
     )
@@ -73,6 +78,9 @@ def make_site(
             web.get("/api/now", api.now),
             web.get("/api/capability", api.capability),
             web.get("/api/series", api.recent),
+            web.get("/api/messages", messages.messages),
+            web.get("/messages", messages.page_of_messages),
+            web.get("/messages/{sha256:[0-9a-f]{64}}", messages.one_message),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
             web.get("/static/{name}", serve_asset),

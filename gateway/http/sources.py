@@ -1,7 +1,7 @@
 """What the pages are made from: the ledger, and whatever else the composition root hands in."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, dispatch_ends_at
 from gateway.domain.fleet import Site
+from gateway.domain.message_trace import Describe
 from gateway.domain.overlap import governing_target
 from gateway.domain.plan import PowerPlan
 from gateway.domain.settlement import SettlementStatement
@@ -120,6 +121,9 @@ class Sources:
     jobs: Callable[[], Mapping[str, JobView]]
     capability: Callable[[], Capability | None]
     version: str
+    connections: Sequence[str]
+    """Their names."""
+    describe: Describe
     view: RecordView = field(repr=False)
 
 

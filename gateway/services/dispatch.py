@@ -25,9 +25,9 @@ from gateway.services.live_baselines import LiveBaselines
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.shortfalls import Shortfalls
 from gateway.services.site_planning import Demand, SitePlanning
-from gateway.services.within_reach import WithinReach
+from gateway.services.within_reach import BELIEVED, Believed, WithinReach
 from gateway.services.work_accounts import WorkAccounts
-from protocols.grid import Opt
+from protocols.grid import Opt, Refusal
 
 log = structlog.get_logger()
 
@@ -68,9 +68,12 @@ class Dispatch:
         curves: LearnedCurves | None = None,
         control: ControlSettings = DEFAULTS,
         demand: Demand | None = None,
+        believed: Believed = BELIEVED,
     ) -> None:
         self._settings = control
-        self._reach = WithinReach(fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves)
+        self._reach = WithinReach(
+            fleet=fleet, site=site, ledger=ledger, actuator=actuator, curves=curves, believed=believed
+        )
         self._joint = joint or JointPlan()
         self._planning = SitePlanning(reach=self._reach, fleet=fleet, site=site, programs=programs, demand=demand)
         self._fleet = fleet
@@ -83,6 +86,7 @@ class Dispatch:
         readiness.expect(PART)
         # None until the events were read for the first time: nothing is done, nor put back, before that.
         self._records: tuple[EventRecord, ...] | None = None
+        self._opted_out: tuple[EventRecord, ...] = ()
         self._plans: dict[EventKey, PowerPlan] = {}
         self._baselines = LiveBaselines(ledger, site.meter_id)
         self._decided = Decided(ledger, clock)
@@ -124,6 +128,15 @@ class Dispatch:
             await self._clock.wait(self._clock.now() + timedelta(seconds=PERIOD_S), stop, events_changed)
         await self._put_back()
 
+    @property
+    def holds(self) -> bool:
+        """Whether an event holds the site now."""
+        return bool(self._held)
+
+    def overridden_at(self, now: datetime) -> bool:
+        """Whether an operator keeps us out of an event that runs."""
+        return any(state(record, now) is EventState.ACTIVE for record in self._opted_out)
+
     async def _reload(self) -> None:
         """Read the events anew, and the plans that stand for their present revisions."""
         found = await self._ledger.events(since=self._clock.now() - LOOK_BACK)
@@ -136,6 +149,9 @@ class Dispatch:
                     plans[key] = stood
         await self._accounts.recall(self._clock.now())
         self._records, self._plans = records, plans
+        self._opted_out = tuple(
+            record for record in found if record.decision and record.decision.refusal is Refusal.OPERATOR
+        )
         self._foresight.forget(records)
         self._baselines.keep({_key(record) for record in records})
 
@@ -185,6 +201,7 @@ class Dispatch:
             site_age_s=self._reach.site_age_s(now),
             fleet_w=self._reach.jobs_w(now),
             fleet_age_s=self._reach.jobs_age_s(now),
+            other_w=self._reach.others_w(now),
             settings=self._settings,
             floor_w=allocator.floor_w,
             ceiling_w=allocator.ceiling_w,

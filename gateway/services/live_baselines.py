@@ -8,7 +8,7 @@ from gateway.domain.measurement import mean_power
 from gateway.domain.overlap import EventKey
 from gateway.domain.plan import LiveBaseline, PowerPlan, target_w
 from gateway.ledger import Ledger, LedgerUnavailable
-from hardware.device import PowerReading
+from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent
 
 WINDOW = timedelta(minutes=15)
@@ -62,7 +62,10 @@ class LiveBaselines:
             power_w, count, from_at = held[0].baseline_w, 0, to_at
         else:
             from_at = to_at - WINDOW
-            mean = mean_power(await self._readings(from_at, to_at), from_at, to_at)
+            readings = await self._readings(from_at, to_at)
+            # What stands in for a silent meter is the most that may be drawn: it must not raise what we promise from.
+            measured = [reading for reading in readings if reading.quality is Quality.GOOD]
+            mean = mean_power(measured or readings, from_at, to_at)
             if mean is None:
                 latest = self._ledger.latest_readings().get(self._meter_id)
                 if latest is None:

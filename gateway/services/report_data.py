@@ -42,8 +42,8 @@ def needs_baseline(order: ReportOrder) -> bool:
 class ReportData:
     """Fills the intervals of the reports of one connection.
 
-    State and availability are of the moment: they are sampled while an order wants them, and kept for as long as a
-    report may be late.
+    State and availability are of the moment: they are sampled while an order wants them, and kept in memory for as
+    long as a report may be late. Of the time before a restart they are not known.
     """
 
     def __init__(

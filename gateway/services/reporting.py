@@ -13,7 +13,8 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
 from gateway.services.report_data import ReportData, needs_baseline
-from protocols.grid import GridConnection, IntervalReport, ReportOrder, ReportQuantity, ResourceState
+from protocols.errors import Rejected
+from protocols.grid import GridConnection, IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
 
 log = structlog.get_logger()
 
@@ -28,6 +29,9 @@ FORERUNNER = timedelta(minutes=5)
 
 LOOK_S = 2.0
 """A new order is seen within so long."""
+
+HOPELESS_AFTER = 5
+"""So often an order's reports met an error that might pass, while others were taken: there it does not pass."""
 
 CORRECTED_FOR = timedelta(days=7)
 """A statement that is older corrects no report any more."""
@@ -69,6 +73,8 @@ class Reporting:
         self._finished: dict[str, datetime | None] = {}
         # Why the last report was not taken, ``None`` where it was: a reason is said once, not with every report.
         self._refused: tuple[str, str] | None = None
+        # By order: how often its reports failed while those of others did not.
+        self._failed: dict[str, int] = {}
         self._settled = ledger.subscribe(Topic.STATEMENTS)
         self._settled.set()
         self._corrected: set[tuple[str, str]] = set()
@@ -97,6 +103,7 @@ class Reporting:
         self._data.sample(orders, now)
         standing = {order.order_id for order in orders}
         self._finished = {order_id: at for order_id, at in self._finished.items() if order_id in standing}
+        self._failed = {order_id: times for order_id, times in self._failed.items() if order_id in standing}
         for order in orders:
             if order.order_id in self._finished and self._finished[order.order_id] == order.ends_at:
                 continue
@@ -190,13 +197,43 @@ class Reporting:
         self._corrected.add(key)
 
     async def _deliver(self) -> None:
+        """Deliver the outbox, of each order in order. One whose reports the grid cannot read holds up no other.
+
+        Raises the first error that may pass, after the reports of the other orders are out.
+        """
+        troubles: dict[str, Rejected] = {}
+        taken = False
         for report in await self._ledger.outbox(self._connection.connection_id):
-            receipt = await self._connection.send_report(report, self._clock.now())
-            await self._ledger.record_receipt(receipt)
-            refused = None if receipt.accepted else (receipt.code, receipt.detail)
-            if refused is not None and refused != self._refused:
-                log.warning("report_rejected", report_id=report.report_id, code=receipt.code, detail=receipt.detail)
-            self._refused = refused
+            if report.order_id in troubles:
+                continue
+            try:
+                receipt = await self._connection.send_report(report, self._clock.now())
+            except Rejected as fault:
+                if self._failed.get(report.order_id, 0) < HOPELESS_AFTER:
+                    troubles[report.order_id] = fault
+                    continue
+                receipt = Receipt(
+                    report_id=report.report_id,
+                    accepted=False,
+                    received_at=self._clock.now(),
+                    code=fault.code,
+                    detail=f"given up, since other reports are taken: {fault}",
+                )
+            else:
+                taken = True
+                self._failed.pop(report.order_id, None)
+            await self._record(report, receipt)
+        for order_id in troubles:
+            self._failed[order_id] = self._failed.get(order_id, 0) + taken
+        if troubles:
+            raise next(iter(troubles.values()))
+
+    async def _record(self, report: IntervalReport, receipt: Receipt) -> None:
+        await self._ledger.record_receipt(receipt)
+        refused = None if receipt.accepted else (receipt.code, receipt.detail)
+        if refused is not None and refused != self._refused:
+            log.warning("report_rejected", report_id=report.report_id, code=receipt.code, detail=receipt.detail)
+        self._refused = refused
 
     async def _deliver_last(self) -> None:
         try:

@@ -133,6 +133,8 @@ class TreeGuard:
             if not view.present:
                 self._known.pop(device_id, None)
             elif device_id in not_ours:
+                # Nobody answers us for it meanwhile: what its last command told is old once it is ours to ask again.
+                self._known.pop(device_id, None)
                 most_w[index] = view.limit_w
                 writable[index] = False
             elif device_id in self._known:

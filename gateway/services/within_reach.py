@@ -1,7 +1,7 @@
 """What the gateway can move at this moment: jobs on devices that take caps, and what those and the site draw."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,6 +22,21 @@ STALE_AFTER = timedelta(seconds=5)
 """A reading that is older than this is no feedback any more; nor is one that a clock set back left in the future."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Believed:
+    """Which readings control goes by: not older than ``stale_after``, and of these qualities.
+
+    ``whole``: the devices are all that the site has, so that what no cap moves is what the other devices draw.
+    """
+
+    stale_after: timedelta = STALE_AFTER
+    qualities: frozenset[Quality] = frozenset({Quality.GOOD})
+    whole: bool = False
+
+
+BELIEVED = Believed()
+
+
 class WithinReach:
     """Jobs and devices as they were heard of last, and the allocator over them."""
 
@@ -33,7 +48,9 @@ class WithinReach:
         ledger: Ledger,
         actuator: Actuator,
         curves: LearnedCurves | None = None,
+        believed: Believed = BELIEVED,
     ) -> None:
+        self._believed = believed
         self._fleet = fleet
         self._site = site
         self._ledger = ledger
@@ -93,9 +110,9 @@ class WithinReach:
     def site_w(self, now: datetime) -> float | None:
         """Site power as the meter says; ``None`` while it is silent or not to be believed."""
         reading = self._ledger.latest_readings().get(self._site.meter_id)
-        if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
+        if reading is None or abs(now - reading.measured_at) > self._believed.stale_after:
             return None
-        return reading.power_w if reading.quality is Quality.GOOD else None
+        return reading.power_w if reading.quality in self._believed.qualities else None
 
     def site_age_s(self, now: datetime) -> float:
         """How long ago the site meter's latest reading was taken."""
@@ -109,10 +126,21 @@ class WithinReach:
         for job in self.jobs:
             for device_id in job.device_ids:
                 reading = latest.get(device_id)
-                if reading is None or abs(now - reading.measured_at) > STALE_AFTER:
+                if reading is None or abs(now - reading.measured_at) > self._believed.stale_after:
                     return None
                 drawn_w += reading.power_w
         return drawn_w
+
+    def others_w(self, now: datetime) -> float | None:
+        """What draws beside the jobs, where that is known device by device, else ``None``."""
+        if not self._believed.whole:
+            return None
+        ours = {device_id for job in self.jobs for device_id in job.device_ids}
+        latest = self._ledger.latest_readings()
+        readings = [latest.get(device_id) for device_id in self._fleet.devices() if device_id not in ours]
+        if any(reading is None or abs(now - reading.measured_at) > self._believed.stale_after for reading in readings):
+            return None
+        return sum(reading.power_w for reading in readings if reading is not None)
 
     def jobs_age_s(self, now: datetime) -> float | None:
         """How long ago the devices' readings were taken; they are read together."""

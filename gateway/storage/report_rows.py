@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import rows, tables
@@ -33,6 +33,7 @@ async def add_messages(connection: AsyncConnection, messages: Sequence[RawMessag
             "direction": message.direction.value,
             "at": message.at,
             "name": message.name,
+            "took_s": message.took_s,
         }
         for message in messages
     ]
@@ -66,25 +67,31 @@ async def add_received(
 
 async def message(connection: AsyncConnection, sha256: str) -> RawMessage | None:
     """The first arrival of a message with this body."""
-    arrival, body = tables.raw_message, tables.raw_body
-    asked = (
-        select(arrival.c.connection_id, arrival.c.direction, arrival.c.at, arrival.c.name, body.c.body)
-        .join(body, body.c.sha256 == arrival.c.sha256)
-        .where(arrival.c.sha256 == sha256)
-        .order_by(arrival.c.id)
-        .limit(1)
-    )
-    row = (await connection.execute(asked)).one_or_none()
-    if row is None:
-        return None
-    return RawMessage(
-        connection_id=row.connection_id,
-        direction=Direction(row.direction),
-        at=row.at,
-        name=row.name,
-        body=row.body,
-        sha256=sha256,
-    )
+    asked = _messages.where(tables.raw_message.c.sha256 == sha256).order_by(tables.raw_message.c.id).limit(1)
+    row = (await connection.execute(asked)).mappings().one_or_none()
+    return None if row is None else _message(row)
+
+
+async def messages(connection: AsyncConnection, connection_id: str, limit: int) -> tuple[RawMessage, ...]:
+    """The last messages over a connection, in the order in which they were kept."""
+    arrival = tables.raw_message
+    asked = _messages.where(arrival.c.connection_id == connection_id).order_by(arrival.c.id.desc()).limit(limit)
+    return tuple(_message(row) for row in reversed((await connection.execute(asked)).mappings().all()))
+
+
+_messages = select(
+    tables.raw_message.c.connection_id,
+    tables.raw_message.c.direction,
+    tables.raw_message.c.at,
+    tables.raw_message.c.name,
+    tables.raw_message.c.sha256,
+    tables.raw_message.c.took_s,
+    tables.raw_body.c.body,
+).join(tables.raw_body, tables.raw_body.c.sha256 == tables.raw_message.c.sha256)
+
+
+def _message(row: RowMapping) -> RawMessage:
+    return RawMessage(**{**row, "direction": Direction(row["direction"])})
 
 
 async def cursor(connection: AsyncConnection, connection_id: str, order_id: str) -> datetime | None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.event import EventRecord
 from gateway.domain.evidence import fingerprint
+from gateway.domain.issuing import IssueCommand
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
@@ -19,7 +20,7 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
-from gateway.storage import command_rows, event_rows, metering_rows, report_rows, rows, tables, upgrade
+from gateway.storage import command_rows, event_rows, issue_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
 from hardware.device import PowerReading, Quality
@@ -143,6 +144,10 @@ class SqlLedger(Ledger):
         async with self.database.read() as connection:
             return await report_rows.message(connection, sha256)
 
+    async def messages(self, connection_id: str, limit: int = 100) -> tuple[RawMessage, ...]:
+        async with self.database.read() as connection:
+            return await report_rows.messages(connection, connection_id, limit)
+
     async def event(self, connection_id: str, event_id: str) -> EventRecord | None:
         async with self.database.read() as connection:
             found = await event_rows.records(connection, event_rows.named(connection_id, event_id))
@@ -185,6 +190,22 @@ class SqlLedger(Ledger):
     async def command_outcome(self, command_id: str) -> CommandOutcome | None:
         async with self.database.read() as connection:
             return await command_rows.outcome(connection, command_id)
+
+    async def record_issue(self, command: IssueCommand) -> None:
+        async with self.database.write() as connection:
+            await issue_rows.add(connection, command)
+
+    async def open_issues(self) -> tuple[IssueCommand, ...]:
+        async with self.database.read() as connection:
+            return await issue_rows.open_ones(connection)
+
+    async def record_issued(self, outcome: CommandOutcome) -> bool:
+        async with self.database.write() as connection:
+            return await issue_rows.add_outcome(connection, outcome)
+
+    async def issue_outcome(self, command_id: str) -> CommandOutcome | None:
+        async with self.database.read() as connection:
+            return await issue_rows.outcome(connection, command_id)
 
     async def standing_command(self, connection_id: str, event_id: str) -> OperatorCommand | None:
         async with self.database.read() as connection:

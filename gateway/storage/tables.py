@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
@@ -81,7 +82,9 @@ raw_message = Table(
     Column("direction", String(3), nullable=False),
     Column("at", Instant, nullable=False),
     Column("name", Text, nullable=False),
+    Column("took_s", Double),
     UniqueConstraint("sha256", "connection_id", "direction", "at"),
+    Index(None, "connection_id", "id"),
 )
 
 event_revision = Table(
@@ -178,6 +181,22 @@ command_told = Table(
     metadata,
     Column("command_id", ForeignKey("operator_command.command_id"), primary_key=True),
     Column("at", Instant, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+issue_command = Table(
+    "issue_command",
+    metadata,
+    _serial(),
+    Column("command_id", Text, nullable=False, unique=True),
+    Column("document", Document(IssueCommand), nullable=False),
+)
+issue_outcome = Table(
+    "issue_outcome",
+    metadata,
+    Column("command_id", ForeignKey("issue_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
 )
 
@@ -378,6 +397,24 @@ nonce = Table(
     Column("nonce", Text, primary_key=True),
     Column("until", Instant, nullable=False, index=True),
 )
+held_object = Table(
+    "held_object",
+    metadata,
+    Column("connection_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("object_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("program_id", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("unique_key", Text, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("connection_id", "kind", "unique_key"),
+    Index(None, "connection_id", "kind", "created_at"),
+    Index(None, "connection_id", "kind", "parent_id"),
+)
 
 APPEND_ONLY = (
     raw_body,
@@ -390,6 +427,8 @@ APPEND_ONLY = (
     operator_command,
     command_outcome,
     command_told,
+    issue_command,
+    issue_outcome,
     live_baseline,
     plan,
     cap_outcome,

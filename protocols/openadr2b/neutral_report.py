@@ -13,7 +13,7 @@ from protocols.openadr2b.neutral_metadata import DataPoint, kind_of, points_of, 
 from protocols.openadr2b.neutral_state import read_state, write_state
 
 MOST_ORDERED = timedelta(days=3660)
-"""An order that would last longer stands until it is cancelled."""
+"""An order that would last longer stands until it is cancelled, one that begins later or comes more rarely is none."""
 
 CORRECTED = "~"
 """Between the id of a report and what makes that of its correction: 2.0b has no field for it."""
@@ -47,7 +47,7 @@ def read_offers(report: model.Report) -> Iterator[tuple[ReportOffer, model.Repor
 def read_order(
     request: model.ReportRequest, *, connection_id: str, offers: Sequence[ReportOffer], now: datetime
 ) -> ReportOrder | None:
-    """An order for data points of one of our reports, ``None`` for anything that we do not offer.
+    """An order for data points of one of our reports, ``None`` for anything that we do not offer, or cannot wait for.
 
     A report interval of no duration is open ended; a report-back of zero without an end is a report of one interval.
     Telemetry is of the present: of an interval that began before ``now`` the grid is kept, and the past not served.
@@ -57,7 +57,7 @@ def read_order(
     asked = {payload.r_id for payload in specifier.payloads}
     offered = [point for offer in offers for point in points_of(offer) if point.specifier_id == specifier.specifier_id]
     points = [point for point in offered if point.r_id in asked]
-    if not asked or len(points) < len(asked):
+    if not asked or len(points) < len(asked) or not _is_servable(specifier, now):
         return None
     granularity_s = max(specifier.granularity.total_seconds(), 0.0)
     if granularity_s or points[0].history:
@@ -83,6 +83,12 @@ def read_order(
     starts_at = now if begins_at is None else _on_grid(begins_at, step_s, now)
     ends_at = _after(now if begins_at is None else begins_at, length) if length > timedelta(0) else None
     return replace(order, starts_at=starts_at, ends_at=ends_at)
+
+
+def _is_servable(specifier: model.ReportSpecifier, now: datetime) -> bool:
+    """Whether its times are of this age: sums with others could leave the calendar."""
+    late = specifier.interval is not None and specifier.interval.starts_at - now > MOST_ORDERED
+    return not late and max(specifier.granularity, specifier.report_back) <= MOST_ORDERED
 
 
 def _of_the_past(
@@ -180,28 +186,30 @@ def write_report(
     Intervals of which nothing is known are left out: the schema demands a number, and any number would be taken for
     one. The coverage goes into the confidence, in percent; a baseline that may still change is of uncertain quality.
     """
-    if quantities is None:
-        quantities = quantities_in(report)
+    wanted = quantities_in(report) if quantities is None else quantities
+    # One data point an interval: openleadr's VTN cannot read two, and none that we know cannot read one.
     rows = [
-        (interval, payloads)
+        (interval, payload)
+        for quantity in wanted
         for interval in report.intervals
-        if (payloads := _write_payloads(interval, quantities, report.resource_id))
+        if (payload := _write_payload(interval, quantity, report.resource_id)) is not None
     ]
     if not rows:
         return None
-    starts_at, last = rows[0][0].starts_at, rows[-1][0]
-    prefix, name = kind_of(quantities, history=history)
+    starts_at = min(interval.starts_at for interval, _ in rows)
+    ends_at = max(interval.starts_at + timedelta(seconds=interval.duration_s) for interval, _ in rows)
+    prefix, name = kind_of(wanted, history=history)
     return model.Report(
         starts_at=starts_at,
-        duration=whole_seconds((last.starts_at - starts_at).total_seconds() + last.duration_s),
+        duration=whole_seconds((ends_at - starts_at).total_seconds()),
         intervals=tuple(
             model.ReportInterval(
                 starts_at=interval.starts_at,
                 duration=whole_seconds(interval.duration_s),
                 uid=str(index),
-                payloads=payloads,
+                payloads=(payload,),
             )
-            for index, (interval, payloads) in enumerate(rows)
+            for index, (interval, payload) in enumerate(rows)
         ),
         report_id=_written_id(report),
         report_request_id=order_id,
@@ -235,25 +243,18 @@ def _value(interval: ReportInterval, quantity: ReportQuantity) -> float | Resour
     }[quantity]
 
 
-def _write_payloads(
-    interval: ReportInterval, quantities: Sequence[ReportQuantity], resource_id: str
-) -> tuple[model.ReportPayload, ...]:
+def _write_payload(interval: ReportInterval, quantity: ReportQuantity, resource_id: str) -> model.ReportPayload | None:
+    value = _value(interval, quantity)
+    if value is None:
+        return None
     whole = interval.coverage_fraction >= _WHOLE_COVERAGE_FRACTION
-    payloads = []
-    for quantity in quantities:
-        value = _value(interval, quantity)
-        if value is None:
-            continue
-        certain = not interval.preliminary if quantity in _JUDGED else whole or quantity is ReportQuantity.STATE
-        payloads.append(
-            model.ReportPayload(
-                r_id=r_id_of(resource_id, quantity),
-                confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
-                value=_written(value, quantity),
-                quality=_GOOD if certain else _UNCERTAIN,
-            )
-        )
-    return tuple(payloads)
+    certain = not interval.preliminary if quantity in _JUDGED else whole or quantity is ReportQuantity.STATE
+    return model.ReportPayload(
+        r_id=r_id_of(resource_id, quantity),
+        confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
+        value=_written(value, quantity),
+        quality=_GOOD if certain else _UNCERTAIN,
+    )
 
 
 def _written(value: float | ResourceState, quantity: ReportQuantity) -> float | model.ResourceStatus:
@@ -295,26 +296,29 @@ def read_data(
     value, were not measured; rIDs that are not among the points are passed over.
     """
     known = {point.r_id: point for point in points if point.specifier_id == report.specifier_id}
-    by_resource: dict[str, list[ReportInterval]] = {}
+    by_resource: dict[str, dict[tuple[datetime, float, int], ReportInterval]] = {}
+    seen: dict[tuple[datetime, float, str], int] = {}
     cursor = report.starts_at or report.created_at
     for interval in report.intervals:
         starts_at = interval.starts_at or cursor
         duration_s = granularity_s if interval.duration is None else interval.duration.total_seconds()
         cursor = starts_at + timedelta(seconds=duration_s)
-        read: dict[str, ReportInterval] = {}
         for payload in interval.payloads:
             point = known.get(payload.r_id)
             is_status = isinstance(payload.value, model.ResourceStatus)
             if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
-                before = read.get(point.resource_id)
-                read[point.resource_id] = (
+                held = by_resource.setdefault(point.resource_id, {})
+                key = (starts_at, duration_s, payload.r_id)
+                times = seen[key] = seen.get(key, -1) + 1
+                # What several data points say of the same time is one interval; what one says twice is two.
+                at = (starts_at, duration_s, times)
+                before = held.get(at)
+                held[at] = (
                     _first(starts_at, duration_s, payload, point) if before is None else _with(before, payload, point)
                 )
-        for resource_id, known_of_it in read.items():
-            by_resource.setdefault(resource_id, []).append(known_of_it)
     own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
     original, corrected, _ = own_id.partition(CORRECTED)
-    for resource_id, intervals in by_resource.items():
+    for resource_id, held in by_resource.items():
         suffix = "" if len(by_resource) == 1 else f"/{resource_id}"
         yield IntervalReport(
             report_id=own_id + suffix,
@@ -322,7 +326,7 @@ def read_data(
             connection_id=connection_id,
             resource_id=resource_id,
             created_at=report.created_at,
-            intervals=tuple(intervals),
+            intervals=tuple(held.values()),
             corrects=original + suffix if corrected else "",
         )
 

@@ -146,6 +146,10 @@ class Vtn:
             if event.status is not EventStatus.CANCELLED:
                 await self._state.save_event(replace(event, revision=event.revision + 1, status=EventStatus.CANCELLED))
 
+    async def events(self) -> tuple[GridEvent, ...]:
+        """As the port says."""
+        return await self._store.issued_events(self._connection_id)
+
     async def parties(self) -> tuple[Party, ...]:
         await self._state.load(self._now())
         return tuple(party for party in self._state.parties.values() if party.registration_id)

@@ -25,7 +25,8 @@ everything else, or another unit      OTHER, carried and shown (power without a 
 ====================================  ======================================================================
 
 Power comes in KW by the definition; W, MW and GW are read too. Energy over an interval (KWH) is its mean power. A
-payload that holds no numbers (words, points) reads as 1 while it is in force.
+payload that holds no numbers (words, points) reads as 1 while it is in force, with these beside it. What a site does
+with each type is told in ``payload_table``.
 """
 
 from collections.abc import Iterable
@@ -39,6 +40,8 @@ from protocols.openadr3.units import PERCENT, WATT_HOURS, WATTS, numbers
 
 TEST_PREFIX = "X_TEST_"
 """Before a payload type it makes the event a test. VENs leave alone what they do not know (Private Strings)."""
+
+LONGEST_TEXT = 2000
 
 _IN_POWER = {
     "DISPATCH_SETPOINT": SignalKind.SETPOINT,
@@ -81,6 +84,18 @@ def values_of(
     return values
 
 
+def text_of(payload: model.ValuesMap) -> str:
+    """The words of a payload that holds words, as much of them as is good to show; else ``""``."""
+    words = [value for value in payload.values if isinstance(value, str)]
+    text = " ".join(words)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def points_of(payload: model.ValuesMap) -> tuple[tuple[float, float], ...]:
+    """The points of a payload that holds a curve, in their order."""
+    return tuple((value.x, value.y) for value in payload.values if isinstance(value, model.Point))
+
+
 def _in_our_terms(
     value: float, payload_type: str, kind: SignalKind, units: str | None, duration: timedelta | None
 ) -> float:
@@ -109,7 +124,7 @@ def words_of(payload: model.ValuesMap) -> str:
     """The words of an alert, ``""`` for any other payload."""
     if not payload.type.startswith("ALERT_"):
         return ""
-    return f"{payload.type}: {' '.join(value for value in payload.values if isinstance(value, str))}"
+    return f"{payload.type}: {text_of(payload)}"
 
 
 def _shown(values: Iterable[object]) -> str:

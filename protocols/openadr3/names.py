@@ -16,6 +16,9 @@ AGGREGATED_REPORT = "AGGREGATED_REPORT"
 DATA_QUALITY = "DATA_QUALITY"
 """The payload type that says how good the values beside it are."""
 
+OPERATING_STATE = "OPERATING_STATE"
+"""The payload type that says how a resource stands: following an event, opted out, at fault."""
+
 OPERATIONS = ("READ", "CREATE", "UPDATE", "DELETE")
 HTTP_VERBS = {"READ": "GET", "CREATE": "POST", "UPDATE": "PUT", "DELETE": "DELETE"}
 """What 3.0 calls the operations in a notification."""
@@ -28,7 +31,7 @@ REPORT_PAYLOAD_TYPES = frozenset(
         "SETPOINT",
         "DELTA_USAGE",
         "BASELINE",
-        "OPERATING_STATE",
+        OPERATING_STATE,
         "UP_REGULATION_AVAILABLE",
         "DOWN_REGULATION_AVAILABLE",
         "REGULATION_SETPOINT",

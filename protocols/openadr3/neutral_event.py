@@ -37,7 +37,7 @@ from protocols.grid import (
     Target,
 )
 from protocols.openadr3 import model
-from protocols.openadr3.event_kinds import TEST_PREFIX, kind_of, values_of, words_of
+from protocols.openadr3.event_kinds import TEST_PREFIX, kind_of, points_of, text_of, values_of, words_of
 from protocols.openadr3.names import Version
 from protocols.openadr3.timing import Contradiction, Span, is_cancelled, lay_out, said_at
 
@@ -257,9 +257,16 @@ def _read_intervals(said: _Said, kind: SignalKind, units: str | None) -> Iterabl
     if span.starts_at.year not in _YEARS:
         raise Contradiction(f"interval {span.interval.id} begins in the year {span.starts_at.year}")
     values = values_of(said.payload, kind, units, span.duration)
+    text, points = text_of(said.payload), points_of(said.payload)
     if span.duration is None:
-        yield EventInterval(starts_at=span.starts_at, duration_s=None, value=values[0])
+        yield EventInterval(starts_at=span.starts_at, duration_s=None, value=values[0], text=text, points=points)
         return
     bounds = [span.starts_at + span.duration * index / len(values) for index in range(len(values) + 1)]
     for value, (starts_at, ends_at) in zip(values, pairwise(bounds), strict=True):
-        yield EventInterval(starts_at=starts_at, duration_s=(ends_at - starts_at).total_seconds(), value=value)
+        yield EventInterval(
+            starts_at=starts_at,
+            duration_s=(ends_at - starts_at).total_seconds(),
+            value=value,
+            text=text,
+            points=points,
+        )

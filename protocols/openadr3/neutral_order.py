@@ -1,7 +1,7 @@
 """The reports that an event asks for, as orders to us.
 
 A descriptor counts in the event's intervals, or in those that its period implies where it has none (User Guide 7.5).
-One that wants past power or energy is an order; forecasts, peaks and other payload types are none. Several reports
+One that wants what we offer of the past is an order; forecasts, peaks and other payload types are none. Several reports
 follow each other: where a descriptor has them overlap (rolling reports), ours begin where the one before ended.
 """
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from protocols.grid import ReportOffer, ReportOrder
+from protocols.grid import ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
+from protocols.openadr3.report_kinds import given_units, quantity_of
 from protocols.openadr3.timing import Contradiction, Span, is_cancelled, lay_out
-from protocols.openadr3.units import POWER_TYPES, WATT_HOURS, WATTS, units_of
 
 _ALL = -1
 
@@ -34,14 +34,18 @@ def read_orders(
 
     An order's id is the event's and the place of its descriptor, so that it is the same at every reading.
     """
-    wanted = [(index, item) for index, item in enumerate(event.report_descriptors) if _can_be_given(item)]
+    wanted = [
+        (index, item, quantity)
+        for index, item in enumerate(event.report_descriptors)
+        if (quantity := _quantity(item)) in offer.quantities and quantity is not None and _is_of(item, offer)
+    ]
     if event.metadata is None or not wanted or is_cancelled(event):
         return ()
     spans = lay_out(_with_intervals(event), received_at=received_at, version=version)
     if not spans:
         return ()
     found = []
-    for index, item in wanted:
+    for index, item, quantity in wanted:
         counting = _Counting(item, spans, implied=not event.intervals, least_s=offer.min_sampling_s)
         starts_at, ends_at = counting.period()
         order = ReportOrder(
@@ -52,17 +56,27 @@ def read_orders(
             report_back_s=counting.report_back_s(),
             starts_at=starts_at,
             ends_at=ends_at,
+            quantities=(quantity,),
         )
         found.append(Asked(order=order, event=event, descriptor=item))
     return tuple(found)
 
 
-def _can_be_given(descriptor: model.ReportDescriptor) -> bool:
-    if not descriptor.historical or descriptor.reading_type == "PEAK":
-        return False
-    units = units_of(descriptor.payload_type, descriptor.units)
-    in_energy = descriptor.payload_type == "USAGE" and units in WATT_HOURS
-    return in_energy or (descriptor.payload_type in POWER_TYPES and units in WATTS)
+def _quantity(descriptor: model.ReportDescriptor) -> ReportQuantity | None:
+    if not descriptor.historical or descriptor.reading_type in {"PEAK", "FORECAST"}:
+        return None
+    return quantity_of(descriptor.payload_type, given_units(descriptor))
+
+
+def _is_of(descriptor: model.ReportDescriptor, offer: ReportOffer) -> bool:
+    """Whether the report is wanted of the resource: 3.0's targets may name others. What 3.1's mean is the VTN's."""
+    named = {
+        value
+        for target in descriptor.targets
+        if isinstance(target, model.ValuesMap) and target.type == "RESOURCE_NAME"
+        for value in target.values
+    }
+    return not named or offer.resource_id in named
 
 
 def _with_intervals(event: model.Event) -> model.Event:

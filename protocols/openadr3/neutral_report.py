@@ -1,28 +1,37 @@
-"""Reports between OpenADR 3's terms and the neutral face, which is mean power over intervals.
+"""Reports between OpenADR 3's terms and the neutral face: quantities over intervals, see ``report_kinds``.
 
-=====================================  =====================================================================
-OpenADR 3                              neutral
-=====================================  =====================================================================
-DEMAND or READING, in a unit of power  mean power of the interval (W = KW * 1000)
-USAGE, in a unit of energy             its mean power (W = KWH * 3,600,000 / seconds)
-DATA_QUALITY OK, or none               measured, coverage 1
-DATA_QUALITY ESTIMATED                 measured, coverage by the descriptor's confidence, else 0
-DATA_QUALITY MISSING or BAD            not measured
-BASELINE, OPERATING_STATE, STORAGE_..  carried by the codec, no place in the face
-=====================================  =====================================================================
+======================================  =====================================================================
+OpenADR 3                               neutral
+======================================  =====================================================================
+DATA_QUALITY OK, or none                measured, coverage 1
+DATA_QUALITY ESTIMATED                  power: coverage by the descriptor's confidence, else 0; baseline or
+                                        reduction: preliminary
+DATA_QUALITY MISSING or BAD             not measured
+======================================  =====================================================================
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import isfinite
 
-from protocols.grid import IntervalReport, ReportInterval
+from protocols.grid import IntervalReport, ReportInterval, ReportQuantity
 from protocols.openadr3 import model
-from protocols.openadr3.names import AGGREGATED_REPORT, DATA_QUALITY, Version
+from protocols.openadr3.names import AGGREGATED_REPORT, DATA_QUALITY, OPERATING_STATE, Version
 from protocols.openadr3.neutral_order import Asked
+from protocols.openadr3.report_kinds import (
+    QUANTITIES,
+    from_watts,
+    given_units,
+    quantity_of,
+    read_state,
+    to_watts,
+    watts_of,
+    write_state,
+)
 from protocols.openadr3.timing import Contradiction, Span, is_cancelled, lay_out, said_at, spans_of
-from protocols.openadr3.units import POWER_TYPES, WATT_HOURS, WATTS, numbers, units_of
+from protocols.openadr3.units import numbers, units_of
 
+_BY_BASELINE = (ReportQuantity.BASELINE, ReportQuantity.REDUCTION)
 _NOT_MEASURED = frozenset({"MISSING", "BAD"})
 _WHOLE_COVERAGE_FRACTION = 0.995
 """From here on a coverage rounds to a confidence of 100."""
@@ -48,9 +57,9 @@ def write_report(
         payload_descriptors=(
             model.ReportPayloadDescriptor(
                 payload_type=descriptor.payload_type,
-                reading_type=descriptor.reading_type or "MEAN",
-                units=units_of(descriptor.payload_type, descriptor.units),
-                confidence=_confidence(report),
+                reading_type=descriptor.reading_type or _usual_reading_type(descriptor),
+                units=given_units(descriptor),
+                confidence=_confidence(report) if _is_power(descriptor) else None,
             ),
         ),
         resources=(
@@ -69,6 +78,14 @@ def write_report(
     )
 
 
+def _is_power(descriptor: model.ReportDescriptor) -> bool:
+    return QUANTITIES.get(descriptor.payload_type) is ReportQuantity.POWER
+
+
+def _usual_reading_type(descriptor: model.ReportDescriptor) -> str | None:
+    return None if descriptor.payload_type == OPERATING_STATE else "MEAN"
+
+
 def _confidence(report: IntervalReport) -> int | None:
     """The mean coverage of what is estimated, in percent."""
     partial = [
@@ -84,25 +101,32 @@ def _is_in(at: datetime, span: Span) -> bool:
 
 
 def _write_payloads(item: ReportInterval, descriptor: model.ReportDescriptor) -> tuple[model.ValuesMap, ...]:
-    if item.power_w is None:
+    kind = descriptor.payload_type
+    units = given_units(descriptor)
+    quantity = quantity_of(kind, units)
+    if quantity is ReportQuantity.STATE and item.state is not None:
+        return (model.ValuesMap(type=kind, values=(write_state(item.state),)),)
+    power_w = None if quantity is None else watts_of(item, quantity)
+    if power_w is None or units is None:
         return (model.ValuesMap(type=DATA_QUALITY, values=("MISSING",)),)
-    units = units_of(descriptor.payload_type, descriptor.units) or ""
-    in_power = units in WATTS
-    value = item.power_w / WATTS[units] if in_power else item.power_w * item.duration_s / 3600 / WATT_HOURS[units]
-    quality = "OK" if item.coverage_fraction >= _WHOLE_COVERAGE_FRACTION else "ESTIMATED"
     return (
-        model.ValuesMap(type=descriptor.payload_type, values=(value,)),
-        model.ValuesMap(type=DATA_QUALITY, values=(quality,)),
+        model.ValuesMap(type=kind, values=(from_watts(power_w, kind, units, item.duration_s),)),
+        model.ValuesMap(type=DATA_QUALITY, values=(_written_quality(item, quantity),)),
     )
+
+
+def _written_quality(item: ReportInterval, quantity: ReportQuantity | None) -> str:
+    partial = quantity is ReportQuantity.POWER and item.coverage_fraction < _WHOLE_COVERAGE_FRACTION
+    return "ESTIMATED" if partial or (quantity in _BY_BASELINE and item.preliminary) else "OK"
 
 
 def read_report(
     report: model.Report, *, connection_id: str, event: model.Event | None, version: Version, received_at: datetime
 ) -> tuple[IntervalReport, ...]:
-    """What a VEN sent us of its power, by resource. Raises ``Contradiction``.
+    """What a VEN sent us of its power and its state, by resource. Raises ``Contradiction``.
 
     What the report leaves open, the unit and the times of its intervals, ``event`` says, which it answers. Resources
-    without anything that we can read as power are left out.
+    without anything that is a quantity to us are left out.
     """
     report_id = (report.name or "") if report.metadata is None else report.metadata.id
     descriptors = _descriptors(report, event)
@@ -140,7 +164,7 @@ def _descriptors(report: model.Report, event: model.Event | None) -> Mapping[str
             units=units_of(name, (own[name].units if name in own else None) or asked.get(name)),
             confidence=own[name].confidence if name in own else None,
         )
-        for name in POWER_TYPES
+        for name in QUANTITIES
     }
 
 
@@ -167,38 +191,52 @@ def _read_intervals(
         if span.duration is None:
             raise Contradiction(f"interval {span.interval.id} of {resource_name} has no end")
         duration_s = span.duration.total_seconds()
-        found = _power(span.interval, descriptors, duration_s)
+        found = _quantities(span.interval, descriptors, duration_s)
         quality = _quality(span.interval)
+        state = _state(span.interval)
         if quality in _NOT_MEASURED:
-            yield ReportInterval(starts_at=span.starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
-        elif found is not None:
-            power_w, confidence = found
-            estimated = 0.0 if confidence is None else confidence / 100
-            yield ReportInterval(
-                starts_at=span.starts_at,
-                duration_s=duration_s,
-                power_w=power_w,
-                coverage_fraction=estimated if quality == "ESTIMATED" else 1.0,
-            )
+            found = {}
+        elif not found and state is None:
+            continue
+        power_w, confidence = found.get(ReportQuantity.POWER, (None, None))
+        estimated = 0.0 if confidence is None else confidence / 100
+        whole = 1.0 if quality != "ESTIMATED" else estimated
+        yield ReportInterval(
+            starts_at=span.starts_at,
+            duration_s=duration_s,
+            power_w=power_w,
+            coverage_fraction=0.0 if power_w is None else whole,
+            baseline_w=found.get(ReportQuantity.BASELINE, (None, None))[0],
+            reduction_w=found.get(ReportQuantity.REDUCTION, (None, None))[0],
+            available_w=found.get(ReportQuantity.AVAILABLE, (None, None))[0],
+            state=None if state is None else read_state(state),
+            preliminary=quality == "ESTIMATED" and not found.keys().isdisjoint(_BY_BASELINE),
+        )
 
 
-def _power(
+def _quantities(
     interval: model.Interval, descriptors: Mapping[str, model.ReportPayloadDescriptor], duration_s: float
-) -> tuple[float, int | None] | None:
-    """The mean power that the first payload of power or energy says, and the confidence in it."""
+) -> dict[ReportQuantity, tuple[float, int | None]]:
+    """The mean watts that the first payload of each quantity says, and the confidence in them."""
+    found: dict[ReportQuantity, tuple[float, int | None]] = {}
     for payload in interval.payloads:
         descriptor = descriptors.get(payload.type)
         values = numbers(payload.values)
         if descriptor is None or descriptor.units is None or values is None or len(values) != 1:
             continue
-        if descriptor.units in WATTS:
-            power_w = values[0] * WATTS[descriptor.units]
-        elif descriptor.units in WATT_HOURS and payload.type == "USAGE":
-            power_w = values[0] * WATT_HOURS[descriptor.units] / (duration_s / 3600)
-        else:
+        quantity = quantity_of(payload.type, descriptor.units)
+        if quantity is None or quantity is ReportQuantity.STATE or quantity in found:
             continue
+        power_w = to_watts(values[0], payload.type, descriptor.units, duration_s)
         if isfinite(power_w):
-            return power_w, descriptor.confidence
+            found[quantity] = (power_w, descriptor.confidence)
+    return found
+
+
+def _state(interval: model.Interval) -> str | None:
+    for payload in interval.payloads:
+        if payload.type == OPERATING_STATE and payload.values and isinstance(payload.values[0], str):
+            return payload.values[0]
     return None
 
 

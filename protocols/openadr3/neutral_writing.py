@@ -82,7 +82,7 @@ def _write_intervals(signals: Sequence[tuple[str, Signal]], *, cancelled: bool) 
     places: dict[_Place, list[model.ValuesMap]] = {}
     for name, signal in signals:
         for item in signal.intervals:
-            payload = model.ValuesMap(type=name, values=(_value(item, signal.kind),))
+            payload = model.ValuesMap(type=name, values=_values(item, signal.kind))
             places.setdefault((item.starts_at, item.duration_s), []).append(payload)
     ordered = sorted(places.items(), key=lambda place: place[0][0])
     return tuple(
@@ -93,6 +93,12 @@ def _write_intervals(signals: Sequence[tuple[str, Signal]], *, cancelled: bool) 
         )
         for index, ((starts_at, duration_s), payloads) in enumerate(ordered)
     )
+
+
+def _values(item: EventInterval, kind: SignalKind) -> tuple[model.Value, ...]:
+    if kind is SignalKind.OTHER and item.points:
+        return tuple(model.Point(x=x, y=y) for x, y in item.points)
+    return (item.text,) if kind is SignalKind.OTHER and item.text else (_value(item, kind),)
 
 
 def _value(item: EventInterval, kind: SignalKind) -> float | int:

@@ -20,11 +20,12 @@ def numbers(values: Iterable[model.Value]) -> tuple[float, ...] | None:
     return tuple(found) or None
 
 
-POWER_TYPES = ("DEMAND", "READING", "USAGE")
-"""Payload types of reports that may say power; USAGE is energy by the definition, and its examples have KW too."""
 _USUAL_UNITS = {"DEMAND": "KW", "USAGE": "KWH"}
 
 
 def units_of(payload_type: str, units: str | None) -> str | None:
-    """The unit of a reported payload type, where none is said the one that the definition has for power or energy."""
+    """The unit of a reported payload type, where none is said the one that the definition has for power or energy.
+
+    USAGE is energy by the definition, and its examples have KW too.
+    """
     return units or _USUAL_UNITS.get(payload_type)

@@ -103,6 +103,19 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             {"operator_command", "command_outcome", "command_told"},
         ),
         ("0002", "0003", "work_account VALUES ('train-1', '{}')", {"work_account"}),
+        (
+            "0003",
+            "0004",
+            "placed_order VALUES (1, 'below', 'o1', '{}')",
+            {"placed_order", "party_message", "party_opt", "nonce"},
+        ),
+        (
+            "0004",
+            "0005",
+            "held_object VALUES ('program', 'VEN', 'v1', '', '', '', '', NULL, 1, 1, '{}')",
+            {"held_object"},
+        ),
+        ("0005", "0006", "issue_command VALUES (1, 'c1', '{}')", {"issue_command", "issue_outcome"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -168,7 +181,7 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
     async with engine.begin() as connection:
         for statement in (
             "INSERT INTO raw_body VALUES ('ab', 'body')",
-            "INSERT INTO raw_message VALUES (1, 'ab', 'utility', 'in', 1, 'oadrPoll')",
+            "INSERT INTO raw_message VALUES (1, 'ab', 'utility', 'in', 1, 'oadrPoll', NULL)",
             "INSERT INTO event_revision VALUES ('utility', 'e1', 0, 1, '{}')",
             "INSERT INTO decision VALUES (1, 'utility', 'e1', 0, 'ab', '{}')",
             "INSERT INTO acknowledgement VALUES ('utility', 'e1', 0, 1)",
@@ -177,6 +190,8 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO operator_command VALUES (1, 'c1', 'utility', 'e1', '{}')",
             "INSERT INTO command_outcome VALUES (1, 'c1', 1, TRUE, '')",
             "INSERT INTO command_told VALUES ('c1', 1, '')",
+            "INSERT INTO issue_command VALUES (1, 'c1', '{}')",
+            "INSERT INTO issue_outcome VALUES ('c1', 1, TRUE, '')",
             "INSERT INTO live_baseline VALUES ('utility', 'e1', '{}')",
             "INSERT INTO plan VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO cap_outcome VALUES (1, 1, 'gpu-0', 1.0, 1.0, 'applied', '', 'ab')",

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from protocols.grid import (
     ReportInterval,
     ReportOffer,
     ReportOrder,
+    ReportQuantity,
+    ResourceState,
 )
 from protocols.openadr2b.certificate import Pinned, fingerprint
 from protocols.openadr2b.codec import is_signed
@@ -123,7 +125,15 @@ async def a_site(party: Party, port: int, *, signs: bool = True) -> AsyncIterato
             ven_name="gateway",
             exchange=HttpExchange(f"https://localhost:{port}/OpenADR2/Simple/2.0b", session),
             store=store,
-            offers=(ReportOffer(resource_id="site-1", min_sampling_s=1, max_sampling_s=60),),
+            offers=(
+                ReportOffer(
+                    resource_id="site-1",
+                    min_sampling_s=1,
+                    max_sampling_s=60,
+                    quantities=tuple(ReportQuantity),
+                    history_s=86_400.0,
+                ),
+            ),
             signer=party.signer() if signs else None,
             verifier=party.verifier(),
         )
@@ -159,8 +169,9 @@ async def test_a_whole_signed_conversation(party: Party, lives: list[OpenleadrVt
         registered = await hear(vtn, "registered", ven_name="gateway")
         assert registered["fingerprint"] == site.ven.fingerprint
         await hear(vtn, "report offered", resource_id="site-1")
-        (order,) = await _orders(site)
+        order = await _ordered(site, ReportQuantity.POWER)
         await _reports(site, vtn, order)
+        await _reports_what_rests_on_a_baseline(site, vtn)
         await _takes_part_and_changes_its_mind(site, vtn)
         with pytest.raises(Rejected, match="no EiOpt service"):
             await site.ven.create_opt(_schedule(), _now())
@@ -181,9 +192,12 @@ async def test_a_whole_signed_conversation(party: Party, lives: list[OpenleadrVt
     assert all(is_signed(parse(message.body)) for message in site.store.messages)
 
 
-async def _orders(site: Site) -> list[ReportOrder]:
-    await site.until("the report is ordered", lambda: site.store.kept_orders)
-    return list(site.store.kept_orders.values())
+async def _ordered(site: Site, *quantities: ReportQuantity) -> ReportOrder:
+    def found() -> list[ReportOrder]:
+        return [one for one in site.store.kept_orders.values() if one.quantities == quantities]
+
+    await site.until(f"{quantities} is ordered", found)
+    return found()[0]
 
 
 async def _reports(site: Site, vtn: OpenleadrVtn, order: ReportOrder) -> None:
@@ -208,6 +222,40 @@ async def _reports(site: Site, vtn: OpenleadrVtn, order: ReportOrder) -> None:
     assert receipt.accepted, receipt
     heard = await hear(vtn, "report data", resource_id="site-1")
     assert [value for _, value in heard["data"]] == [1000.0, 1001.0, 1002.0, 1003.0, 1004.0]  # type: ignore[attr-defined] - a list
+
+
+async def _reports_what_rests_on_a_baseline(site: Site, vtn: OpenleadrVtn) -> None:
+    order = await _ordered(site, ReportQuantity.BASELINE, ReportQuantity.REDUCTION, ReportQuantity.AVAILABLE)
+    interval = ReportInterval(
+        starts_at=_now().replace(microsecond=0) - timedelta(seconds=10),
+        duration_s=2.0,
+        power_w=None,
+        coverage_fraction=1.0,
+        baseline_w=900.0,
+        reduction_w=300.0,
+        available_w=200.0,
+        preliminary=True,
+    )
+    report = IntervalReport(
+        report_id="report-2",
+        order_id=order.order_id,
+        connection_id="c",
+        resource_id="site-1",
+        created_at=_now(),
+        intervals=(interval,),
+    )
+    for one in (report, replace(report, report_id="report-2~s", corrects="report-2")):
+        receipt = await site.ven.send_report(one, _now())
+        assert receipt.accepted, receipt
+    order = await _ordered(site, ReportQuantity.STATE)
+    standing = replace(
+        interval, baseline_w=None, reduction_w=None, available_w=None, state=ResourceState(online=True, power_w=5.0)
+    )
+    status = replace(report, report_id="report-3", order_id=order.order_id, intervals=(standing,))
+    # It orders states and cannot read them: that must not look like a report that was taken.
+    with pytest.raises(Rejected, match="HTTP 500"):
+        await site.ven.send_report(status, _now())
+    await site.until("each data point is heard", lambda: vtn.count("report data", resource_id="site-1") == 7)
 
 
 async def _takes_part_and_changes_its_mind(site: Site, vtn: OpenleadrVtn) -> None:

@@ -6,7 +6,8 @@ Beside the machine, the smallest examples of what it found and of what easily go
 
 What may take a node over its limit is somebody else's hand (an older gateway's, too, at a host that the newer has not
 spoken to yet) and a machine's restart (its devices forget their caps). That it holds is promised anew once a gateway
-has looked at everything (``calm``). One may begin while no host answers.
+has looked at everything (``calm``), but for limits that a device was found under in place of our cap: they are left as
+they are until the next release, and what cannot be kept for them is said. One may begin while no host answers.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.domain.electrical import NOTHING_W
 from gateway.domain.tree import ElectricalTree, Node, NodeKind, wire
 from gateway.ledger import CapOutcome
 from gateway.services.actuator import Actuator
@@ -177,6 +179,8 @@ class FleetStates(RuleBasedStateMachine):
         self.outside_w: dict[str, float] = {}
         self.should_be_w: dict[str, float] = {}
         self.unsure: set[str] = set()
+        # Devices that somebody else, or a restart, has set since the beginning.
+        self.others: set[str] = set()
         self.asked: tuple[WholeHost, Request] | None = None
         self.ways: dict[str, str] = {}
         self.cut: set[WholeHost] = set()
@@ -193,6 +197,7 @@ class FleetStates(RuleBasedStateMachine):
         for device_id, limit_w in zip(self.ids, found_w, strict=True):
             self.outside(device_id, limit_w)
         self.unsure.clear()
+        self.others.clear()
         for host in self.hosts:
             self.run(host.start())
         self.epoch = 0
@@ -249,6 +254,7 @@ class FleetStates(RuleBasedStateMachine):
         self.on_expiry.pop(device_id, None)
         self.lease_until_s.pop(device_id, None)
         self.unsure.add(device_id)
+        self.others.add(device_id)
 
     def nodes_over(self, limits_w: dict[str, float]) -> dict[str, float]:
         """By how much each node is over its limit, with what is in force."""
@@ -563,10 +569,17 @@ class FleetStates(RuleBasedStateMachine):
             self.run(host.start())
 
     def tree_is_kept_as_far_as_can_be(self) -> None:
-        least_w = {key: min(self.limit_w(key), CAP_RANGE.min_w) for key in self.ids}
+        actuator = self.gateways[-1].actuator
+        limits_w = {key: self.limit_w(key) for key in self.ids}
+        left = set(actuator.not_ours)
+        assert left <= self.others, "a limit that nobody else set is not left alone"
+        assert all(limits_w[key] == self.outside_w[key] for key in left), "what somebody else set is left as it is"
+        least_w = {key: limits_w[key] if key in left else CAP_RANGE.min_w for key in self.ids}
         least_over_w = self.nodes_over(least_w)
-        for node_id, over_w in self.nodes_over({key: self.limit_w(key) for key in self.ids}).items():
+        for node_id, over_w in self.nodes_over(limits_w).items():
             assert over_w <= max(SLACK_W, least_over_w[node_id] + SLACK_W), f"{node_id} is over its limit"
+            if over_w >= NOTHING_W:
+                assert f" {node_id} (" in (actuator.shortfall or ""), f"nobody is told that {node_id} is over its limit"
 
     # What is looked at after every step.
 
@@ -785,6 +798,39 @@ def test_somebody_elses_limit_is_left_in_the_tree_and_when_a_keeper_dies():
     run.all_goes_on(2)
     run.what_is_down_starts(0)
     run.all_goes_on(5)
+    run.calm()
+    run.teardown()
+
+
+def test_somebody_elses_limits_are_left_until_the_release_though_their_rack_is_over_and_that_is_said():
+    run = machine()
+    run.all_goes_on(2)
+    run.alone = False
+    for at in range(3):
+        run.somebody_else_writes(at, 390.0)
+    run.calm()
+    # 1000 W are the rack's: the fourth at its floor is all that may be done for it.
+    assert [run.limit_w(device_id) for device_id in run.ids[:4]] == [390.0, 390.0, 390.0, 100.0]
+    assert "rack r1 (1.08 kW): up to 0.28 kW over" in str(run.gateways[-1].actuator.shortfall)
+    run.hold({4: 205.0}, set(), WELL, old=False)
+    run.calm()
+    assert run.nodes_over({device_id: run.limit_w(device_id) for device_id in run.ids})["r1"] <= SLACK_W
+    assert run.gateways[-1].actuator.shortfall is None
+    run.teardown()
+
+
+def test_a_limit_that_was_left_to_somebody_else_counts_as_last_heard_when_it_is_asked_for_again():
+    run = FleetStates()
+    run.begin([240.0, 240.0, 240.0, 240.0, 400.0, 400.0], None, "one rack", alone=False)
+    run.all_goes_on(2)
+    run.somebody_else_writes(0, 260.0)
+    run.calm()
+    run.somebody_else_writes(0, 400.0)
+    run.calm()
+    run.hold({4: 105.0}, set(), WELL, old=False)
+    # Its own host does not hear that it is to go down: the other one must not rise into what it has.
+    run.release(["request lost", "", ""], old=False)
+    assert [run.limit_w(device_id) for device_id in run.ids[:4]] == [400.0, 200.0, 200.0, 200.0]
     run.calm()
     run.teardown()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.storage import tables, upgrade
+from gateway.storage.object_store import SqlObjectStore
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 
@@ -80,3 +81,8 @@ async def ledger(url: str) -> AsyncIterator[SqlLedger]:
 @pytest.fixture
 def parties(ledger: SqlLedger) -> SqlPartyStore:
     return SqlPartyStore(ledger)
+
+
+@pytest.fixture
+def objects(ledger: SqlLedger) -> SqlObjectStore:
+    return SqlObjectStore(ledger)

@@ -77,7 +77,9 @@ def test_an_event_in_neutral_form_as_json(file: Path) -> None:
     assert (event["starts_at"], event["duration_s"]) == ("2030-01-31T13:00:00Z", 3600.0)
     (signal,) = event["signals"]
     assert signal["kind"] == "adjust"
-    assert signal["intervals"] == [{"starts_at": "2030-01-31T13:00:00Z", "duration_s": 3600.0, "value": -5000.0}]
+    (interval,) = signal["intervals"]
+    assert (interval["starts_at"], interval["duration_s"]) == ("2030-01-31T13:00:00Z", 3600.0)
+    assert (interval["value"], interval["text"], interval["points"]) == (-5000.0, "", [])
     assert found["prices"] == []
 
 

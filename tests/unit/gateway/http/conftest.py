@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.app import decode_message
 from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
@@ -149,6 +150,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             jobs=lambda: stage.jobs,
             capability=lambda: stage.capability,
             version="1.2.3",
+            connections=["utility", "below"],
+            describe=decode_message,
         )
         async with TestClient(TestServer(application)) as client:
             stage.client = client

@@ -1,11 +1,12 @@
 """Reports of more than power: baselines and reductions, first as they are held and then as settled, and states."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from protocols.grid import IntervalReport, ReportOrder, ReportQuantity, ResourceState
-from tests.unit.gateway.services.rig import CONNECTION_ID, STARTS_AT, Rig
+from protocols.errors import Rejected
+from protocols.grid import IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
+from tests.unit.gateway.services.rig import CONNECTION_ID, STARTS_AT, Rig, ScriptedConnection
 
 POWER, BASELINE, REDUCTION, AVAILABLE, STATE = ReportQuantity
 
@@ -160,3 +161,37 @@ async def test_another_order_of_the_same_id_begins_when_it_says(rig: Rig) -> Non
     await rig.run(rig.metering(), rig.reporting(), for_s=45)
     starts = [part.starts_at for report in rig.connection.reports for part in report.intervals]
     assert starts[2:5] == [later + timedelta(seconds=30 + 10 * index) for index in range(3)]
+
+
+class Halting(ScriptedConnection):
+    """A counterparty that orders what it cannot read, and halts over it."""
+
+    halts = True
+
+    async def send_report(self, report: IntervalReport, now: datetime) -> Receipt:
+        if report.order_id == "bad" and self.halts:
+            raise Rejected("EiReport: HTTP 500", code="500")
+        return await super().send_report(report, now)
+
+
+async def test_an_order_that_the_grid_cannot_read_holds_up_no_other(rig: Rig) -> None:
+    connection = Halting()
+    connection.ordered = (order(POWER, order_id="bad", report_back_s=10.0), order(POWER, report_back_s=10.0))
+    await rig.run(rig.metering(), rig.reporting(connection), for_s=600)
+    starts = [(one.starts_at - STARTS_AT).total_seconds() for report in connection.reports for one in report.intervals]
+    assert starts == [10.0 * index for index in range(len(starts))]
+    assert starts[-1] >= 570.0
+    assert len(await rig.ledger.outbox(CONNECTION_ID)) <= 1, "what cannot be read is given up"
+
+
+async def test_while_nothing_is_taken_nothing_is_given_up(rig: Rig) -> None:
+    connection = Halting()
+    connection.ordered = (order(POWER, order_id="bad", report_back_s=10.0),)
+
+    def mend() -> None:
+        connection.halts = False
+
+    await rig.run(rig.metering(), rig.reporting(connection), for_s=900, script={700: mend})
+    starts = [(one.starts_at - STARTS_AT).total_seconds() for report in connection.reports for one in report.intervals]
+    assert starts == [10.0 * index for index in range(len(starts))]
+    assert starts[-1] >= 850.0

@@ -114,9 +114,9 @@ def test_telemetry_is_not_of_the_past() -> None:
     assert over.ends_at == ago + timedelta(days=1)
 
 
-def test_an_order_past_the_end_of_the_calendar_has_no_end() -> None:
-    late = datetime(9999, 12, 31, tzinfo=UTC)
-    found = order(request(period=model.Period(starts_at=late, duration=timedelta(days=2))))
+@pytest.mark.parametrize("days", [4000, 999_999_999])
+def test_an_order_for_an_age_or_past_the_end_of_the_calendar_has_no_end(days: int) -> None:
+    found = order(request(period=model.Period(starts_at=NOON, duration=timedelta(days=days))))
     assert found is not None
     assert found.ends_at is None
 
@@ -193,3 +193,24 @@ def test_reports_of_others_are_read_in_watts() -> None:
         (NOON + timedelta(minutes=1), 60, None, 0.0),
     ]
     assert [item.power_w for item in b.intervals] == [1000.0, None]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(granularity_s=10 * 366 * 86_400 + 1),
+        request(report_back_s=10 * 366 * 86_400 + 1),
+        request(period=model.Period(starts_at=datetime(9999, 12, 31, tzinfo=UTC), duration=timedelta(0))),
+    ],
+)
+def test_times_of_another_age_are_not_ordered(asked: model_report.ReportRequest) -> None:
+    assert order(asked) is None
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2029])
+def test_an_order_that_began_in_any_year_is_served_from_now_on(year: int) -> None:
+    begun = model.Period(starts_at=datetime(year, 1, 1, tzinfo=UTC), duration=timedelta(0))
+    found = order(request(period=begun))
+    assert found is not None
+    assert NOON <= found.starts_at < NOON + timedelta(seconds=10)
+    assert (found.starts_at - begun.starts_at) % timedelta(seconds=10) == timedelta(0)

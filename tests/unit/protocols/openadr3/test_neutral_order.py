@@ -115,3 +115,12 @@ def test_a_cancelled_event_and_one_of_no_time_ask_for_nothing() -> None:
 def test_a_report_from_after_the_last_interval_is_a_contradiction() -> None:
     with pytest.raises(Contradiction, match="from interval 9 on, of 8"):
         orders(hours(8), descriptor(start_interval=9))
+
+
+def test_a_report_of_other_resources_is_not_ours() -> None:
+    def named(*names: str) -> model.ReportDescriptor:
+        return descriptor(targets=(model.ValuesMap(type="RESOURCE_NAME", values=names),))
+
+    group = descriptor(targets=(model.ValuesMap(type="GROUP", values=("north",)),))
+    found = orders(hours(1), named("elsewhere"), named("elsewhere", "site"), group)
+    assert [order.order_id for order in found] == ["event-1.1", "event-1.2"]

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer
+from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportQuantity, ResourceState
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_order import Asked, read_orders
@@ -24,7 +24,9 @@ def asked(payload_type: str = "DEMAND", **fields: object) -> Asked:
     (found,) = read_orders(
         said,
         connection_id="c",
-        offer=ReportOffer(resource_id="site", min_sampling_s=1.0, max_sampling_s=60.0),
+        offer=ReportOffer(
+            resource_id="site", min_sampling_s=1.0, max_sampling_s=60.0, quantities=tuple(ReportQuantity)
+        ),
         version=Version.V3_1,
         received_at=NOON,
     )
@@ -124,7 +126,10 @@ def test_a_vtn_reads_what_others_write() -> None:
         "site",
         NOON,
     )
-    assert found.intervals == (ReportInterval(starts_at=NOON, duration_s=3600.0, power_w=500.0, coverage_fraction=1.0),)
+    (interval,) = found.intervals
+    assert (interval.starts_at, interval.duration_s, interval.power_w) == (NOON, 3600.0, 500.0)
+    assert interval.coverage_fraction == 1.0
+    assert interval.state == ResourceState(online=True)
 
 
 def test_the_event_says_what_a_report_leaves_open() -> None:
@@ -176,3 +181,65 @@ def test_times_that_no_report_can_have_are_a_contradiction(period: model.Interva
     resource = replace(report(values("DEMAND", 1)).resources[0], period=period)
     with pytest.raises(Contradiction, match=why):
         read(report(resources=(resource,)))
+
+
+SHED = "LOAD_SHED_DELTA_AVAILABLE"
+QUANTITIES = ReportInterval(
+    starts_at=NOON,
+    duration_s=900.0,
+    power_w=None,
+    coverage_fraction=0.0,
+    baseline_w=50_000.0,
+    reduction_w=20_000.0,
+    available_w=5_000.0,
+    state=ResourceState(online=True, curtailed=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("by", "payload", "units", "field"),
+    [
+        (asked("BASELINE"), values("BASELINE", 50.0), "KW", "baseline_w"),
+        (asked("BASELINE", units="KWH"), values("BASELINE", 12.5), "KWH", "baseline_w"),
+        (asked("DELTA_USAGE"), values("DELTA_USAGE", -5.0), "KWH", "reduction_w"),
+        (
+            asked("LOAD_SHED_DELTA_AVAILABLE", units="W"),
+            values("LOAD_SHED_DELTA_AVAILABLE", 5000.0),
+            "W",
+            "available_w",
+        ),
+        (asked("OPERATING_STATE"), values("OPERATING_STATE", "RUNNING_CURTAILED"), None, "state"),
+    ],
+)
+def test_other_quantities_go_out_in_their_terms_and_come_back(
+    by: Asked, payload: model.ValuesMap, units: str | None, field: str
+) -> None:
+    (quantity,) = by.order.quantities
+    assert quantity is not ReportQuantity.POWER
+    found = written(replace(measured(), intervals=(QUANTITIES,)), by)
+    assert found.resources[0].intervals[0].payloads[0] == payload
+    assert found.payload_descriptors[0].units == units
+    (again,) = read(found)
+    assert getattr(again.intervals[0], field) == getattr(QUANTITIES, field)
+
+
+def test_a_preliminary_baseline_is_an_estimate_and_an_unknown_one_missing() -> None:
+    found = written(replace(measured(), intervals=(replace(QUANTITIES, preliminary=True),)), asked("BASELINE"))
+    assert found.resources[0].intervals[0].payloads[1] == values("DATA_QUALITY", "ESTIMATED")
+    assert read(found)[0].intervals[0].preliminary
+    found = written(measured(40_000.0), asked("BASELINE"))
+    assert found.resources[0].intervals[0].payloads == (values("DATA_QUALITY", "MISSING"),)
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        (ResourceState(online=True), "NORMAL"),
+        (ResourceState(online=False, curtailed=True), "ERROR"),
+        (ResourceState(online=True, overridden=True, curtailed=True), "RUNNING_OPTED_OUT"),
+        (ResourceState(online=True, curtailed=True, power_w=0.0), "IDLE_CURTAILED"),
+    ],
+)
+def test_how_a_resource_stands_is_an_operating_state(state: ResourceState, word: str) -> None:
+    found = written(replace(measured(), intervals=(replace(QUANTITIES, state=state),)), asked("OPERATING_STATE"))
+    assert found.resources[0].intervals[0].payloads == (values("OPERATING_STATE", word),)

@@ -1,0 +1,27 @@
+"""Where we listen: an aiohttp application at an address."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def listening(
+    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
+        chosen: int = runner.addresses[0][1]
+        log.info("listening", url=f"{'http' if tls is None else 'https'}://{host}:{chosen}/")
+        yield chosen
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,128 @@
+"""Three gateways on loopback, each a process: one under a utility's VTN and over two sites with simulated GPUs."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.lab import Gateway, OpenleadrVtn, eventually, free_port, rows
+
+PROGRAM = "http://utility.example/peak"
+
+HEAD = """
+[gateway]
+database = "sqlite+aiosqlite:///{{folder}}/gridgate.db"
+listen = "127.0.0.1:{{port}}"
+state_dir = "{{folder}}/state"
+[site]
+id = "{site}"
+interval_s = 60
+[control]
+lease_s = {{lease_s}}
+"""
+
+ABOVE = (
+    HEAD
+    + """
+[[connection]]
+kind = "openadr2b"
+url = "http://127.0.0.1:{{vtn_port}}/OpenADR2/Simple/2.0b"
+name = "portfolio"
+poll_s = 1
+[[program]]
+id = "http://utility.example/peak"
+levels = {{{{ 1 = 0.10, 2 = 0.25, 3 = 0.40 }}}}
+
+[[connection]]
+kind = "openadr2b"
+role = "vtn"
+name = "below"
+listen = "127.0.0.1:{below_port}"
+poll_s = 1
+report_s = 2
+[[connection.party]]
+name = "site-a"
+[[connection.party]]
+name = "site-b"
+
+[[hardware]]
+kind = "sites"
+program = "portfolio-limit"
+hold_s = 60
+silent_after_s = 10
+[[hardware.site]]
+party = "site-a"
+connection = "below"
+min_kw = 2.2
+max_kw = 6.0
+[[hardware.site]]
+party = "site-b"
+connection = "below"
+min_kw = 2.2
+max_kw = 6.0
+"""
+)
+
+BELOW = (
+    HEAD
+    + """
+[[connection]]
+kind = "openadr2b"
+url = "http://127.0.0.1:{below_port}/OpenADR2/Simple/2.0b"
+name = "{site}"
+poll_s = 1
+[[program]]
+id = "portfolio-limit"
+[[hardware]]
+kind = "simulated"
+hosts = 1
+devices_per_host = 8
+seed = {seed}
+"""
+)
+
+
+class Chain:
+    """All of it, over one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vtn_port, below_port = free_port(), free_port()
+        self.vtn: OpenleadrVtn | None = None
+        self.above = self._gateway(folder / "above", ABOVE, site="portfolio", below_port=below_port)
+        self.sites = {
+            name: self._gateway(folder / name, BELOW, site=name, below_port=below_port, seed=seed)
+            for name, seed in (("site-a", 3), ("site-b", 4))
+        }
+
+    def _gateway(self, folder: Path, text: str, **facts: Any) -> Gateway:
+        folder.mkdir()
+        return Gateway(folder, vtn_port=self.vtn_port, config=text.format(**facts))
+
+    def open(self) -> None:
+        """Start all, and wait until the sites report to the gateway above, and that is registered with the utility."""
+        self.vtn = OpenleadrVtn(self.vtn_port, "0")
+        self.above.start()
+        for site in self.sites.values():
+            site.start()
+        eventually("both sites report", lambda: len(self.reporting()) == 2, within_s=60)
+        self.vtn.wait_for("registered", within_s=30)
+
+    def reporting(self) -> list[str]:
+        """The sites that the gateway above hears."""
+        now = self.above.get("/api/now") or {}
+        hosts = now.get("devices", {}).get("hosts", [])
+        return [host["host_id"] for host in hosts if host["state"] != "absent"]
+
+    def power_w(self, gateway: Gateway, for_s: float) -> float:
+        """Mean site power over the last seconds, as the gateway recorded it."""
+        found = rows(
+            gateway.folder,
+            "SELECT avg(power_w) FROM reading WHERE meter_id = 'site'"
+            f" AND measured_at > {int((time.time() - for_s) * 1e6)}",
+        )
+        return float(found[0][0] or 0.0)
+
+    def close(self) -> None:
+        for gateway in (*self.sites.values(), self.above):
+            gateway.end()
+        if self.vtn is not None:
+            self.vtn.end()
