@@ -1,5 +1,6 @@
 """Messages brought to VENs over real sockets: to a VEN of ours, and to one that fails."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -239,3 +240,10 @@ async def test_nobody_unknown_has_us_call_an_address(pushing: Any) -> None:
     refused = await ask(pushing, "EiRegisterParty", wanted)
     assert (refused.response.code, refused.ven_id) == ("451", None)
     assert await registered(pushing, ven_name="stranger")
+
+
+async def test_who_is_slow_to_answer_is_not_told_twice_meanwhile(pushing: Any, event: GridEvent, listener: Any) -> None:
+    await pushing.vtn.publish(event)
+    taken = await asyncio.gather(pushing.vtn.deliver_due(pushing.now), pushing.vtn.deliver_due(pushing.now))
+    assert sorted(taken) == [0, 1]
+    assert listener.names() == ["oadrDistributeEvent"]
