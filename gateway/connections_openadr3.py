@@ -95,6 +95,7 @@ async def open_vtn(edges: AsyncExitStack, settings: Vtn3Settings, record: Record
             tls=vtn_client_context(None, None, settings.ca, profile=settings.tls),
             allowed_hosts=settings.callback_hosts,
         ),
+        power_every_s=settings.report_s,
         unavailable=(LedgerUnavailable,),
     )
     application = web.Application()

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gateway import app
 from tests.lab import Gateway, OpenleadrVtn, eventually, free_port, rows
 
 PROGRAM = "http://utility.example/peak"
@@ -40,9 +41,19 @@ listen = "127.0.0.1:{below_port}"
 poll_s = 1
 report_s = 2
 [[connection.party]]
-name = "site-a"
-[[connection.party]]
 name = "site-b"
+
+[[connection]]
+kind = "openadr3"
+role = "vtn"
+name = "below-3"
+listen = "127.0.0.1:{third_port}"
+url = "http://127.0.0.1:{third_port}"
+report_s = 2
+[[connection.client]]
+client_id = "client-a"
+secret_hash = "{secret_hash}"
+role = "ven"
 
 [[hardware]]
 kind = "sites"
@@ -51,7 +62,7 @@ hold_s = 60
 silent_after_s = 10
 [[hardware.site]]
 party = "site-a"
-connection = "below"
+connection = "below-3"
 min_kw = 2.2
 max_kw = 6.0
 [[hardware.site]]
@@ -62,14 +73,25 @@ max_kw = 6.0
 """
 )
 
-BELOW = (
-    HEAD
-    + """
+BY_2B = """
 [[connection]]
 kind = "openadr2b"
 url = "http://127.0.0.1:{below_port}/OpenADR2/Simple/2.0b"
 name = "{site}"
 poll_s = 1
+"""
+
+BY_3 = """
+[[connection]]
+kind = "openadr3"
+url = "http://127.0.0.1:{third_port}/openadr3/3.1"
+name = "{site}"
+poll_s = 1
+client_id = "client-a"
+client_secret = "{secret}"
+"""
+
+BELOW = """
 [[program]]
 id = "portfolio-limit"
 [[hardware]]
@@ -78,19 +100,20 @@ hosts = 1
 devices_per_host = 8
 seed = {seed}
 """
-)
 
 
 class Chain:
     """All of it, over one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.vtn_port, below_port = free_port(), free_port()
+        self.vtn_port = free_port()
+        secret, secret_hash = app.new_secret()
+        ports = {"below_port": free_port(), "third_port": free_port()}
         self.vtn: OpenleadrVtn | None = None
-        self.above = self._gateway(folder / "above", ABOVE, site="portfolio", below_port=below_port)
+        self.above = self._gateway(folder / "above", ABOVE, site="portfolio", secret_hash=secret_hash, **ports)
         self.sites = {
-            name: self._gateway(folder / name, BELOW, site=name, below_port=below_port, seed=seed)
-            for name, seed in (("site-a", 3), ("site-b", 4))
+            name: self._gateway(folder / name, HEAD + way + BELOW, site=name, seed=seed, secret=secret, **ports)
+            for name, seed, way in (("site-a", 3, BY_3), ("site-b", 4, BY_2B))
         }
 
     def _gateway(self, folder: Path, text: str, **facts: Any) -> Gateway:

@@ -36,7 +36,7 @@ class Mosquitto:
         self._authority = authority(begins_at=yesterday)
         self._begins_at = yesterday
         (folder / "ca.pem").write_bytes(self._authority.pem)
-        server = self._authority.vouch(HOST, begins_at=yesterday, host=HOST)
+        server = self._authority.vouch(HOST, begins_at=yesterday, hosts=(HOST,))
         (folder / "server.pem").write_bytes(server.pem)
         (folder / "server.key").write_bytes(server.key_pem)
         self.allow("")

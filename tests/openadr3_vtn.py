@@ -70,7 +70,8 @@ async def serve(routes: list[web.RouteDef], issuer: Issuer) -> AsyncIterator[str
     """An HTTPS server on a free port; yields its address."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app)
+    # Many targets make a long line; what a server reads by default, 8 KiB, is less than the definition allows.
+    runner = web.AppRunner(app, max_line_size=1 << 17)
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, 0, ssl_context=issuer.context).start()

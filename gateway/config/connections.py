@@ -192,6 +192,8 @@ class Vtn3Settings(NamedSettings):
     url: HttpUrl
     """Where clients reach us, up to the path: what they are told at ``/auth/server``."""
     client: tuple[ClientSettings, ...] = Field(min_length=1)
+    report_s: float | None = Field(default=60.0, ge=1.0, le=3600)
+    """How often VENs are asked to report their power, by an event that asks for nothing else."""
     callback_hosts: tuple[str, ...] = ()
     """Hosts of our own network that may be called back; by default only public addresses are."""
     mqtt: MqttSettings | None = None

@@ -33,7 +33,7 @@ LOOK_S = 2.0
 HOPELESS_AFTER = 5
 """So often an order's reports met an error that might pass, while others were taken: there it does not pass."""
 
-CORRECTED_FOR = timedelta(days=7)
+CORRECTED_FOR = timedelta(days=1)
 """A statement that is older corrects no report any more."""
 
 Subject = tuple[str, tuple[ReportQuantity, ...], bool]

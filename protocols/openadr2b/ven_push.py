@@ -12,7 +12,7 @@ from datetime import datetime
 from aiohttp import web
 
 from protocols.errors import MessageError, MessageTooLarge, NotAuthentic
-from protocols.grid import Registration
+from protocols.grid import Registration, StoreUnavailable
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import (
@@ -74,7 +74,8 @@ class VenPush:
     ) -> bytes | None:
         """The answer to a message that was sent to a service, ``None`` where there is no room for it now.
 
-        Raises ``MessageError`` for a body that cannot be taken: it is kept, and nothing else has changed.
+        Raises ``MessageError`` for a body that cannot be taken: it is kept, and nothing else has changed; and
+        ``StoreUnavailable``.
         """
         if len(self._waiting) >= MOST_WAITING:
             return None
@@ -115,6 +116,8 @@ class VenPush:
                 return web.Response(status=403, text=f"{fault}\n")
             except MessageError as fault:
                 return web.Response(status=400, text=f"{fault}\n")
+            except StoreUnavailable:
+                return web.Response(status=503, text="our record is away just now, send it again later\n")
             if answer is None:
                 return web.Response(status=503, text="too many messages wait already, send it again later\n")
             return web.Response(body=answer, content_type="application/xml")

@@ -52,6 +52,9 @@ MOST_ORDERS = 100
 MOST_KEPT = 4 * MOST_ORDERS
 """Orders that are remembered, with those that ended."""
 
+MOST_METADATA = 4
+"""Times that the METADATA reports are sent anew for one turn, however often they were asked for."""
+
 ENDED_KEPT = timedelta(days=7)
 """An order that has ended is remembered for so long: its last reports, and corrections of them, are still to go."""
 
@@ -113,7 +116,7 @@ class VenReports:
         ven_id = registration.party_id
         if isinstance(message, CreateReport):
             for request in message.requests:
-                if request.specifier.specifier_id == METADATA and len(self.metadata_asked) < MOST_ORDERS:
+                if request.specifier.specifier_id == METADATA and len(self.metadata_asked) < MOST_METADATA:
                     self.metadata_asked.append(request.report_request_id)
             return await self._take(message.requests, message.request_id, registration, now, anew=False)
         if isinstance(message, CancelReport):

@@ -16,7 +16,7 @@ is business logic of its own:
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -37,6 +37,7 @@ from protocols.openadr3.codec import encode
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_writing import write_event
+from protocols.openadr3.values import FOREVER
 from protocols.openadr3.vtn_access import READ_ALL, READ_TARGETS, READ_VEN_OBJECTS, Caller, Client, require
 from protocols.openadr3.vtn_answers import Answer, Refused, Request, problem
 from protocols.openadr3.vtn_http import PATH, over_http
@@ -54,6 +55,9 @@ ASKED_REPORT = model.ReportDescriptor(
     payload_type="DEMAND", reading_type="MEAN", units="KW", report_intervals="OPEN_INTERVALS"
 )
 """What a published event asks of those it is for: mean power, in intervals of their choice."""
+REPORTS = "gridgate-reports"
+"""Id of the event that asks for reports of power, and name of its program."""
+
 MOST_OPERATIONS = 32
 """Of one subscription: each of its callbacks is called before it is taken."""
 MOST_SUBSCRIPTIONS = 100
@@ -82,6 +86,7 @@ class Vtn:
         publisher: Publisher | None = None,
         broker_for: Callable[[str], model_access.Mqtt | None] = lambda _: None,
         asked_reports: Sequence[model.ReportDescriptor] = (ASKED_REPORT,),
+        power_every_s: float | None = None,
         token_lifetime_s: int = 3600,
         unavailable: tuple[type[Exception], ...] = (),
         new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -94,6 +99,7 @@ class Vtn:
         self._callbacks = callbacks
         self._broker_for = broker_for
         self._asked_reports = tuple(asked_reports)
+        self._power_every_s = power_every_s
         self._unavailable = unavailable
         self._publishing = asyncio.Lock()
         self._objects = VtnObjects(connection_id=connection_id, store=objects, now=now, new_id=new_id)
@@ -111,7 +117,7 @@ class Vtn:
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
         self._rest = VtnRest(
-            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._telling.tell_read
+            objects=self._objects, now=now, accept=self._accept, kept=self._kept, read=self._telling.tell_read
         )
         self._loading = asyncio.Lock()
         self._loaded = False
@@ -234,7 +240,26 @@ class Vtn:
             if not self._loaded:
                 await self._objects.load()
                 await self._telling.load()
+                if self._power_every_s is not None:
+                    await self._ask_for_power(timedelta(seconds=max(1, round(self._power_every_s))))
                 self._loaded = True
+
+    async def _ask_for_power(self, every: timedelta) -> None:
+        """Have every VEN report its power all the time, by an event that asks for nothing else (User Guide 7.5)."""
+        program = await self._program(REPORTS)
+        wanted = model.Event(
+            program_id=id_of(program),
+            name=REPORTS,
+            # Without end, or it would be over after the first report.
+            duration=FOREVER,
+            period=model.IntervalPeriod(start=self._now(), duration=every),
+            report_descriptors=(replace(ASKED_REPORT, report_intervals="INTERVALS", repeat=-1),),
+        )
+        held = self._objects.one(model.Event, REPORTS)
+        if held is None:
+            await self._objects.add(wanted, object_id=REPORTS)
+        elif held.period is None or held.period.duration != every:
+            await self._objects.change(held, lambda _: wanted)
 
     async def _accept(self, value: Held, before: Held | None, body: bytes) -> None:
         """What has to be before an object is kept: a report is on record, a subscription's callbacks are proven."""
@@ -242,6 +267,16 @@ class Vtn:
             await self._reports.record(body)
         elif isinstance(value, model.Subscription):
             await self._prove(value, before if isinstance(before, model.Subscription) else None)
+
+    async def _kept(self, value: Held, caller: Caller) -> None:
+        """What follows once an object is kept: a report is read, a ven is granted its own id as a target.
+
+        At once, so that it knows of it before the first event that is for it alone.
+        """
+        if isinstance(value, model.Ven):
+            await self._grant(Target(kind="ven", value=id_of(value)))
+        else:
+            await self._reports.take(value, caller)
 
     async def _prove(self, value: model.Subscription, before: model.Subscription | None) -> None:
         """Refuse a subscription that we could not, or should not, call."""

@@ -32,6 +32,10 @@ _IN_MEMORY: tuple[type[Held], ...] = (model.Program, model.Event, model.Subscrip
 
 MOST_OBJECTS = 100_000
 """Of one kind in memory; more are refused."""
+MOST_OF_ONE = 1000
+"""Of one kind that belong to one client, so that no VEN can fill our memory."""
+MOST_BYTES = {model.Ven: 1 << 16, model.Resource: 1 << 16, model.Subscription: 1 << 16}
+"""Of an object of a kind that VENs make and we keep in memory. Others are as large as a body may be."""
 _TICK = timedelta(microseconds=1)
 
 
@@ -151,7 +155,8 @@ class VtnObjects:
             after = replace(after, metadata=replace(before.metadata, modified_at=self._instant()))
             stored = self._stored(after)
             await self._check(after, stored)
-            await self._commit([Change(operation="UPDATE", before=before, after=after)], [stored])
+            moved = await self._moved_with(before, after)
+            await self._commit([Change(operation="UPDATE", before=before, after=after)], [stored, *moved])
             return after
 
     async def remove(self, known: T) -> T:
@@ -172,11 +177,28 @@ class VtnObjects:
             asked = Asked(kind=stored.kind, unique_key=stored.unique_key)
             for same in await self._store.objects(self._connection_id, asked):
                 return _decoded(same, type(value))
-        if isinstance(value, _IN_MEMORY) and len(self._held[type(value)]) >= MOST_OBJECTS:
-            raise Refused(409, f"there are {MOST_OBJECTS} objects of this kind: delete some")
+        self._check_number(value)
         await self._check(after, stored)
         await self._commit([Change(operation="CREATE", before=None, after=after)], [stored])
         return after
+
+    def _check_number(self, value: Held) -> None:
+        if not isinstance(value, _IN_MEMORY):
+            return
+        held = self._held[type(value)]
+        owner = getattr(value, "client_id", None)
+        if len(held) >= MOST_OBJECTS:
+            raise Refused(409, f"there are {len(held)} objects of this kind: delete some")
+        if owner and sum(item.client_id == owner for item in held.values()) >= MOST_OF_ONE:
+            raise Refused(409, f"{owner} has {MOST_OF_ONE} objects of this kind: delete some")
+
+    async def _moved_with(self, before: Held, after: Held) -> list[StoredObject]:
+        """The reports of an event that goes to another program: they are asked for by their program."""
+        if not isinstance(before, model.Event) or self.program_of(before) == self.program_of(after):
+            return []
+        asked = Asked(kind=TYPES[model.Report], parent_id=id_of(before))
+        reports = await self._store.objects(self._connection_id, asked)
+        return [replace(report, program_id=self.program_of(after) or "") for report in reports]
 
     def _instant(self) -> datetime:
         """Now, but later than ever before: orders and revisions are by time."""
@@ -232,7 +254,8 @@ class VtnObjects:
                 del self._held[type(change.before)][id_of(change.before)]
         for stored in kept:
             self._remember(stored)
-        self._granted = None
+        if any(isinstance(change.after or change.before, model.Ven | model.Resource) for change in changes):
+            self._granted = None
         self._heeded(heeded)
 
     def _remember(self, stored: StoredObject) -> None:
@@ -275,6 +298,9 @@ def _encoded(value: Held) -> str:
         raise Refused(413, f"too large to be kept: {cause}") from cause
     except (ValueError, MessageError) as cause:
         raise Refused(400, f"cannot be kept: {cause}") from cause
+    most = MOST_BYTES.get(type(value), len(body))
+    if len(body) > most:
+        raise Refused(413, f"{len(body)} bytes, more than the {most} of a {_word(type(value))}")
     return body.decode()
 
 

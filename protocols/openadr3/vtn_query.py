@@ -133,7 +133,8 @@ def has_transpired(event: model.Event, now: datetime) -> bool:
     except Contradiction:
         return False
     if not spans and event.period is not None and event.period.start is not None and event.period.duration:
-        return _ended(event.period.start, event.period.duration, now)
+        # What only asks for reports has no intervals of its own; its duration is how long it asks (User Guide 7.5).
+        return _ended(event.period.start, event.duration or event.period.duration, now)
     return bool(spans) and all(span.ends_at is not None and span.ends_at <= now for span in spans)
 
 

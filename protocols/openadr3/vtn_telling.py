@@ -47,7 +47,7 @@ class VtnTelling:
         self._now = now
         self._callbacks = callbacks
         self._publisher = publisher
-        self._outbox = Outbox(connection_id=connection_id, store=store, send=self._send)
+        self._outbox = Outbox(connection_id=connection_id, store=store, send=self._send, clock=now)
         self.load = self._outbox.load
         self.deliver_due = self._outbox.deliver_due
         objects.listen(self._notices, self._outbox.take)

@@ -142,26 +142,30 @@ class Tokens:
         self._known[held.object_id] = held
 
     async def _client(self, ways: Sequence[model_access.TokenRequest], peer: str) -> Client:
-        now = self._now()
         watched = (peer, ways[0].client_id[:128])
-        recent = [at for at in self._failures.get(watched, ()) if at > now - FAILURES_WITHIN]
-        if len(recent) >= MOST_FAILURES or self._waiting >= _MOST_WAITING:
-            headers = {"Retry-After": str(round(FAILURES_WITHIN.total_seconds()))}
-            raise Refused(429, "too many requests for tokens: wait a minute and check the credentials", headers=headers)
+        self._count(watched)
         self._waiting += 1
         try:
             async with self._checking:
                 found = [client for asked in ways if (client := await self._proven(asked)) is not None]
         finally:
             self._waiting -= 1
-        if found:
-            self._failures.pop(watched, None)
-            return found[0]
+        if not found:
+            raise _NoToken("invalid_client", "no client with this id and this secret")
+        self._failures.pop(watched, None)
+        return found[0]
+
+    def _count(self, watched: tuple[str, str]) -> None:
+        """Count an attempt as failed until it has succeeded, so that guesses made at once are counted all."""
+        now = self._now()
+        recent = [at for at in self._failures.get(watched, ()) if at > now - FAILURES_WITHIN]
+        if len(recent) >= MOST_FAILURES or self._waiting >= _MOST_WAITING:
+            headers = {"Retry-After": str(round(FAILURES_WITHIN.total_seconds()))}
+            raise Refused(429, "too many requests for tokens: wait a minute and check the credentials", headers=headers)
         self._failures[watched] = [*recent, now]
         self._failures.move_to_end(watched)
         while len(self._failures) > _MOST_WATCHED:
             self._failures.popitem(last=False)
-        raise _NoToken("invalid_client", "no client with this id and this secret")
 
     async def _proven(self, asked: model_access.TokenRequest) -> Client | None:
         client = self._clients.get(asked.client_id)

@@ -53,7 +53,7 @@ async def test_the_vtn_answers_as_defined(
             f"--tls-verify={served.issuer.ca_file}",
             f"--checks={checks}",
             f"--include-path-regex={paths}",
-            "--max-examples=5",
+            "--max-examples=20",
             "--seed=1",
             "--phases=coverage,fuzzing",
             "--no-color",

@@ -284,6 +284,16 @@ async def test_there_is_room_for_so_many_orders(full: Scripted) -> None:
     assert "cancel some" in (created.response.description or "")
 
 
+async def test_metadata_that_is_asked_for_a_hundred_times_is_sent_a_few(full: Scripted) -> None:
+    power = asked("m", ReportQuantity.POWER)
+    metadata = replace(power, specifier=replace(power.specifier, specifier_id="METADATA"))
+    full.heard.clear()
+    full.says("OadrPoll", model_report.CreateReport(request_id="r", requests=(metadata,) * 100))
+    await full.ven.receive(NOON)
+    assert len(full.sent(model_report.RegisterReport)) == 4
+    assert await full.ven.orders() == ()
+
+
 async def test_history_is_ordered_once_and_done_when_it_is_delivered(full: Scripted) -> None:
     history = asked("history", ReportQuantity.POWER, history=True, back_s=0)
     full.says("OadrPoll", model_report.CreateReport(request_id="r", requests=(history,)))

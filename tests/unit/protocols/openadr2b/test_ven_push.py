@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from protocols.errors import NotRegistered
-from protocols.grid import Direction, Opt, OptDecision
+from protocols.grid import Direction, Opt, OptDecision, StoreUnavailable
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.signature import decode_signed, encode_signed
@@ -263,6 +263,28 @@ async def test_what_is_no_message_is_refused_by_its_kind(push: Pushing) -> None:
     assert b"more than the" in text
     assert (await push.post("EiElse", b"<a/>"))[0] == 404
     assert not push.ven.woken.is_set()
+
+
+async def test_while_the_record_is_away_the_vtn_is_told_to_come_again(
+    push: Pushing, distribute: model.DistributeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: object) -> None:
+        raise StoreUnavailable("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(push.scripted.store, "record_message", away)
+        assert (await push.post("EiEvent", codec.encode(distribute)))[0] == 503
+    assert not push.ven.woken.is_set(), "what is not kept is not taken"
+    assert (await push.post("EiEvent", codec.encode(distribute)))[0] == 200
+
+
+async def test_a_body_that_comes_in_pieces_is_bounded_too(push: Pushing) -> None:
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for _ in range(MAX_BYTES // (1 << 16) + 1):
+            yield b"x" * (1 << 16)
+
+    async with push.client.post(f"/site{PATH}/EiEvent", data=in_pieces()) as response:
+        assert response.status == 413
 
 
 async def test_a_vtn_that_sends_faster_than_we_take_is_told_to_come_again(

@@ -7,6 +7,7 @@ import pytest
 
 from protocols.errors import MessageError, MessageTooLarge, ProtocolError, Rejected, Unreachable
 from protocols.grid import EventStatus
+from protocols.openadr3 import client
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from protocols.openadr3.ven import LOOK_AFTER_S
@@ -206,7 +207,8 @@ async def test_a_vtn_that_says_no_more_than_the_definitions_examples(
     assert await pair.poll() is None
 
 
-async def test_a_list_without_end_is_not_read_to_its_end(pair: Pair) -> None:
+async def test_a_list_without_end_is_not_read_to_its_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MOST_PAGES", 5)
     held = {"programID": "p", "createdDateTime": NOON.isoformat(), "modificationDateTime": NOON.isoformat()}
 
     def endless(request: Request) -> Response | None:
@@ -216,8 +218,9 @@ async def test_a_list_without_end_is_not_read_to_its_end(pair: Pair) -> None:
         return said(200, [held | {"id": f"event-{skip + index}"} for index in range(limit)])
 
     pair.vtn.before = endless
-    with pytest.raises(MessageTooLarge, match="a list of more than"):
+    with pytest.raises(MessageTooLarge, match="a list of more than 5 pages"):
         await pair.ven.receive(NOON)
+    assert pair.vtn.asked.count(("GET", "/events")) == 5 * len(client.PAGE_SIZES)
 
 
 async def test_events_under_our_granted_targets_are_asked_for(newer: Pair) -> None:
@@ -466,6 +469,8 @@ async def test_what_was_granted_stands_while_we_may_not_read_our_own_object(newe
     newer.now += LOOK_AFTER
     assert len((await newer.listed()).events) == 1
     newer.vtn.forbidden = {("GET", "vens"), ("POST", "vens")}
+    # Nor does a VTN show by its id what has targets.
+    newer.vtn.before = lambda request: problem(404, "No") if request.path.startswith("/events/") else None
     assert await newer.poll(LOOK_AFTER) is None
 
 

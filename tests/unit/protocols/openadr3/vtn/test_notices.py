@@ -156,6 +156,26 @@ async def test_one_who_is_away_is_tried_again_later_and_holds_up_nobody(lab: Any
     assert away == ["one", "two"]
 
 
+async def test_one_who_is_slow_keeps_nobody_waiting_for_long(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await subscribe(lab, "bl", "slow", objects=["PROGRAM"])
+    await subscribe(lab, "bl", "quick", objects=["EVENT"])
+    for number in range(4):
+        await lab.made("bl", "/programs", programName=str(number))
+    tell = lab.subscribers.tell
+
+    async def take_long(url: str, body: bytes, **more: Any) -> None:
+        lab.later(seconds=1.5 if url.endswith("slow") else 0)
+        await tell(url, body, **more)
+
+    monkeypatch.setattr(lab.subscribers, "tell", take_long)
+    assert await lab.vtn.deliver_due(lab.now) is not None
+    assert len(lab.subscribers.told) == 2
+    _, (program, *_) = await lab.ask("bl", "GET", "/programs")
+    await lab.made("bl", "/events", programID=program["id"])
+    assert await lab.vtn.deliver_due(lab.now) is None
+    assert sorted(lab.subscribers.short) == [("quick", "CREATE", "EVENT"), *[("slow", "CREATE", "PROGRAM")] * 4]
+
+
 async def test_what_cannot_be_delivered_for_a_day_is_dropped_with_a_word(lab: Any) -> None:
     await subscribe(lab, "bl", "away", objects=["PROGRAM"])
     lab.subscribers.away = {"https://bl.example/away"}

@@ -155,3 +155,27 @@ async def test_a_retried_post_of_a_report_or_a_subscription_is_the_same_one(lab:
     assert await lab.made("ven-a", "/subscriptions", **subscription) == await lab.made(
         "ven-a", "/subscriptions", **subscription
     )
+
+
+async def test_an_event_takes_its_reports_to_another_program(lab: Any) -> None:
+    one, two = [await lab.made("bl", "/programs", programName=name) for name in ("one", "two")]
+    event = await lab.made("bl", "/events", programID=one["id"])
+    report = await lab.made("ven-a", "/reports", eventID=event["id"], clientName="a", resources=USAGE)
+    assert (await lab.ask("bl", "PUT", f"/events/{event['id']}", {"programID": two["id"]}))[0] == 200
+    assert await lab.ask("bl", "GET", "/reports", programID=one["id"]) == (200, [])
+    assert await lab.ask("bl", "GET", "/reports", programID=two["id"]) == (200, [report])
+    assert (await lab.ask("bl", "DELETE", f"/programs/{one['id']}"))[0] == 200
+    assert await lab.ask("bl", "GET", "/reports") == (200, [report])
+
+
+async def test_a_ven_cannot_fill_our_memory(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.openadr3.vtn_objects.MOST_OF_ONE", 3)
+    ven = await lab.grant("ven-a")
+    body = {"objectType": "VEN_RESOURCE_REQUEST", "venID": ven["id"]}
+    for number in range(3):
+        await lab.made("ven-a", "/resources", **body, resourceName=str(number))
+    assert (await lab.ask("ven-a", "POST", "/resources", {**body, "resourceName": "more"}))[0] == 409
+    large = {**body, "resourceName": "0", "attributes": [{"type": "X", "values": ["x" * (1 << 16)]}]}
+    _, (first, *_) = await lab.ask("ven-a", "GET", "/resources")
+    assert (await lab.ask("ven-a", "PUT", f"/resources/{first['id']}", large))[0] == 413
+    assert (await lab.ask("ven-a", "GET", f"/resources/{first['id']}")) == (200, first)
