@@ -210,9 +210,11 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
         fleet = reach(settings, connected, clock)
         edges.push_async_callback(fleet.close)
         actuator = await open_actuator(edges, record.ledger, fleet, clock, settings)
-        if settings.agents is not None:
-            # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in.
+        if settings.agents is not None or connected.programs:
+            # What is known of the fleet stays: it is not to be searched through while ten thousand answers come in,
+            # nor often while a large report is read, whose thousands of parts go by themselves.
             gc.freeze()
+            gc.set_threshold(10_000, 10, 10)
         if connected.programs:
             last["issuing"] = Issuing(
                 programs=connected.programs, ledger=record.ledger, clock=clock, readiness=readiness

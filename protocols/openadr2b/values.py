@@ -17,7 +17,7 @@ from protocols.iso8601 import write_duration as write_any_duration
 
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d*)?Z?", re.ASCII)
 _DURATION = re.compile(r"([+-])?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?|(\d+)W", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_IN_NUMBERS = "0123456789+-.eE"
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _COUNT = re.compile(r"\+?\d+", re.ASCII)
 _CODE = re.compile(r"\d{3}", re.ASCII)
@@ -73,11 +73,12 @@ def write_duration(value: timedelta) -> str:
 
 def _parse_float(text: str) -> float:
     text = text.strip()
-    if _NUMBER.fullmatch(text) is None:
-        if text in _NOT_FINITE:
-            return _NOT_FINITE[text]
-        raise ValueError(text)
-    return float(text)
+    # Of these characters alone Python's numbers are the schema's; a pattern takes several times as long to say so.
+    if not text.strip(_IN_NUMBERS):
+        return float(text)
+    if text in _NOT_FINITE:
+        return _NOT_FINITE[text]
+    raise ValueError(text)
 
 
 def _write_float(value: float) -> str:

@@ -13,7 +13,7 @@ from protocols.openadr2b.conversation import (
     TARGET_MISMATCH,
 )
 from protocols.openadr2b.neutral_event import status_at, write_event
-from protocols.openadr2b.vtn_parties import VtnParties
+from protocols.openadr2b.vtn_parties import VtnParties, meant
 from protocols.openadr2b.vtn_state import VtnState
 
 _REFUSALS = {
@@ -156,7 +156,7 @@ def names(targets: Collection[Target], ven_id: str, belongs_to: frozenset[tuple[
     vens = [target.value for target in targets if target.kind == "ven"]
     if vens:
         return ven_id in vens
-    return any((target.kind, target.value) in belongs_to for target in targets)
+    return any(meant(target) in belongs_to for target in targets)
 
 
 def _order(event: GridEvent, now: datetime) -> tuple[int, float, float, str]:

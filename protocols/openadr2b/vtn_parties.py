@@ -11,6 +11,7 @@ from hashlib import sha256
 from protocols.grid import Party, Target
 from protocols.openadr2b import model
 
+_AREAS = frozenset({"serviceArea", "serviceLocation"})
 _LENGTHS = (20, 64)
 """Hexadecimal digits of the short fingerprint and of the whole one."""
 
@@ -108,8 +109,7 @@ class VtnParties:
         declared = self.named(party.name)
         targets = () if declared is None else declared.targets
         return frozenset(
-            [(target.kind, target.value) for target in targets]
-            + [("resource", offer.resource_id) for offer in party.offers]
+            [meant(target) for target in targets] + [("resource", offer.resource_id) for offer in party.offers]
         )
 
     def check(self, party: Party, caller: Caller) -> None:
@@ -157,6 +157,16 @@ class VtnParties:
         if caller.fingerprint and message.ven_id and own_id and message.ven_id != own_id:
             raise Refused(f"venID {message.ven_id[:60]} does not belong to this certificate", code="452")
         return name, ven_id, party
+
+
+def meant(target: Target) -> tuple[str, str]:
+    """A target's kind and value, the coordinates of an area in one way of writing."""
+    if target.kind not in _AREAS:
+        return target.kind, target.value
+    try:
+        return target.kind, " ".join(repr(float(item)) for item in target.value.split())
+    except ValueError:
+        return target.kind, target.value
 
 
 def _written(fingerprint: str) -> str:

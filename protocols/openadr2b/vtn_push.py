@@ -78,6 +78,7 @@ class VtnPush:
         self._arrivals = Pacing()
         self._answers = Pacing()
         self._messages = Pacing()
+        self._busy: set[str] = set()
 
     async def deliver_due(self, now: datetime) -> int:
         """See ``Vtn.deliver_due``."""
@@ -85,9 +86,17 @@ class VtnPush:
         due = [
             party.party_id
             for party in self._state.parties.values()
-            if party.registration_id and party.address and self._arrivals.is_due(party.party_id, now)
+            if party.registration_id
+            and party.address
+            and self._arrivals.is_due(party.party_id, now)
+            # One that takes long to answer is still being told.
+            and party.party_id not in self._busy
         ]
-        return sum(await asyncio.gather(*(self._bring(party_id, now) for party_id in due)))
+        self._busy.update(due)
+        try:
+            return sum(await asyncio.gather(*(self._bring(party_id, now) for party_id in due)))
+        finally:
+            self._busy.difference_update(due)
 
     async def _bring(self, party_id: str, now: datetime) -> int:
         """Bring messages to one VEN while there are any and it takes them; how many it took."""

@@ -66,6 +66,9 @@ class VtnRegistration:
             return self.refuses(message.request_id, NOT_ALLOWED, f"only 2.0b over simpleHttp in {how}")
         try:
             name, ven_id, known = self._parties.who_registers(message, caller, self._state.parties.values())
+            if address and not (caller.fingerprint or self._parties.named(name)):
+                # Else anybody could have us call any address that we can reach.
+                raise Refused("only a declared VEN, or one with a certificate, may be pushed to", code=NOT_ALLOWED)
             if known is None and len(self._state.parties) >= MOST_PARTIES:
                 raise Refused(f"there are {MOST_PARTIES} VENs already, as many as are kept", code=NOT_ALLOWED)
         except Refused as refused:

@@ -8,6 +8,7 @@ answers. The smallest of the rounds counts: another process can only make a roun
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -30,7 +31,7 @@ from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.neutral_metadata import write_offers
 
 CONNECTIONS = 20
-REQUESTS = {"empty poll": 2000, "poll to 10 events": 200, "report of 60 intervals": 200}
+REQUESTS = {"empty poll": 2000, "poll to 10 events": 200, "report of 60 intervals": 300}
 SERVICES = {"empty poll": "OadrPoll", "poll to 10 events": "OadrPoll", "report of 60 intervals": "EiReport"}
 AIMS = {
     "empty poll": 2.0,
@@ -143,6 +144,9 @@ async def serve_ours(case: str, port: int, folder: Path) -> None:
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
+        # As `gridgate serve` does once it is open.
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
         print("READY", answer.requests[0].report_request_id, flush=True)
         await asyncio.Event().wait()
 

@@ -319,7 +319,7 @@ def shown(folder: Path, name: str) -> str:
     return fingerprint(certificate.public_bytes(serialization.Encoding.DER))
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec"])
+@pytest.mark.parametrize("kind", [pytest.param("rsa", marks=pytest.mark.soak), "ec"])
 async def test_mutual_tls_and_signatures_with_an_openleadr_ven(file: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "tls"
     make_certificates(folder, kind)

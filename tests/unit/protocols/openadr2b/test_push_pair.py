@@ -12,6 +12,7 @@ from protocols.errors import NotRegistered
 from protocols.grid import GridEvent, Opt, OptDecision, ReportOffer, ReportQuantity
 from protocols.openadr2b.ven import HttpExchange, Ven
 from protocols.openadr2b.vtn import Vtn
+from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
 from tests.unit.protocols.openadr2b.conftest import NOON, MemoryStore
 
 
@@ -26,6 +27,7 @@ class Pair:
             vtn_id="VTN-1",
             store=MemoryStore(),
             now=lambda: self.now,
+            parties=VtnParties([DeclaredParty(name="gateway")]),
             push=lambda url: HttpExchange(url, session),
         )
         offer = ReportOffer(

@@ -28,6 +28,7 @@ async def ven_id(joined: Any) -> str:
         ((Target(kind="group", value="mills"),), False),
         ((Target(kind="group", value="mills"), Target(kind="group", value="halls")), True),
         ((AREA,), True),
+        ((replace(AREA, value="33.40 -112.10 33.5 -112.1  33.5 -112 33.4 -112.1"),), True),
         ((Target(kind="serviceArea", value="1.0 2.0 3.0 4.0"),), False),
         ((Target(kind="resource", value="hall"),), True),
         ((Target(kind="resource", value="mill"),), False),

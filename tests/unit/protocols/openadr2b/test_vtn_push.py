@@ -1,5 +1,6 @@
 """Messages brought to VENs over real sockets: to a VEN of ours, and to one that fails."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from protocols.openadr2b import codec, model
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import PATH
+from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
 from tests.unit.protocols.openadr2b.vtn_asking import answer, ask, offers, poll, register, registered, said
 
 SECOND = timedelta(seconds=1)
@@ -67,7 +69,8 @@ class Listener:
 @pytest.fixture
 async def pushing(joined: Any) -> AsyncIterator[Any]:
     async with aiohttp.ClientSession() as session:
-        joined.vtn = joined.new_vtn(push=lambda address: HttpExchange(address, session))
+        parties = VtnParties([DeclaredParty(name="somebody"), DeclaredParty(name="gateway")])
+        joined.vtn = joined.new_vtn(parties=parties, push=lambda address: HttpExchange(address, session))
         yield joined
 
 
@@ -230,3 +233,17 @@ async def test_an_event_need_not_wait_for_a_message_that_is_never_answered(
     assert await pushing.vtn.deliver_due(pushing.now) == 1
     assert listener.names()[-1] == "oadrDistributeEvent"
     assert listener.names().count("oadrRegisterReport") == 3
+
+
+async def test_nobody_unknown_has_us_call_an_address(pushing: Any) -> None:
+    wanted = register(ven_name="stranger", http_pull_model=False, transport_address="http://127.0.0.1:1")
+    refused = await ask(pushing, "EiRegisterParty", wanted)
+    assert (refused.response.code, refused.ven_id) == ("451", None)
+    assert await registered(pushing, ven_name="stranger")
+
+
+async def test_who_is_slow_to_answer_is_not_told_twice_meanwhile(pushing: Any, event: GridEvent, listener: Any) -> None:
+    await pushing.vtn.publish(event)
+    taken = await asyncio.gather(pushing.vtn.deliver_due(pushing.now), pushing.vtn.deliver_due(pushing.now))
+    assert sorted(taken) == [0, 1]
+    assert listener.names() == ["oadrDistributeEvent"]
