@@ -57,7 +57,7 @@ role = "ven"
 [[hardware]]
 kind = "sites"
 program = "portfolio-limit"
-hold_s = 60
+hold_s = 30
 silent_after_s = 10
 [[hardware.site]]
 party = "site-a"

@@ -39,6 +39,9 @@ from protocols.openadr3.ven_webhook import Webhook, subscribe
 LOOK_AFTER_S = 60.0
 """How often our own objects are looked after: a VTN may have lost them, or granted us targets."""
 
+SOON_S = 15.0
+"""After the first time in a life they are looked after so soon."""
+
 NO_ANSWER = "OpenADR 3 has no answer to an event, and this one asks for no reports of OPERATING_STATE"
 
 
@@ -235,9 +238,11 @@ class Ven:
             # We may not read our own object just now: that takes nothing from what was granted.
             standing = self._standing
         await self._keep(standing, now)
+        first = self._standing is None
         self._standing = standing
         self._refused = None
-        self._look_after_at = now + timedelta(seconds=LOOK_AFTER_S)
+        # Who was just made may be granted its targets in a moment.
+        self._look_after_at = now + timedelta(seconds=SOON_S if first else LOOK_AFTER_S)
         return None
 
     async def _keep_subscribed(self, targets: Collection[str], polled: Polled, now: datetime) -> None:

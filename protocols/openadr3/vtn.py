@@ -8,7 +8,8 @@ is business logic of its own:
   the event; any other target is a word that business logic grants as it likes.
 * ``cancel`` empties the event's window (User Guide 7.9), so that a VEN sees it cancelled and not merely absent.
 * ``parties`` are the vens.
-* ``answers``: 3.1 has no answer to an event, so that they are derived from what a VEN reports on it (``vtn_reports``).
+* ``answers``: 3.1 has no answer to an event, so that they are derived from what a VEN has read and what it reports
+  (``vtn_reports``).
 * ``reports`` are those that VENs post, each kept as it came; one that is changed comes out once more, as a report of
   its own.
 """
@@ -55,6 +56,9 @@ ASKED_REPORT = model.ReportDescriptor(
     payload_type="DEMAND", reading_type="MEAN", units="KW", report_intervals="OPEN_INTERVALS"
 )
 """What a published event asks of those it is for: mean power, in intervals of their choice."""
+ASKED_STATE = model.ReportDescriptor(payload_type="OPERATING_STATE", report_intervals="OPEN_INTERVALS")
+"""And whether they take part, which 3.1 has no other word for."""
+
 REPORTS = "gridgate-reports"
 """Id of the event that asks for reports of power, and name of its program."""
 
@@ -85,7 +89,7 @@ class Vtn:
         callbacks: Callbacks | None = None,
         publisher: Publisher | None = None,
         broker_for: Callable[[str], model_access.Mqtt | None] = lambda _: None,
-        asked_reports: Sequence[model.ReportDescriptor] = (ASKED_REPORT,),
+        asked_reports: Sequence[model.ReportDescriptor] = (ASKED_REPORT, ASKED_STATE),
         power_every_s: float | None = None,
         token_lifetime_s: int = 3600,
         unavailable: tuple[type[Exception], ...] = (),
@@ -117,7 +121,7 @@ class Vtn:
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
         self._rest = VtnRest(
-            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._telling.tell_read
+            objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._was_read
         )
         self._loading = asyncio.Lock()
         self._loaded = False
@@ -273,6 +277,11 @@ class Vtn:
             await self._reports.record(body)
         elif isinstance(value, model.Subscription):
             await self._prove(value, before if isinstance(before, model.Subscription) else None)
+
+    async def _was_read(self, values: Sequence[Held], caller: Caller) -> None:
+        """What follows once objects were read: subscribers are told, and who has read an event knows of it."""
+        await self._telling.tell_read(values, caller)
+        await self._reports.heard(values, caller)
 
     async def _prove(self, value: model.Subscription, before: model.Subscription | None) -> None:
         """Refuse a subscription that we could not, or should not, call."""

@@ -60,7 +60,23 @@ async def test_a_published_event_is_read_as_it_was_meant(lab: Any) -> None:
     assert [(item.kind, item.intervals) for item in read.signals] == [(SignalKind.ADJUST, EVENT.signals[0].intervals)]
     assert await lab.names("ven-a", "/programs") == ["srp-peak"]
     _, (event,) = await lab.ask("ven-a", "GET", "/events")
-    assert [item["payloadType"] for item in event["reportDescriptors"]] == ["DEMAND"]
+    assert [item["payloadType"] for item in event["reportDescriptors"]] == ["DEMAND", "OPERATING_STATE"]
+
+
+async def test_who_has_read_an_event_takes_part_until_it_reports_otherwise(lab: Any) -> None:
+    await lab.vtn.publish(EVENT)
+    assert await lab.vtn.answers("e1") == ()
+    ven = await lab.grant("ven-a")
+    await lab.ask("ven-a", "GET", "/events")
+    ((party_id, answer),) = await lab.vtn.answers("e1")
+    assert (party_id, answer.opt, answer.revision) == (ven["id"], Opt.IN, 0)
+
+    await lab.made("ven-a", "/reports", **a_report("OPERATING_STATE", "RUNNING_OPTED_OUT"))
+    await lab.made("ven-a", "/reports", **a_report("DEMAND", 12.5, units="KW"))
+    await lab.vtn.publish(replace(EVENT, revision=1, comment="later"))
+    await lab.ask("ven-a", "GET", "/events")
+    ((_, answer),) = await lab.vtn.answers("e1")
+    assert (answer.opt, answer.revision) == (Opt.OUT, 1)
 
 
 async def test_a_later_revision_takes_the_place_of_an_earlier_one(lab: Any) -> None:
