@@ -24,7 +24,7 @@ from aiohttp import web
 from gateway.asking import answers
 from gateway.attach import ClosableFleet, MeteredFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, AgentsSettings, Settings, Ven3Settings
+from gateway.config import SITE_METER_ID, AgentsSettings, ConfigError, Settings, Ven3Settings, Vtn3Settings
 from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.connections import Connected, open_connections
@@ -118,6 +118,17 @@ def decode_message(body: bytes) -> dict[str, object]:
 
     json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
     return openadr3.describe(body) if json else openadr2b.describe(body)
+
+
+async def mosquitto_acl(settings: Settings, name: str) -> str:
+    """The rules of the broker of our OpenADR 3 VTN of that name, for Mosquitto. Raises ``ConfigError`` for none."""
+    vtn = next((one for one in settings.vtns if one.name == name and isinstance(one, Vtn3Settings)), None)
+    if vtn is None:
+        raise ConfigError(f'no [[connection]] {name!r} of kind "openadr3" and role "vtn"')
+    from gateway.connections_openadr3 import mosquitto_acl as acl_of
+
+    async with open_record(settings.gateway.database, migrate=True) as record:
+        return await acl_of(vtn, record, SystemClock())
 
 
 def new_secret() -> tuple[str, str]:

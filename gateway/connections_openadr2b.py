@@ -118,6 +118,7 @@ def _parties(settings: Vtn2bSettings) -> VtnParties:
             for party in settings.party
         ],
         closed=not settings.open,
+        certificates=settings.ca is not None or settings.proxy is not None,
     )
 
 

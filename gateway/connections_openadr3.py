@@ -4,12 +4,13 @@ import ssl
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
 from gateway.clock import Clock
-from gateway.config.connections import Ven3Settings, Vtn3Settings
+from gateway.config.connections import MqttSettings, Ven3Settings, Vtn3Settings
 from gateway.connection_parts import listener, report_offers, session
 from gateway.domain.fleet import Site
 from gateway.ledger import LedgerUnavailable
@@ -22,6 +23,7 @@ from protocols.openadr3 import model
 from protocols.openadr3.access import Access, Authorized, ClientCredentials, NoAccess, StaticToken
 from protocols.openadr3.client_http import HttpExchange, Request
 from protocols.openadr3.codec import decode_list
+from protocols.openadr3.model_access import Anonymous, BearerToken, Mqtt
 from protocols.openadr3.names import Version
 from protocols.openadr3.ven import Ven
 from protocols.openadr3.ven_mqtt import MqttTerms
@@ -29,6 +31,7 @@ from protocols.openadr3.ven_webhook import Webhook
 from protocols.openadr3.vtn import Vtn
 from protocols.openadr3.vtn_access import Client as DeclaredClient
 from protocols.openadr3.vtn_access import Role
+from protocols.openadr3.vtn_mqtt import MqttPublisher
 from protocols.openadr3.vtn_webhook import HttpCallbacks
 
 
@@ -49,6 +52,7 @@ async def open_ven(
         store=record.parties,
         offers=report_offers(site, settings.reports),
         version=Version(settings.version),
+        targets=settings.targets,
         program_names=settings.programs or None,
         poll_s=settings.poll_s,
         webhook=None if settings.webhook is None else Webhook(settings.webhook.url),
@@ -74,8 +78,24 @@ async def ask_for_programs(settings: Ven3Settings, calls: aiohttp.ClientSession)
 
 
 async def open_vtn(edges: AsyncExitStack, settings: Vtn3Settings, record: Record, clock: Clock) -> GridProgram:
-    """Raises ``OSError`` where we cannot listen or a file cannot be read."""
-    vtn = Vtn(
+    """A VTN, listening. Raises ``OSError`` where we cannot listen or a file cannot be read."""
+    vtn = _vtn(settings, record, clock, _publisher(edges, settings.mqtt))
+    application = web.Application()
+    application.add_routes(vtn.routes())
+    # A list may be asked for with all the targets that the definition allows.
+    served = listening(application, settings.listen, tls=listener(settings), longest_line=1 << 17)
+    await edges.enter_async_context(served)
+    return vtn
+
+
+async def mosquitto_acl(settings: Vtn3Settings, record: Record, clock: Clock) -> str:
+    """Who may read and write what on the broker, as Mosquitto takes it, from who is registered now."""
+    publisher = "" if settings.mqtt is None else settings.mqtt.username or ""
+    return await _vtn(settings, record, clock, None).mosquitto_acl(publisher)
+
+
+def _vtn(settings: Vtn3Settings, record: Record, clock: Clock, publisher: MqttPublisher | None) -> Vtn:
+    return Vtn(
         connection_id=settings.name,
         base_url=settings.url,
         store=record.parties,
@@ -95,13 +115,36 @@ async def open_vtn(edges: AsyncExitStack, settings: Vtn3Settings, record: Record
             tls=vtn_client_context(None, None, settings.ca, profile=settings.tls),
             allowed_hosts=settings.callback_hosts,
         ),
+        publisher=publisher,
+        broker_for=lambda _: _broker(settings.mqtt),
         power_every_s=settings.report_s,
         unavailable=(LedgerUnavailable,),
     )
-    application = web.Application()
-    application.add_routes(vtn.routes())
-    await edges.enter_async_context(listening(application, settings.listen, tls=listener(settings)))
-    return vtn
+
+
+def _publisher(edges: AsyncExitStack, settings: MqttSettings | None) -> MqttPublisher | None:
+    """Who publishes on the broker, closed by ``edges``; ``None`` where there is no broker."""
+    if settings is None:
+        return None
+    url = urlsplit(settings.url)
+    secure = url.scheme == "mqtts"
+    publisher = MqttPublisher(
+        host=url.hostname or "",
+        port=url.port or (8883 if secure else 1883),
+        tls=vtn_client_context(settings.certificate, settings.key, settings.ca) if secure else None,
+        username=settings.username,
+        password=None if settings.password is None else settings.password.get_secret_value(),
+    )
+    edges.push_async_callback(publisher.close)
+    return publisher
+
+
+def _broker(settings: MqttSettings | None) -> Mqtt | None:
+    """How clients reach the broker: by its token, where it knows them by that, else as they like."""
+    if settings is None:
+        return None
+    known_by = BearerToken(username="{clientID}") if settings.by_token else Anonymous()
+    return Mqtt(uris=(settings.public_url or settings.url,), authentication=known_by)
 
 
 def _access(settings: Ven3Settings, calls: aiohttp.ClientSession) -> Access:

@@ -12,11 +12,14 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def listening(
-    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None
+    application: web.Application, address: str, *, tls: ssl.SSLContext | None = None, longest_line: int = 8190
 ) -> AsyncIterator[int]:
-    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0)."""
+    """Serve an aiohttp application at ``host:port``; yields the port (chosen by the system for port 0).
+
+    ``longest_line`` of a request is answered, in bytes; its first line has the whole query.
+    """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, max_line_size=longest_line)
     await runner.setup()
     try:
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()

@@ -84,6 +84,19 @@ def secret(*, json_wanted: JsonOption = False) -> None:
     )
 
 
+@connection.command("acl")
+def acl(name: str, *, config: FileOption, json_wanted: JsonOption = False) -> None:
+    """Print who may read what on the MQTT broker of our OpenADR 3 VTN, as an acl_file of Mosquitto.
+
+    Write it anew, and have the broker read it, when clients come or go.
+    """
+    from gateway.app import mosquitto_acl
+    from gateway.cli.run import run_to_end
+
+    rules = run_to_end(mosquitto_acl(any_settings(config, json_wanted=json_wanted), name), json_wanted=json_wanted)
+    show({"acl": rules}, json_wanted=json_wanted, text=lambda: rules)
+
+
 @connection.command("test")
 def try_out(name: str, *, config: FileOption, json_wanted: JsonOption = False) -> None:
     """Try a connection, step by step: name, way, TLS, clocks, who they are, registration. Nothing is changed.

@@ -130,13 +130,19 @@ class Vtn2bSettings(SignedSettings, NamedSettings):
         return self
 
 
-class MqttSettings(Section):
-    """``[connection.mqtt]``: the broker over which a VTN tells of changes."""
+class MqttSettings(TlsSettings):
+    """``[connection.mqtt]``: the broker over which our VTN tells of changes, and how we are known to it.
+
+    Who may read what there, the broker decides: ``gridgate connection acl`` prints the rules for Mosquitto.
+    """
 
     url: Annotated[str, Field(pattern=r"^mqtts?://[^\s/]+$")]
+    public_url: Annotated[str, Field(pattern=r"^mqtts?://[^\s/]+$")] | None = None
+    """Where clients reach it, where that is elsewhere."""
     username: str | None = None
     password: SecretStr | None = None
-    ca: Path | None = None
+    by_token: bool = True
+    """Clients show their id and their token; else the broker asks for nothing."""
 
 
 class Ven3Settings(ReportingSettings):
@@ -153,6 +159,8 @@ class Ven3Settings(ReportingSettings):
     token_url: HttpUrl | None = None
     """By default what the VTN says at ``/auth/server``."""
     scope: str = ""
+    targets: tuple[str, ...] = ()
+    """Names that events may be aimed at to mean us, beside those that the VTN grants."""
     programs: tuple[str, ...] = ()
     """Names of the programs that we take part in; empty: all that we may see."""
     webhook: PushSettings | None = None

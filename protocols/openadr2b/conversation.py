@@ -7,6 +7,7 @@ With a ``Verifier`` nothing is taken that is not signed by whom it trusts.
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from time import monotonic
 
 from protocols.errors import MessageError, NotAuthentic, NotRegistered, ProtocolError, Rejected, Unreachable
 from protocols.grid import Direction, PartyStore, RawMessage
@@ -76,7 +77,7 @@ class Conversation:
         one that cannot be read, ``AskedToRegister`` (acknowledged) and ``NotRegistered`` where the answer says so.
         """
         try:
-            answer = await self._send(service, message, now)
+            answer, took_s = await self._send(service, message, now)
         except Rejected as fault:
             # A poll names nothing but us, so that its refusal means us; elsewhere it may be the service.
             if isinstance(message, model.Poll) and fault.code in _UNKNOWN_TO_HTTP:
@@ -87,7 +88,7 @@ class Conversation:
         try:
             heard = await self._read(answer, now)
         except MessageError as fault:
-            await self._set_aside(fault, answer, now)
+            await self._set_aside(fault, answer, now, took_s)
             # Who is not proven to be the VTN gets no answer.
             answerable = b"oadrDistributeEvent" in answer and not isinstance(fault, NotAuthentic)
             if answerable and isinstance(message, model.Poll | model.RequestEvent):
@@ -95,7 +96,7 @@ class Conversation:
             raise
         if isinstance(message, model.Poll) and isinstance(heard, model.Response) and heard.response.well:
             return Heard(message=heard, sha256="")
-        digest = await self._record(Direction.IN, name_of(heard), answer, now)
+        digest = await self._record(Direction.IN, name_of(heard), answer, now, took_s)
         if isinstance(heard, model.RequestReregistration):
             await self.tell(REGISTER, model.Response(response=said_well(""), ven_id=heard.ven_id), now)
             raise AskedToRegister("the VTN asks us to register anew", connection_id=self.connection_id)
@@ -123,7 +124,7 @@ class Conversation:
         A VTN that cannot be reached here is met again at the next question.
         """
         try:
-            answer = await self._send(service, message, now)
+            answer, took_s = await self._send(service, message, now)
         except ProtocolError:
             return
         if not answer.strip():
@@ -132,7 +133,7 @@ class Conversation:
             name = name_of(await self._read(answer, now))
         except MessageError:
             name = ""
-        await self._record(Direction.IN, name, answer, now)
+        await self._record(Direction.IN, name, answer, now, took_s)
 
     async def refuse_unread(self, ven_id: str, fault: MessageError, code: str, now: datetime) -> None:
         """Answer an oadrDistributeEvent that cannot be taken: the message is named, not its events."""
@@ -141,24 +142,35 @@ class Conversation:
         )
         await self.tell(EVENT, model.CreatedEvent(response=response, ven_id=ven_id), now)
 
-    async def _send(self, service: str, message: Message, now: datetime) -> bytes:
-        return await self._exchange(service, await self.written(message, now))
+    async def _send(self, service: str, message: Message, now: datetime) -> tuple[bytes, float]:
+        """The answer, and how long it took."""
+        body = await self.written(message, now)
+        began_s = monotonic()
+        return await self._exchange(service, body), monotonic() - began_s
 
     async def _read(self, body: bytes, now: datetime, tls_certificate: bytes | None = None) -> Message:
         if self._verifier is None:
             return decode(body)
         return (await decode_signed(body, self._verifier, now, tls_certificate=tls_certificate)).message
 
-    async def _set_aside(self, fault: MessageError, body: bytes, now: datetime) -> None:
+    async def _set_aside(self, fault: MessageError, body: bytes, now: datetime, took_s: float | None = None) -> None:
         """Keep what cannot be read; its size was bounded on its way."""
         fault.connection_id = self.connection_id
-        fault.raw_sha256 = await self._record(Direction.IN, "", body, now)
+        fault.raw_sha256 = await self._record(Direction.IN, "", body, now, took_s)
 
-    async def _record(self, direction: Direction, name: str, body: bytes, now: datetime) -> str:
+    async def _record(
+        self, direction: Direction, name: str, body: bytes, now: datetime, took_s: float | None = None
+    ) -> str:
         digest = sha256(body).hexdigest()
         await self._store.record_message(
             RawMessage(
-                connection_id=self.connection_id, direction=direction, at=now, name=name, body=body, sha256=digest
+                connection_id=self.connection_id,
+                direction=direction,
+                at=now,
+                name=name,
+                body=body,
+                sha256=digest,
+                took_s=took_s,
             )
         )
         return digest

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from protocols.errors import MessageError, MessageTooLarge, Rejected
@@ -149,15 +150,16 @@ class Client:
         body = encode(value, self.version)
         await self._record(Direction.OUT, f"{method} {path}", body, now)
         answer = await self.send(Request(method=method, path=path, body=body), now)
-        digest = await self._record(Direction.IN, f"{method} {path}", answer.body, now)
+        digest = await self._record(Direction.IN, f"{method} {path}", answer.body, now, answer.took_s)
         return self._read(answer.body, type(value), digest)
 
     async def _hear(self, method: str, path: str, query: Query, now: datetime) -> tuple[bytes, str]:
         """The body of an answer and its digest; kept where it says something else than the last time."""
-        body = (await self.send(Request(method=method, path=path, query=query), now)).body
+        answer = await self.send(Request(method=method, path=path, query=query), now)
+        body = answer.body
         digest = sha256(_without_secrets(body)).hexdigest()
         if self._last_heard.get((path, query)) != digest:
-            await self._record(Direction.IN, f"{method} {path}", body, now)
+            await self._record(Direction.IN, f"{method} {path}", body, now, answer.took_s)
             if len(self._last_heard) >= _MOST_REMEMBERED:
                 self._last_heard.clear()
             self._last_heard[path, query] = digest
@@ -174,7 +176,9 @@ class Client:
             if now < until:
                 raise Rejected(text, code=code, connection_id=self.connection_id)
             self._leave_alone = None
+        began_s = monotonic()
         response = await self._exchange(request, now)
+        response = replace(response, took_s=monotonic() - began_s)
         if 200 <= response.status < 300:
             return response
         text, code = f"{request.method} {request.path}: {_said(response, self.version)}", str(response.status)
@@ -192,12 +196,20 @@ class Client:
         fault.raw_sha256, fault.connection_id = digest, self.connection_id
         return fault
 
-    async def _record(self, direction: Direction, name: str, body: bytes, now: datetime) -> str:
+    async def _record(
+        self, direction: Direction, name: str, body: bytes, now: datetime, took_s: float | None = None
+    ) -> str:
         kept = _without_secrets(body)
         digest = sha256(kept).hexdigest()
         await self._store.record_message(
             RawMessage(
-                connection_id=self.connection_id, direction=direction, at=now, name=name, body=kept, sha256=digest
+                connection_id=self.connection_id,
+                direction=direction,
+                at=now,
+                name=name,
+                body=kept,
+                sha256=digest,
+                took_s=took_s,
             )
         )
         return digest

@@ -30,12 +30,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer, whatever its status. ``retry_after_s`` is how long the server wants to be left alone, if it says."""
+    """An answer, whatever its status. ``retry_after_s`` is how long the server wants to be left alone, if it says.
+
+    ``took_s`` is how long the answer took.
+    """
 
     status: int
     body: bytes = field(repr=False)
     content_type: str = JSON
     retry_after_s: float | None = None
+    took_s: float | None = None
 
 
 Exchange = Callable[[Request, datetime], Awaitable[Response]]
