@@ -23,7 +23,7 @@ def serve(config: ConfigFile) -> None:
     """Run the service until it is told to stop (SIGTERM, SIGINT)."""
     settings = serving_settings(config)
 
-    from gateway.app import serve as run
+    from gateway.serving import serve as run
 
     log_to_standard_error(settings.gateway.log_level)
     with _alone(settings.gateway.state_dir):
