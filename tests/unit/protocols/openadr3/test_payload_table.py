@@ -75,3 +75,12 @@ def test_words_and_points_go_out_again_as_they_came(payload: model.ValuesMap) ->
     assert found is not None
     again = write_event(found, program_id="program-1", modified_at=NOON, version=Version.V3_1)
     assert again.intervals[0].payloads == (payload,)
+
+
+def test_the_readme_has_a_row_for_each_of_them() -> None:
+    readme = (Path(__file__).parents[4] / "README.md").read_text()
+    rows = [line for line in readme.splitlines() if line.startswith("| ")]
+    for payload in EVENT_PAYLOADS:
+        assert any(payload.payload_type in row and payload.site in row for row in rows), payload.payload_type
+    for report in REPORT_PAYLOADS:
+        assert any(report.payload_type in row and report.site in row for row in rows), report.payload_type
