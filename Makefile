@@ -27,7 +27,7 @@ unit: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak and not gpu" --cov --cov-report=term:skip-covered
 
 # What takes long: run before a larger change lands.
-soak: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp
+soak: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp $(VENV)/fuzzer.stamp
 	$(RUN) -m pytest -q -m soak tests
 
 # On a host with an NVIDIA GPU. Reads only; GRIDGATE_GPU_WRITE=1 lets it lower a limit for a moment and put it back.
@@ -38,7 +38,7 @@ bench: $(VENV)/dev.stamp
 	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done
 
 # Other people's OpenADR 3 software, each in an environment of its own.
-peers: $(VENV)/peers.stamp
+peers: $(VENV)/peers.stamp $(VENV)/fuzzer.stamp
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'
@@ -56,8 +56,14 @@ $(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python
 	tests/system_packages.sh
 	touch $@
 
-$(VENV)/peers.stamp: tests/peers.sh $(wildcard tests/peers/*.txt) | $(VENV)/bin/python
-	tests/peers.sh $(VENV)/peers
+CLIENTS := openadr3-client python-oa3-client toadr3
+
+$(VENV)/peers.stamp: tests/peers.sh $(CLIENTS:%=tests/peers/%.txt) | $(VENV)/bin/python
+	tests/peers.sh $(VENV)/peers $(CLIENTS)
+	touch $@
+
+$(VENV)/fuzzer.stamp: tests/peers.sh tests/peers/schemathesis.txt | $(VENV)/bin/python
+	tests/peers.sh $(VENV)/peers schemathesis
 	touch $@
 
 # Needs uv; run after a change of dependencies in pyproject.toml.

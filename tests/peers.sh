@@ -1,10 +1,11 @@
 #!/bin/sh
-# Other people's OpenADR 3 software that tests converse with, each in an environment of its own under the folder given:
-# its pins and ours would not fit together, and it needs Python 3.12.
+# Other people's OpenADR 3 software that tests converse with, each in an environment of its own under the folder given
+# (peers.sh FOLDER NAME...): its pins and ours would not fit together, and it needs Python 3.12.
 #
 # Where there is no such Python, or nothing can be fetched, this says so, and the tests that need a peer skip.
 set -eu
 folder=$1
+shift
 lists=$(dirname "$0")/peers
 
 python=""
@@ -19,12 +20,11 @@ if [ -z "$python" ]; then
     exit 0
 fi
 
-for list in "$lists"/*.txt; do
-    name=$(basename "$list" .txt)
+for name in "$@"; do
     rm -rf "${folder:?}/$name"
     "$python" -m venv "$folder/$name"
     if ! "$folder/$name/bin/python" -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes \
-        -r "$list"; then
+        -r "$lists/$name.txt"; then
         rm -rf "${folder:?}/$name"
         echo "Could not install $name. Tests that need it will skip." >&2
     fi
