@@ -57,6 +57,7 @@ def test_a_portfolio_delivers_and_a_site_that_dies_is_made_up_for_as_far_as_the_
     assert chain.above.stop() == 0
 
 
+@pytest.mark.soak
 def test_a_portfolio_that_dies_leaves_no_site_limited(chain: Chain) -> None:
     before_w = eventually("both sites are measured", chain.measured_w, within_s=30)
     chain.vtn.tell(do="event", event_id="peak-1", ven_id=chain.vtn.ven_id, in_s=6, interval_s=300, levels=[2])

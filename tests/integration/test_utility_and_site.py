@@ -81,7 +81,7 @@ def identity(folder: Path, root: Identity, name: str) -> Identity:
     return made
 
 
-@pytest.fixture(params=["pull", "push"])
+@pytest.fixture(params=[pytest.param("pull", marks=pytest.mark.soak), "push"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Gateway, Gateway]]:
     files = tmp_path / "files"
     files.mkdir()
