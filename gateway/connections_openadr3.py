@@ -150,16 +150,23 @@ def _broker(settings: MqttSettings | None) -> Mqtt | None:
 def _access(settings: Ven3Settings, calls: aiohttp.ClientSession) -> Access:
     if settings.token is not None:
         return StaticToken(settings.token.get_secret_value())
-    if settings.client_id is None or settings.client_secret is None:
+    if settings.client_id is None:
         return NoAccess()
     return ClientCredentials(
         vtn_url=settings.url,
         client_id=settings.client_id,
-        client_secret=settings.client_secret.get_secret_value(),
+        client_secret=_secret(settings),
         connect=lambda url: HttpExchange(url, calls),
         token_url=settings.token_url,
         scope=settings.scope or None,
     )
+
+
+def _secret(settings: Ven3Settings) -> str:
+    """Raises ``OSError`` where its file cannot be read."""
+    if settings.client_secret_file is not None:
+        return settings.client_secret_file.read_text(encoding="utf-8").strip()
+    return "" if settings.client_secret is None else settings.client_secret.get_secret_value()
 
 
 def _mqtt(settings: Ven3Settings, access: Access) -> MqttTerms:

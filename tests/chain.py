@@ -87,7 +87,7 @@ url = "http://127.0.0.1:{third_port}/openadr3/3.1"
 name = "{site}"
 poll_s = 1
 client_id = "client-a"
-client_secret = "{secret}"
+client_secret_file = "{{folder}}/secret"
 """
 
 BELOW = """
@@ -119,6 +119,8 @@ class Chain:
 
     def _gateway(self, folder: Path, text: str, **facts: Any) -> Gateway:
         folder.mkdir()
+        if "secret" in facts:
+            (folder / "secret").write_text(facts["secret"])
         return Gateway(folder, vtn_port=self.vtn_port, config=text.format(**facts))
 
     def open(self) -> None:

@@ -155,6 +155,8 @@ class Ven3Settings(ReportingSettings):
     poll_s: float = Field(default=30.0, ge=0.1, le=3600)
     client_id: str | None = None
     client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    """A file that holds it, so that it need not stand here."""
     token: SecretStr | None = None
     token_url: HttpUrl | None = None
     """By default what the VTN says at ``/auth/server``."""
@@ -171,8 +173,9 @@ class Ven3Settings(ReportingSettings):
     def _one_way_to_a_token(self) -> "Ven3Settings":
         if self.token is not None and self.client_id is not None:
             raise ValueError("token and client_id are two ways to the same: choose one")
-        if (self.client_id is None) != (self.client_secret is None):
-            raise ValueError("client_id and client_secret go together")
+        secrets = [one for one in (self.client_secret, self.client_secret_file) if one is not None]
+        if len(secrets) != (0 if self.client_id is None else 1):
+            raise ValueError("client_id and client_secret (or client_secret_file) go together")
         return self
 
 

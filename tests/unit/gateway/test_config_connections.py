@@ -62,7 +62,7 @@ def test_secrets_are_not_shown() -> None:
         ({**VEN2B, "key": "a.pem"}, "key without a certificate"),
         ({**VEN2B, "vtn_fingerprint": "AB:CD:E"}, "connection.0.vtn_fingerprint"),
         ({**VEN3, "token": "t", "client_id": "a", "client_secret": "b"}, "choose one"),
-        ({**VEN3, "client_id": "a"}, "client_id and client_secret go together"),
+        ({**VEN3, "client_id": "a"}, "client_id and client_secret (or client_secret_file) go together"),
         ({**VTN3, "client": [{**CLIENT, "secret_hash": "secret"}]}, "connection.0.client.0.secret_hash"),
         ({**VTN3, "mqtt": {"url": "http://broker"}}, "connection.0.mqtt.url"),
     ],
