@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from gateway.app import listening
 from gateway.config import AgentsSettings, load_config
 from gateway.http.enrol import CERTIFICATE, make_enrolment
 from gateway.http.enrol_client import enrol, keep_valid, renew
 from gateway.joining import enrol_this_host, reload_server
+from gateway.listening import listening
 from gateway.tls import client_context, server_context, unverified_context
 from hardware.enrolment import MOST_ATTEMPTS, Enrolment
 from hardware.errors import EnrolmentRefused, HardwareError

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from gateway import app
+from gateway import serving
 from gateway.cli.main import app as commands
 from gateway.ledger import LedgerNotUpgraded, LedgerTooNew, LedgerUnavailable
 from hardware.errors import JournalUnreadable
@@ -34,7 +34,7 @@ def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -
     async def failing(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(app, "serve", failing)
+    monkeypatch.setattr(serving, "serve", failing)
     config = folder / "gridgate.toml"
     config.write_text(CONFIG.format(folder=folder))
     return CliRunner().invoke(commands, ["serve", "--config", str(config)])
