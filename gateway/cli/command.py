@@ -58,13 +58,10 @@ def give(
             event_id=event_id,
             reason=reason,
         )
-        try:
-            await patiently(lambda: ledger.record_command(command), until_s)
-        except LedgerUnavailable as cause:
-            raise LedgerUnavailable(f"the command is not recorded, give it again: {cause}") from cause
-        return Given(
-            command=command, outcome=await outcome_of(lambda: ledger.command_outcome(command.command_id), until_s)
+        outcome = await recorded(
+            lambda: ledger.record_command(command), lambda: ledger.command_outcome(command.command_id), until_s
         )
+        return Given(command=command, outcome=outcome)
 
     return read_record(url, given, json_wanted=json_wanted)
 
@@ -95,7 +92,18 @@ async def _connection_of(ledger: Ledger, event_id: str, connection_id: str | Non
     return found[0]
 
 
-async def outcome_of(look: Callable[[], Awaitable[CommandOutcome | None]], until_s: float) -> CommandOutcome | None:
+async def recorded(
+    write: Callable[[], Awaitable[None]], look: Callable[[], Awaitable[CommandOutcome | None]], until_s: float
+) -> CommandOutcome | None:
+    """Write a command, and look what became of it. Raises ``LedgerUnavailable`` where it is not on record."""
+    try:
+        await patiently(write, until_s)
+    except LedgerUnavailable as cause:
+        raise LedgerUnavailable(f"the command is not recorded, give it again: {cause}") from cause
+    return await _outcome_of(look, until_s)
+
+
+async def _outcome_of(look: Callable[[], Awaitable[CommandOutcome | None]], until_s: float) -> CommandOutcome | None:
     """What became of a command, looked for until that instant of the monotonic clock."""
     while time.monotonic() < until_s:
         await asyncio.sleep(min(LOOK_S, max(0.0, until_s - time.monotonic())))

@@ -4,7 +4,7 @@ import getpass
 import json
 import os
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -137,9 +137,13 @@ def _give(
         )
     except NoSuchEvent as fault:
         fail(str(fault), code=FAILED, json_wanted=json_wanted)
-    error = not_done(given, wait_s)
+    say(given, given.outcome, not_done(given, wait_s), json_wanted=json_wanted)
+
+
+def say(given: object, outcome: Any, error: str | None, *, json_wanted: bool) -> None:
+    """Say what became of a command. Ends with exit code 1 where there is an ``error``."""
     if error is None:
-        done = given.outcome.detail if given.outcome else "on record: a gateway acts on it as soon as it runs"
+        done = outcome.detail if outcome else "on record: a gateway acts on it as soon as it runs"
         show(given, json_wanted=json_wanted, text=lambda: done)
         return
     if json_wanted:

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 
 from gateway.cli.ask import read_record
-from gateway.cli.command import outcome_of, patiently
+from gateway.cli.command import recorded
 from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import CommandOutcome
-from gateway.ledger import Ledger, LedgerUnavailable
+from gateway.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,9 @@ def issue(url: str, command: IssueCommand, *, wait_s: float, json_wanted: bool) 
     until_s = time.monotonic() + wait_s
 
     async def given(ledger: Ledger) -> Issued:
-        try:
-            await patiently(lambda: ledger.record_issue(command), until_s)
-        except LedgerUnavailable as cause:
-            raise LedgerUnavailable(f"the command is not recorded, give it again: {cause}") from cause
-        outcome = await outcome_of(lambda: ledger.issue_outcome(command.command_id), until_s)
+        outcome = await recorded(
+            lambda: ledger.record_issue(command), lambda: ledger.issue_outcome(command.command_id), until_s
+        )
         return Issued(command=command, outcome=outcome)
 
     return read_record(url, given, json_wanted=json_wanted)

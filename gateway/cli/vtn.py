@@ -1,14 +1,13 @@
 """``gridgate vtn``: where we ask. Events to the parties below us, who they are, and what they answered."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from gateway.cli.event import ByOption, WaitOption, given_by
-from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
+from gateway.cli.event import ByOption, WaitOption, given_by, say
+from gateway.cli.output import BAD_USAGE, fail
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
 
 vtn = typer.Typer(help="Where we ask: events to the parties below us.", no_args_is_help=True)
@@ -178,11 +177,4 @@ def _give(
         wish=wish,
     )
     given = issue(url, command, wait_s=wait_s, json_wanted=json_wanted)
-    error = not_done(given, wait_s)
-    if error is None:
-        done = given.outcome.detail if given.outcome else "on record: a gateway acts on it as soon as it runs"
-        show(given, json_wanted=json_wanted, text=lambda: done)
-        return
-    if json_wanted:
-        typer.echo(json.dumps({"error": error, **as_json(given)}, indent=2))
-    fail(error, code=FAILED)
+    say(given, given.outcome, not_done(given, wait_s), json_wanted=json_wanted)

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,11 @@ from gateway import app
 from gateway.clock import SystemClock
 from gateway.config import Settings, settings_from
 from gateway.connection_check import Finding
+from gateway.connections import open_connections
 from gateway.listening import listening
 from gateway.tls import listener_context
 from tests.certificates import Identity, authority
+from tests.lab import free_port
 
 NOW = datetime.now(UTC)
 
@@ -177,3 +180,30 @@ async def test_a_vtn_of_ours_that_does_not_listen() -> None:
     settings = settings_from({"site": {"id": "a"}, "connection": [connection]}, source="file")
     (finding,) = await app.check_connection(settings, "below")
     assert (finding.step, finding.well, finding.cure) == ("listening", False, "start the gateway: gridgate serve")
+
+
+async def test_a_vtn_of_openadr_3_takes_our_credentials_or_not(tmp_path: Path) -> None:
+    secret, secret_hash = app.new_secret()
+    port = free_port()
+    here = f"http://127.0.0.1:{port}"
+    client = {"client_id": "site-1", "secret_hash": secret_hash, "role": "ven"}
+    vtn = {"kind": "openadr3", "role": "vtn", "name": "below", "listen": here[7:], "url": here, "client": [client]}
+
+    def as_ven(secret: str) -> Settings:
+        ven = {
+            "kind": "openadr3",
+            "name": "utility",
+            "url": f"{here}/openadr3/3.1",
+            "client_id": "site-1",
+            "client_secret": secret,
+        }
+        return settings_from({"site": {"id": "a"}, "connection": [ven]}, source="file")
+
+    async with AsyncExitStack() as edges:
+        record = await edges.enter_async_context(app.open_record(f"sqlite+aiosqlite:///{tmp_path}/v.db", migrate=True))
+        served = settings_from({"site": {"id": "u"}, "connection": [vtn]}, source="file")
+        await open_connections(edges, served, record, SystemClock())
+        well, wrong = await tried(as_ven(secret)), await tried(as_ven("guessed"))
+    assert "takes our credentials; programs that we may see: gridgate-reports" in well["registration"].detail
+    assert not wrong["registration"].well
+    assert "check the client id and the client secret" in wrong["registration"].detail
