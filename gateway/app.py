@@ -31,7 +31,8 @@ from gateway.services.epochs import Epochs
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
 from gateway.stages import Record
-from protocols.grid import GridConnection, GridProgram, PartyStore
+from protocols.grid import GridConnection, GridProgram
+from protocols.party_store import PartyStore
 
 log = structlog.get_logger()
 

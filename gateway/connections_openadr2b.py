@@ -14,7 +14,7 @@ from gateway.connection_parts import listener, report_offers, session
 from gateway.domain.fleet import Site
 from gateway.listening import listening
 from gateway.stages import Record
-from protocols.grid import GridConnection, GridProgram, PartyStore, Target
+from protocols.grid import GridConnection, GridProgram, Target
 from protocols.openadr2b.certificate import Authority, Pinned
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.signature import Signer, Verifier
@@ -23,6 +23,7 @@ from protocols.openadr2b.ven_probe import probe
 from protocols.openadr2b.vtn import Vtn
 from protocols.openadr2b.vtn_http import ProxyHeader
 from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
+from protocols.party_store import PartyStore
 from protocols.replay import MemoryNonces, NonceStore, ReplayWindow
 
 

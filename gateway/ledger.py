@@ -26,7 +26,8 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
-from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt, StoreUnavailable
+from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
+from protocols.party_store import RawMessage, StoreUnavailable
 
 
 class LedgerError(Exception):

@@ -27,8 +27,9 @@ from gateway.services.settling import Settling
 from gateway.services.standing import Standing
 from gateway.services.within_reach import BELIEVED, Believed
 from hardware.device import PowerMeter
-from protocols.grid import GridConnection, PartyStore
+from protocols.grid import GridConnection
 from protocols.object_store import ObjectStore
+from protocols.party_store import PartyStore
 from protocols.replay import NonceStore
 
 log = structlog.get_logger()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.connection_check import Finding
 from gateway.domain.message_trace import TracedMessage
-from protocols.grid import Direction
+from protocols.party_store import Direction
 
 
 def listing(messages: Sequence[TracedMessage]) -> str:

@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import isfinite
 
-from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
+from protocols.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Signal,
+    SignalKind,
+    Target,
+)
 
 SIGNAL_NAMES = {
     SignalKind.LEVEL: "SIMPLE",

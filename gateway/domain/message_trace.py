@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from protocols.grid import Direction, RawMessage
+from protocols.party_store import Direction, RawMessage
 
 Describe = Callable[[bytes], Mapping[str, Any]]
 """A message in neutral form; raises for one that cannot be read."""

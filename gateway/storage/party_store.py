@@ -16,13 +16,9 @@ from protocols.grid import (
     OptDecision,
     OptSchedule,
     Party,
-    PartyStore,
-    PlacedOrder,
-    QueuedMessage,
-    RawMessage,
-    Registration,
     ReportOrder,
 )
+from protocols.party_store import PartyStore, PlacedOrder, QueuedMessage, RawMessage, Registration
 
 _Arrival = RawMessage | tuple[str, IntervalReport]
 

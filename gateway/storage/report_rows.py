@@ -8,7 +8,8 @@ from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import rows, tables
-from protocols.grid import Direction, IntervalReport, RawMessage, Receipt
+from protocols.grid import IntervalReport, Receipt
+from protocols.party_store import Direction, RawMessage
 
 
 async def add_message(connection: AsyncConnection, message: RawMessage) -> None:

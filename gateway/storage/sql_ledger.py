@@ -24,7 +24,8 @@ from gateway.storage import command_rows, event_rows, issue_rows, metering_rows,
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
 from hardware.device import PowerReading, Quality
-from protocols.grid import GridEvent, IntervalReport, OptDecision, RawMessage, Receipt
+from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
+from protocols.party_store import RawMessage
 
 HELD_READINGS = 500_000
 

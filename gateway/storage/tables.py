@@ -35,11 +35,9 @@ from protocols.grid import (
     OptDecision,
     OptSchedule,
     Party,
-    PlacedOrder,
-    QueuedMessage,
-    Registration,
     ReportOrder,
 )
+from protocols.party_store import PlacedOrder, QueuedMessage, Registration
 
 metadata = MetaData(
     naming_convention={

@@ -10,11 +10,11 @@ from hashlib import sha256
 from time import monotonic
 
 from protocols.errors import MessageError, NotAuthentic, NotRegistered, ProtocolError, Rejected, Unreachable
-from protocols.grid import Direction, PartyStore, RawMessage
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.exchange import Exchange
 from protocols.openadr2b.signature import Signer, Verifier, decode_signed, encode_signed
+from protocols.party_store import Direction, PartyStore, RawMessage
 
 POLL = "OadrPoll"
 EVENT = "EiEvent"

@@ -5,7 +5,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil, isfinite
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder, ReportQuantity, ResourceState
+from protocols.grid import (
+    IntervalReport,
+    ReportInterval,
+    ReportOffer,
+    ReportOrder,
+    ReportQuantity,
+    ResourceState,
+)
 from protocols.openadr2b import model_report as model
 from protocols.openadr2b.model import Period
 from protocols.openadr2b.neutral_event import SCALES, whole_seconds

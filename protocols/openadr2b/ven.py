@@ -15,9 +15,7 @@ from protocols.grid import (
     IntervalReport,
     OptDecision,
     OptSchedule,
-    PartyStore,
     Receipt,
-    Registration,
     ReportOffer,
     ReportOrder,
     Target,
@@ -33,6 +31,7 @@ from protocols.openadr2b.ven_push import VenPush
 from protocols.openadr2b.ven_registration import Wanted, canceled, deregister, is_ours, register
 from protocols.openadr2b.ven_reports import MAY_PASS, ReportQuestion, VenReports
 from protocols.openadr2b.ven_targets import VenTargets
+from protocols.party_store import PartyStore, Registration
 
 __all__ = ["Exchange", "HttpExchange", "Ven"]
 

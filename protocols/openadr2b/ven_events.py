@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from protocols.errors import MalformedMessage, MessageError, Rejected
-from protocols.grid import EventBatch, Opt, OptDecision, Refusal, Registration
+from protocols.grid import EventBatch, Opt, OptDecision, Refusal
 from protocols.openadr2b import model
 from protocols.openadr2b.conversation import (
     EVENT,
@@ -22,6 +22,7 @@ from protocols.openadr2b.conversation import (
     said_well,
 )
 from protocols.openadr2b.neutral_event import read_batch
+from protocols.party_store import Registration
 
 _REFUSAL_CODES = {
     Refusal.SIGNAL_NOT_UNDERSTOOD: SIGNAL_NOT_SUPPORTED,

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from protocols.errors import Rejected
-from protocols.grid import OptDecision, OptSchedule, Refusal, Registration
+from protocols.grid import OptDecision, OptSchedule, Refusal
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import OPT, Conversation, check
 from protocols.openadr2b.neutral_opt import write_opt
+from protocols.party_store import Registration
 
 _OVERRIDE = "overrideStatus"
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from aiohttp import web
 
 from protocols.errors import MessageError, MessageTooLarge, NotAuthentic
-from protocols.grid import Registration, StoreUnavailable
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import (
@@ -29,6 +28,7 @@ from protocols.openadr2b.conversation import (
 from protocols.openadr2b.exchange import bounded_body, shown_certificate
 from protocols.openadr2b.ven_registration import canceled
 from protocols.openadr2b.ven_reports import ReportQuestion, VenReports
+from protocols.party_store import Registration, StoreUnavailable
 
 PATH = "/OpenADR2/Simple/2.0b"
 

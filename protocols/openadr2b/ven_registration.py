@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from protocols.errors import NotRegistered, Rejected
-from protocols.grid import PartyStore, Registration
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import INVALID_ID, NOT_REGISTERED, REGISTER, Conversation, check, said_well
 from protocols.openadr2b.model import (
@@ -16,6 +15,7 @@ from protocols.openadr2b.model import (
     EiResponse,
     QueryRegistration,
 )
+from protocols.party_store import PartyStore, Registration
 
 LONGEST_POLL_S = 86_400.0
 

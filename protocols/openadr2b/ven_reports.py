@@ -5,15 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from protocols.errors import Rejected
-from protocols.grid import (
-    IntervalReport,
-    PartyStore,
-    Receipt,
-    Registration,
-    ReportOffer,
-    ReportOrder,
-    ReportQuantity,
-)
+from protocols.grid import IntervalReport, Receipt, ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr2b.codec import Message
 from protocols.openadr2b.conversation import (
     OK,
@@ -38,6 +30,7 @@ from protocols.openadr2b.model_report import (
 )
 from protocols.openadr2b.neutral_metadata import METADATA, write_offers
 from protocols.openadr2b.neutral_report import quantities_in, read_order, write_report
+from protocols.party_store import PartyStore, Registration
 
 ReportQuestion = CreateReport | CancelReport | RegisterReport | UpdateReport
 """What a VTN may send about reports when it is polled."""

@@ -19,8 +19,6 @@ from protocols.grid import (
     OptDecision,
     OptSchedule,
     Party,
-    PartyStore,
-    PlacedOrder,
     ReportOrder,
     ReportQuantity,
 )
@@ -37,6 +35,7 @@ from protocols.openadr2b.vtn_queue import VtnQueue
 from protocols.openadr2b.vtn_registration import VtnRegistration
 from protocols.openadr2b.vtn_reports import VtnReports
 from protocols.openadr2b.vtn_state import VtnState
+from protocols.party_store import PartyStore, PlacedOrder
 
 PATH = vtn_http.PATH
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
-from protocols.grid import Direction, IntervalReport, Party, RawMessage
+from protocols.grid import IntervalReport, Party
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import (
@@ -30,6 +30,7 @@ from protocols.openadr2b.vtn_queue import VtnQueue
 from protocols.openadr2b.vtn_registration import VtnRegistration
 from protocols.openadr2b.vtn_reports import VtnReports
 from protocols.openadr2b.vtn_state import VtnState
+from protocols.party_store import Direction, RawMessage
 
 SERVICES: dict[str, tuple[type, ...]] = {
     POLL: (model.Poll,),

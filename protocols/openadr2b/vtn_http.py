@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
-from protocols.grid import StoreUnavailable
 from protocols.openadr2b.certificate import UNREADABLE
 from protocols.openadr2b.exchange import bounded_body, shown_certificate
 from protocols.openadr2b.vtn_parties import ANYBODY, Caller, plain_fingerprint
+from protocols.party_store import StoreUnavailable
 
 PATH = "/OpenADR2/Simple/2.0b"
 

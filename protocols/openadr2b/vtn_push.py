@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from protocols.errors import ProtocolError, UntrustedCertificate
-from protocols.grid import Direction, Party
+from protocols.grid import Party
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, name_of
 from protocols.openadr2b.conversation import EVENT
@@ -16,6 +16,7 @@ from protocols.openadr2b.vtn_events import VtnEvents
 from protocols.openadr2b.vtn_parties import ANYBODY, Refused, VtnParties
 from protocols.openadr2b.vtn_queue import ANSWERS, SERVICE_OF, VtnQueue
 from protocols.openadr2b.vtn_state import VtnState
+from protocols.party_store import Direction
 
 PushTo = Callable[[str], Exchange]
 """From a VEN's transport address (``https://host:port``, as it registered) to what brings messages there."""

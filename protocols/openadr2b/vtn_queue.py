@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from protocols.errors import QueueFull
-from protocols.grid import QueuedMessage
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import REGISTER, REPORT
 from protocols.openadr2b.vtn_state import VtnState
+from protocols.party_store import QueuedMessage
 
 MOST_WAITING = 100
 """Messages kept for one VEN. One that never comes for them must not fill the store."""

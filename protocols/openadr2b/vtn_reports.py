@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from protocols.errors import MessageError
-from protocols.grid import IntervalReport, Party, PlacedOrder, ReportOrder, ReportQuantity
+from protocols.grid import IntervalReport, Party, ReportOrder, ReportQuantity
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode
 from protocols.openadr2b.conversation import INVALID_DATA, INVALID_ID, NOT_ALLOWED, said_well
@@ -13,6 +13,7 @@ from protocols.openadr2b.neutral_metadata import METADATA, DataPoint, offers_of,
 from protocols.openadr2b.neutral_report import read_data, write_order
 from protocols.openadr2b.vtn_queue import VtnQueue
 from protocols.openadr2b.vtn_state import VtnState
+from protocols.party_store import PlacedOrder
 
 MOST_POINTS = 2000
 """Data points of one VEN."""

@@ -14,11 +14,9 @@ from protocols.grid import (
     OptDecision,
     OptSchedule,
     Party,
-    PartyStore,
-    PlacedOrder,
-    QueuedMessage,
     Refusal,
 )
+from protocols.party_store import PartyStore, PlacedOrder, QueuedMessage
 
 KEPT_AFTER_END = timedelta(hours=1)
 """A finished event stays listed for so long: a VEN takes an absent one for cancelled, and its clock may be behind."""

@@ -9,13 +9,13 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from protocols.errors import MessageError, MessageTooLarge, Rejected
-from protocols.grid import Direction, PartyStore, RawMessage
 from protocols.json import parse
 from protocols.openadr3 import model
 from protocols.openadr3.client_http import Exchange, Request, Response
 from protocols.openadr3.codec import ListFault, Page, decode, decode_list, encode
 from protocols.openadr3.model_access import Problem
 from protocols.openadr3.names import Version
+from protocols.party_store import Direction, PartyStore, RawMessage
 
 PAGE_SIZES = (50, 10, 2)
 """Objects asked for at a time: as many as the definition allows, fewer where a page is larger than we read."""

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
+from protocols.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Signal,
+    SignalKind,
+    Target,
+)
 from protocols.openadr3 import model
 from protocols.openadr3.event_kinds import TEST_PREFIX
 from protocols.openadr3.names import Version

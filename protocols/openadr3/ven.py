@@ -19,9 +19,7 @@ from protocols.grid import (
     IntervalReport,
     Opt,
     OptDecision,
-    PartyStore,
     Receipt,
-    Registration,
     ReportOffer,
     ReportOrder,
 )
@@ -35,6 +33,7 @@ from protocols.openadr3.ven_polling import Polled, VenPolling
 from protocols.openadr3.ven_registration import Standing, find_or_make
 from protocols.openadr3.ven_reports import MAY_PASS, VenReports
 from protocols.openadr3.ven_webhook import Webhook, subscribe
+from protocols.party_store import PartyStore, Registration
 
 LOOK_AFTER_S = 60.0
 """How often our own objects are looked after: a VTN may have lost them, or granted us targets."""

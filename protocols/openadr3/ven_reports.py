@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from protocols.errors import MessageError, Rejected
-from protocols.grid import IntervalReport, PartyStore, Receipt, ReportOffer, ReportOrder
+from protocols.grid import IntervalReport, Receipt, ReportOffer, ReportOrder
 from protocols.openadr3 import model
 from protocols.openadr3.client import Client
 from protocols.openadr3.neutral_order import Asked, read_orders
 from protocols.openadr3.neutral_report import write_report
 from protocols.openadr3.timing import Contradiction
 from protocols.openadr3.ven_registration import NOT_FOR_US
+from protocols.party_store import PartyStore
 
 KEPT_AFTER = timedelta(days=1)
 """So long an order outlives its end: its last report comes after it, and may wait in an outbox."""

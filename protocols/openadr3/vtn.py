@@ -29,7 +29,6 @@ from protocols.grid import (
     IntervalReport,
     OptDecision,
     Party,
-    PartyStore,
     Target,
 )
 from protocols.object_store import ObjectStore
@@ -49,6 +48,7 @@ from protocols.openadr3.vtn_telling import Publisher, VtnTelling
 from protocols.openadr3.vtn_tokens import Tokens
 from protocols.openadr3.vtn_topics import mosquitto_acl, topics_at
 from protocols.openadr3.vtn_webhook import CallbackRefused, Callbacks
+from protocols.party_store import PartyStore
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import structlog
 
-from protocols.grid import Direction, IntervalReport, Opt, OptDecision, PartyStore, RawMessage, Refusal
+from protocols.grid import IntervalReport, Opt, OptDecision, Refusal
 from protocols.openadr3 import model
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
@@ -21,6 +21,7 @@ from protocols.openadr3.neutral_report import read_report
 from protocols.openadr3.timing import Contradiction
 from protocols.openadr3.vtn_access import Caller, Role
 from protocols.openadr3.vtn_objects import VtnObjects, id_of
+from protocols.party_store import Direction, PartyStore, RawMessage
 
 _OPTED_OUT = frozenset({"IDLE_OPTED_OUT", "RUNNING_OPTED_OUT"})
 

@@ -26,11 +26,19 @@ from gateway.storage.nonces import SqlNonceStore
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from gateway.tls import server_context
-from protocols.grid import Direction, EventInterval, EventStatus, GridEvent, RawMessage, Signal, SignalKind, Target
+from protocols.grid import (
+    EventInterval,
+    EventStatus,
+    GridEvent,
+    Signal,
+    SignalKind,
+    Target,
+)
 from protocols.openadr2b.certificate import Pinned, fingerprint
 from protocols.openadr2b.signature import Signer, Verifier
 from protocols.openadr2b.vtn import PATH, Vtn
 from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
+from protocols.party_store import Direction, RawMessage
 from protocols.replay import ReplayWindow
 from tests.certificates import Key
 

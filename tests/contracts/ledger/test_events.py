@@ -8,19 +8,17 @@ import pytest
 from gateway.ledger import Ledger, LogEntry, Quarantined, Topic
 from gateway.storage.sql_ledger import open_ledger
 from protocols.grid import (
-    Direction,
     EventInterval,
     EventStatus,
     GridEvent,
     Opt,
     OptDecision,
-    PartyStore,
-    RawMessage,
     Refusal,
     Signal,
     SignalKind,
     Target,
 )
+from protocols.party_store import Direction, PartyStore, RawMessage
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123457, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,12 +13,11 @@ from protocols.grid import (
     Opt,
     OptDecision,
     Party,
-    PartyStore,
-    Registration,
     ReportInterval,
     ReportOffer,
     ReportOrder,
 )
+from protocols.party_store import PartyStore, Registration
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.app import decode_message
 from gateway.domain.message_trace import masked, trace
-from protocols.grid import Direction, RawMessage
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import Message, encode, name_of
+from protocols.party_store import Direction, RawMessage
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.storage.party_store import SqlPartyStore
-from protocols.grid import Direction, RawMessage
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import encode
+from protocols.party_store import Direction, RawMessage
 
 Stage = Any
 """Of this folder's conftest; its type cannot be imported from there."""

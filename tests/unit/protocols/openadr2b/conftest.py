@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from lxml import etree
 
 from protocols.grid import (
-    Direction,
     EventInterval,
     EventStatus,
     GridEvent,
@@ -20,10 +19,6 @@ from protocols.grid import (
     OptDecision,
     OptSchedule,
     Party,
-    PlacedOrder,
-    QueuedMessage,
-    RawMessage,
-    Registration,
     ReportOffer,
     ReportOrder,
     Signal,
@@ -33,6 +28,7 @@ from protocols.openadr2b import codec, model
 from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import Vtn
+from protocols.party_store import Direction, PlacedOrder, QueuedMessage, RawMessage, Registration
 from tests.certificates import Identity
 from tests.hand_signed import ROOT
 

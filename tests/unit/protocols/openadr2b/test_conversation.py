@@ -9,7 +9,6 @@ import pytest
 
 from protocols.errors import NotRegistered, Unreachable
 from protocols.grid import (
-    Direction,
     EventBatch,
     EventStatus,
     GridConnection,
@@ -18,7 +17,6 @@ from protocols.grid import (
     IntervalReport,
     Opt,
     OptDecision,
-    PartyStore,
     Receipt,
     Refusal,
     ReportInterval,
@@ -26,6 +24,7 @@ from protocols.grid import (
     SignalKind,
     Target,
 )
+from protocols.party_store import Direction, PartyStore
 
 FIRST_TURN = [
     "oadrQueryRegistration",

@@ -4,7 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder, ReportQuantity, ResourceState
+from protocols.grid import (
+    IntervalReport,
+    ReportInterval,
+    ReportOffer,
+    ReportOrder,
+    ReportQuantity,
+    ResourceState,
+)
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import DataPoint, offers_of, read_points, write_offers
 from protocols.openadr2b.neutral_report import read_data, read_order, write_order, write_report

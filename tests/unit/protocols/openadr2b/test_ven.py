@@ -16,9 +16,10 @@ from protocols.errors import (
     Unreachable,
     UnsupportedMessage,
 )
-from protocols.grid import Direction, GridEvent, Opt, OptDecision, Registration
+from protocols.grid import GridEvent, Opt, OptDecision
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_event import write_event
+from protocols.party_store import Direction, Registration
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 REGISTERED = Registration(

@@ -11,12 +11,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from protocols.errors import NotRegistered
-from protocols.grid import Direction, Opt, OptDecision, StoreUnavailable
+from protocols.grid import Opt, OptDecision
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.signature import decode_signed, encode_signed
 from protocols.openadr2b.ven import QUIET, Ven
 from protocols.openadr2b.ven_push import MOST_WAITING, PATH
+from protocols.party_store import Direction, StoreUnavailable
 from protocols.xml import MAX_BYTES
 from tests.hand_signed import FAKE, VTN, signer, verifier
 from tests.unit.protocols.openadr2b.conftest import NOON, ORDER, REGISTERED, Scripted

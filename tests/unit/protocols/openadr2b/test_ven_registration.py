@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from protocols.errors import NotAuthentic, NotRegistered, OutOfTime, Rejected, Replayed, Unreachable
-from protocols.grid import Direction
 from protocols.openadr2b import codec, model
 from protocols.openadr2b.certificate import fingerprint
 from protocols.openadr2b.signature import decode_signed, encode_signed
 from protocols.openadr2b.ven import Ven
+from protocols.party_store import Direction
 from protocols.xml import parse
 from tests.certificates import Identity
 from tests.hand_signed import FAKE, VTN, signer, verifier

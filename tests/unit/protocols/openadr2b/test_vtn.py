@@ -11,12 +11,13 @@ import pytest
 from aiohttp import web
 
 from protocols.errors import MalformedMessage, MessageTooLarge
-from protocols.grid import Direction, GridEvent, Target
+from protocols.grid import GridEvent, Target
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.neutral_metadata import write_offers
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import PATH
+from protocols.party_store import Direction
 from protocols.xml import MAX_BYTES
 
 

@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 
 from protocols.errors import NotAuthentic, Replayed, UntrustedCertificate
-from protocols.grid import StoreUnavailable
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.certificate import Authority, fingerprint
 from protocols.openadr2b.signature import Signer, Verifier, decode_signed, encode_signed
 from protocols.openadr2b.vtn import PATH
 from protocols.openadr2b.vtn_http import ProxyHeader
 from protocols.openadr2b.vtn_parties import ANYBODY, Caller, DeclaredParty, VtnParties
+from protocols.party_store import StoreUnavailable
 from protocols.replay import MemoryNonces, ReplayWindow
 from tests.certificates import Identity, authority
 from tests.unit.protocols.openadr2b.vtn_asking import created, register

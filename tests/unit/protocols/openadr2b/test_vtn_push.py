@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from protocols.grid import Direction, GridEvent, Opt, OptDecision, ReportOffer, ReportQuantity
+from protocols.grid import GridEvent, Opt, OptDecision, ReportOffer, ReportQuantity
 from protocols.openadr2b import codec, model
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import PATH
 from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties
+from protocols.party_store import Direction
 from tests.unit.protocols.openadr2b.vtn_asking import answer, ask, offers, poll, register, registered, said
 
 SECOND = timedelta(seconds=1)

@@ -9,21 +9,19 @@ import pytest
 
 from protocols.errors import Rejected, Unreachable
 from protocols.grid import (
-    Direction,
     IntervalReport,
     Opt,
     OptDecision,
-    RawMessage,
     Refusal,
     ReportInterval,
     ReportOffer,
     ReportOrder,
     ReportQuantity,
-    StoreUnavailable,
 )
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from protocols.openadr3.ven import NO_ANSWER
+from protocols.party_store import Direction, RawMessage, StoreUnavailable
 from tests.openadr3_definition import Definition
 from tests.openadr3_server import NOON, Json, SmallVtn, problem, said
 from tests.unit.protocols.openadr3.joined import CANCELLED, HOUR, Pair, event, program, unreachable
