@@ -81,7 +81,8 @@ class PartyStore(Protocol):
     a VTN the parties, the events that it issued, what waits for them and what came back.
     """
 
-    async def record_message(self, message: RawMessage) -> None: ...
+    async def record_message(self, message: RawMessage) -> None:
+        """Keep a message as it came or went. Of those without a name a store may turn away what is too much."""
 
     async def registration(self, connection_id: str) -> Registration | None: ...
 

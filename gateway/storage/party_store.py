@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.storage import report_rows, rows, tables
 from gateway.storage.batches import Batches
 from gateway.storage.sql_ledger import SqlLedger
+from gateway.storage.unreadable import UnreadableAllowance
 from protocols.grid import (
     GridEvent,
     IntervalReport,
@@ -44,9 +45,11 @@ class SqlPartyStore(PartyStore):
         self._database = ledger.database
         # What comes with every message of every party shares its transactions.
         self._arrivals: Batches[_Arrival, bool] = Batches(self._database, _write_arrivals)
+        self._unreadable = UnreadableAllowance()
 
     async def record_message(self, message: RawMessage) -> None:
-        await self._arrivals.add(message)
+        if self._unreadable.keeps(message):
+            await self._arrivals.add(message)
 
     async def registration(self, connection_id: str) -> Registration | None:
         found = await self._documents(tables.registration, tables.registration.c.connection_id == connection_id)
