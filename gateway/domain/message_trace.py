@@ -87,6 +87,7 @@ def _verdict(found: Mapping[str, Any]) -> tuple[str, bool]:
         well = isinstance(status, int) and status < 400
         said.append(f"{status} {content.get('title') or ''}: {content.get('detail') or ''}".strip(" :"))
     said += _answers(content.get("event_responses"))
+    said += _reports(content)
     said += [f"{event.event_id} revision {event.revision} {event.status.value}" for event in found.get("events", ())]
     for fault in found.get("faults", ()):
         said.append(f"{fault.event_id} contradicts itself: {fault.detail}")
@@ -103,3 +104,25 @@ def _answers(responses: object) -> list[str]:
         + ("" if str(one["code"]).startswith("2") else f" ({one['code']} {one.get('description') or ''})".rstrip())
         for one in responses
     ]
+
+
+def _reports(content: Mapping[str, Any]) -> list[str]:
+    """What a message brings: the reports of 2.0b (data or offers), the resources of a report of OpenADR 3."""
+    reports = [(one.get("report_request_id"), one) for one in _tables(content, "reports")]
+    resources = [(one.get("name"), one) for one in _tables(content, "resources")]
+    return [
+        _counted(offers, "data point on offer", "data points on offer")
+        if (offers := one.get("descriptions"))
+        else f"{name}: {_counted(one['intervals'], 'interval', 'intervals')}"
+        for name, one in (*reports, *resources)
+        if "intervals" in one
+    ]
+
+
+def _tables(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = content.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _counted(found: Sequence[object], one: str, more: str) -> str:
+    return f"{len(found)} {one if len(found) == 1 else more}"

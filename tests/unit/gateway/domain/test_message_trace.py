@@ -7,7 +7,7 @@ import pytest
 
 from gateway.app import decode_message
 from gateway.domain.message_trace import masked, trace
-from protocols.openadr2b import model
+from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, encode, name_of
 from protocols.party_store import Direction, RawMessage
 
@@ -90,3 +90,26 @@ def test_what_cannot_be_read_is_listed_all_the_same() -> None:
 )
 def test_secrets_are_taken_out(body: bytes, shown: bytes) -> None:
     assert masked(body) == shown
+
+
+def test_reports_say_how_many_intervals_they_bring() -> None:
+    intervals = tuple(
+        model_report.ReportInterval(payloads=(model_report.ReportPayload(r_id="power", value=1.0),), starts_at=NOON)
+        for _ in range(2)
+    )
+    report = model_report.Report(
+        report_request_id="order-7", specifier_id="telemetry", created_at=NOON, intervals=intervals
+    )
+    assert said(model_report.UpdateReport(request_id="1", reports=(report,), ven_id="v")) == (
+        "order-7: 2 intervals",
+        True,
+    )
+
+
+def test_a_report_of_openadr_3_says_whose_intervals_it_brings() -> None:
+    body = (
+        b'{"objectType": "REPORT", "eventID": "e1", "clientName": "site", "resources": [{"resourceName": "hall-1",'
+        b' "intervals": [{"id": 0, "payloads": [{"type": "DEMAND", "values": [1.5]}]}]}]}'
+    )
+    (line,) = trace([raw(body)], decode_message)
+    assert (line.verdict, line.well) == ("hall-1: 1 interval", True)
