@@ -70,9 +70,9 @@ $(VENV)/fuzzer.stamp: tests/peers.sh tests/peers/schemathesis.txt | $(VENV)/bin/
 # Pins of peers are made in the same way from a line each: uv pip compile --python-version 3.12 -o tests/peers/NAME.txt.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-		--extra postgres pyproject.toml -o requirements.lock
+		--extra postgres --extra reports --extra evidence pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-		--extra postgres --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra postgres --extra reports --extra evidence --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
