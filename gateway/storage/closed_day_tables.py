@@ -18,6 +18,9 @@ READINGS, ENERGY, INTERVALS, STATEMENTS = (
     "statements.parquet",
 )
 
+ROW_GROUP = 1 << 17
+"""Rows that are read by one thread; a file of many more is read by several."""
+
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -116,7 +119,7 @@ def tables_of(day: ClosedDay) -> Mapping[str, pa.Table]:
 
 def write_table(path: Path, table: pa.Table) -> ClosedFile:
     """Write a table and say what was written."""
-    pq.write_table(table, path, compression="zstd", version="2.6", write_statistics=True)
+    pq.write_table(table, path, compression="zstd", version="2.6", row_group_size=ROW_GROUP)
     path.chmod(0o444)
     return ClosedFile(name=path.name, sha256=sha256(path.read_bytes()).hexdigest(), rows=table.num_rows)
 
