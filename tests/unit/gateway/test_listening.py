@@ -1,4 +1,4 @@
-"""A listener with TLS sets aside no more for a connection than a record can hold, and takes large bodies all the same."""
+"""A listener with TLS sets aside no more for a connection than a record holds, and takes large bodies all the same."""
 
 import asyncio
 import ssl
