@@ -1,6 +1,6 @@
 """Orders for reports, and their data, between OpenADR 2.0b's terms and the neutral face; watts inside."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil, isfinite
@@ -303,8 +303,38 @@ def read_data(
     value, were not measured; rIDs that are not among the points are passed over.
     """
     known = {point.r_id: point for point in points if point.specifier_id == report.specifier_id}
-    by_resource: dict[str, dict[tuple[datetime, float, int], ReportInterval]] = {}
-    seen: dict[tuple[datetime, float, str], int] = {}
+    by_resource = _by_resource(report, granularity_s, known)
+    own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
+    original, corrected, _ = own_id.partition(CORRECTED)
+    for resource_id, intervals in by_resource.items():
+        suffix = "" if len(by_resource) == 1 else f"/{resource_id}"
+        yield IntervalReport(
+            report_id=own_id + suffix,
+            order_id=report.report_request_id,
+            connection_id=connection_id,
+            resource_id=resource_id,
+            created_at=report.created_at,
+            intervals=tuple(intervals),
+            corrects=original + suffix if corrected else "",
+        )
+
+
+_Datum = tuple[datetime, float, model.ReportPayload, DataPoint]
+
+
+def _by_resource(
+    report: model.Report, granularity_s: float, known: Mapping[str, DataPoint]
+) -> Mapping[str, Iterable[ReportInterval]]:
+    """The intervals of each resource, in the order of the report."""
+    data = _data(report, granularity_s, known)
+    if len(known) > 1:
+        return _put_together(data)
+    # By far the most reports are of one data point.
+    alone = [_first(*datum) for datum in data]
+    return {point.resource_id: alone for point in known.values() if alone}
+
+
+def _data(report: model.Report, granularity_s: float, known: Mapping[str, DataPoint]) -> Iterator[_Datum]:
     cursor = report.starts_at or report.created_at
     for interval in report.intervals:
         starts_at = interval.starts_at or cursor
@@ -314,28 +344,21 @@ def read_data(
             point = known.get(payload.r_id)
             is_status = isinstance(payload.value, model.ResourceStatus)
             if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
-                held = by_resource.setdefault(point.resource_id, {})
-                key = (starts_at, duration_s, payload.r_id)
-                times = seen[key] = seen.get(key, -1) + 1
-                # What several data points say of the same time is one interval; what one says twice is two.
-                at = (starts_at, duration_s, times)
-                before = held.get(at)
-                held[at] = (
-                    _first(starts_at, duration_s, payload, point) if before is None else _with(before, payload, point)
-                )
-    own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
-    original, corrected, _ = own_id.partition(CORRECTED)
-    for resource_id, held in by_resource.items():
-        suffix = "" if len(by_resource) == 1 else f"/{resource_id}"
-        yield IntervalReport(
-            report_id=own_id + suffix,
-            order_id=report.report_request_id,
-            connection_id=connection_id,
-            resource_id=resource_id,
-            created_at=report.created_at,
-            intervals=tuple(held.values()),
-            corrects=original + suffix if corrected else "",
-        )
+                yield starts_at, duration_s, payload, point
+
+
+def _put_together(data: Iterable[_Datum]) -> Mapping[str, Iterable[ReportInterval]]:
+    """What several data points say of the same time is one interval; what one says twice is two."""
+    by_resource: dict[str, dict[tuple[datetime, float, int], ReportInterval]] = {}
+    seen: dict[tuple[datetime, float, str], int] = {}
+    for starts_at, duration_s, payload, point in data:
+        held = by_resource.setdefault(point.resource_id, {})
+        key = (starts_at, duration_s, payload.r_id)
+        times = seen[key] = seen.get(key, -1) + 1
+        at = (starts_at, duration_s, times)
+        before = held.get(at)
+        held[at] = _first(starts_at, duration_s, payload, point) if before is None else _with(before, payload, point)
+    return {resource_id: held.values() for resource_id, held in by_resource.items()}
 
 
 def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoint) -> ReportInterval:
