@@ -16,6 +16,7 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
+from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, ConfigError, Settings, Vtn3Settings
@@ -52,6 +53,17 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
         yield Record(
             ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger), objects=SqlObjectStore(ledger)
         )
+
+
+def open_archive(settings: Settings) -> DayArchive | None:
+    """The archive of closed days, ``None`` where none is declared. Raises ``ConfigError`` where it cannot be had."""
+    if settings.archive is None:
+        return None
+    try:
+        from gateway.storage.closed_days import ClosedDays
+    except ImportError as cause:
+        raise ConfigError(f"[archive] needs what comes with gridgate[reports]: {cause}") from cause
+    return ClosedDays(settings.archive.folder)
 
 
 async def upgrade_database(url: str) -> str:

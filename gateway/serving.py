@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.app import open_actuator, open_record, pages
+from gateway.app import open_actuator, open_archive, open_record, pages
 from gateway.asking import answers
 from gateway.attach import ClosableFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
@@ -20,6 +20,7 @@ from gateway.downstream import DownstreamSites, SiteBelow
 from gateway.host_agent import stop_on_signals
 from gateway.joining import Certificates, open_enrolment
 from gateway.listening import listening
+from gateway.services.archiving import Archiving
 from gateway.services.delivering import Delivering, Delivers
 from gateway.services.following import Following, Follows
 from gateway.services.issuing import Issuing
@@ -71,6 +72,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             gc.freeze()
             gc.set_threshold(10_000, 10, 10)
         last |= _conversations(settings, record, connected, clock, readiness)
+        last |= _archiving(settings, record, clock, readiness)
         application = pages(
             record.ledger,
             settings,
@@ -158,6 +160,21 @@ def _conversations(
     if followed:
         last["following"] = Following(connections=followed, clock=clock, readiness=readiness)
     return last
+
+
+def _archiving(settings: Settings, record: Record, clock: Clock, readiness: Readiness) -> dict[str, Service]:
+    archive = open_archive(settings)
+    if archive is None or settings.archive is None:
+        return {}
+    service = Archiving(
+        archive=archive,
+        site=settings.site.site(),
+        ledger=record.ledger,
+        clock=clock,
+        readiness=readiness,
+        open_days=settings.archive.open_days,
+    )
+    return {"archiving": service}
 
 
 def reach(settings: Settings, connected: Connected, clock: Clock) -> ClosableFleet:

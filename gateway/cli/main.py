@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.allocate import allocate
+from gateway.cli.archive import archive
 from gateway.cli.asset import asset
 from gateway.cli.baseline import baseline
 from gateway.cli.connection import connection
@@ -54,4 +55,5 @@ app.add_typer(event, name="event")
 app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
+app.add_typer(archive, name="archive")
 app.add_typer(db, name="db")

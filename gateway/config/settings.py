@@ -103,6 +103,14 @@ class ControlSettings(Section):
         return LoopSettings(averaged_s=self.meter_averaged_s)
 
 
+class ArchiveSettings(Section):
+    """``[archive]``: closed days as Parquet files. Needs the extra ``reports``."""
+
+    folder: Path
+    open_days: int = Field(default=2, ge=1, le=60)
+    """Whole days that a day stays open after its end, for late readings."""
+
+
 class Settings(BaseSettings):
     """All of it."""
 
@@ -121,6 +129,7 @@ class Settings(BaseSettings):
     hardware: tuple[HardwareSettings, ...] = ()
     control: ControlSettings = ControlSettings()
     agent: AgentSettings = AgentSettings()
+    archive: ArchiveSettings | None = None
 
     @classmethod
     def settings_customise_sources(
