@@ -1,0 +1,124 @@
+"""Two versions of a statement differ line by line, and every line says what moved it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.contract import Program
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.settlement import SettlementStatement, settle
+from gateway.domain.statement_changes import Change, changes
+from gateway.domain.verification import VerificationInputs, verify_event
+
+HOUR = timedelta(hours=1)
+START = datetime(2026, 7, 15, 20, tzinfo=UTC)
+"""A Wednesday, one o'clock in Phoenix."""
+PROGRAM = Program(program_id="peak", price_per_kwh=Decimal("0.50"), currency="USD")
+
+
+def hour(at: datetime, energy_wh: float) -> IntervalEnergy:
+    return IntervalEnergy(starts_at=at, duration_s=3600.0, energy_wh=energy_wh, coverage_fraction=1.0)
+
+
+def inputs(**changed: object) -> VerificationInputs:
+    """Forty days of 1000 Wh an hour, and an event of two hours at 700 Wh."""
+    begins_at = START - timedelta(days=40)
+    history = tuple(hour(begins_at + index * HOUR, 1000.0) for index in range(40 * 24))
+    event = tuple(hour(START + index * HOUR, 700.0) for index in range(2))
+    whole = VerificationInputs(
+        connection_id="utility",
+        event_id="e1",
+        revision=0,
+        event_start=START,
+        event_end=START + 2 * HOUR,
+        ramp_start=None,
+        rule=shipped_rules()["caiso-10-in-10"],
+        timezone=ZoneInfo("America/Phoenix"),
+        history=(*history, *event),
+        measured=event,
+    )
+    return replace(whole, **changed)
+
+
+def statement_of(given: VerificationInputs, program: Program = PROGRAM) -> SettlementStatement:
+    verified = verify_event(given, verified_at=START)
+    return settle(verified, program=program, site_id="phx-1", statement_id="s", issued_at=START)
+
+
+def differing(
+    after: VerificationInputs, *, program: Program = PROGRAM, before: VerificationInputs | None = None
+) -> tuple[Change, ...]:
+    first = before or inputs()
+    return changes(statement_of(first), statement_of(after, program), first, after)
+
+
+def test_the_same_inputs_change_nothing() -> None:
+    assert differing(inputs()) == ()
+
+
+def test_a_late_reading_of_the_event_moves_its_own_interval_and_the_totals() -> None:
+    late = hour(START, 650.0)
+    given = inputs()
+    found = differing(
+        inputs(measured=(late, given.measured[1]), history=(*given.history[:-2], late, given.history[-1]))
+    )
+    cause = "readings of 2026-07-15T13:00:00-07:00 of the event came late or were edited"
+    of_meter = [(one.figure, one.before, one.after, one.cause) for one in found if one.figure == "measured Wh"]
+    assert of_meter == [("measured Wh", "700.0", "650.0", cause)]
+    assert [(one.figure, one.before, one.after) for one in found if one.starts_at is None] == [
+        ("delivered kWh", "0.600", "0.650"),
+        ("amount USD", "0.30", "0.32"),
+    ]
+    assert {one.starts_at for one in found} == {None, START}
+
+
+def test_an_edited_day_of_the_look_back_moves_the_baseline_and_is_named() -> None:
+    hours = {START - timedelta(days=1), START - timedelta(days=1) + HOUR}
+    edited = tuple(hour(one.starts_at, 1100.0) if one.starts_at in hours else one for one in inputs().history)
+    found = differing(inputs(history=edited))
+    (first, *_) = [one for one in found if one.figure == "baseline Wh"]
+    assert (first.before, first.starts_at) == ("1000.0", START)
+    assert "readings of 2026-07-14 came late or were edited" in first.cause
+    assert not [one for one in found if one.figure == "measured Wh"]
+
+
+def test_many_days_are_counted() -> None:
+    edited = tuple(replace(one, energy_wh=one.energy_wh + 1.0) for one in inputs().history[:-2])
+    found = differing(inputs(history=edited))
+    assert all("readings of 41 days came late" in one.cause for one in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"revision": 1, "event_end": START + HOUR, "measured": inputs().measured[:1]}, "(revision 0 to 1)"),
+        ({"rule": shipped_rules()["meter-before-after"]}, "the rule changed from caiso-10-in-10"),
+        (
+            {"excluded": ((START - timedelta(days=1), START - timedelta(days=1) + HOUR),)},
+            "what is known of other events changed (1)",
+        ),
+    ],
+)
+def test_every_change_of_the_inputs_is_named(changed: dict[str, object], says: str) -> None:
+    found = differing(inputs(**changed))
+    assert found
+    assert all(says in one.cause for one in found)
+
+
+def test_a_price_moves_money_alone() -> None:
+    found = differing(inputs(), program=replace(PROGRAM, price_per_kwh=Decimal("0.60")))
+    assert [(one.figure, one.before, one.after, one.cause) for one in found] == [
+        ("amount USD", "0.30", "0.36", "the price changed"),
+        ("price a kWh", "0.50 USD", "0.60 USD", "the price changed"),
+    ]
+
+
+def test_an_interval_that_is_gone_reads_empty() -> None:
+    found = differing(inputs(measured=inputs().measured[:1]))
+    gone = [one for one in found if one.starts_at == START + HOUR]
+    assert {one.figure for one in gone} == {"baseline Wh", "measured Wh", "delivered Wh", "coverage", "quality"}
+    assert {one.after for one in gone} == {""}
