@@ -145,10 +145,10 @@ def check_consistency(earlier: int, earlier_root: bytes, size: int, root: bytes,
     for sibling, on_the_left in _climb(node, last, steps[1:], "consistency"):
         old = _node(sibling, old) if on_the_left else old
         new = _node(sibling, new) if on_the_left else _node(new, sibling)
-    if old != earlier_root:
-        raise ProofError(f"the first {earlier} entries are not those of the earlier log: it was rewritten")
-    if new != root:
-        raise ProofError("the proof of consistency does not lead to the root of the later log")
+    if (old, new) != (earlier_root, root):
+        raise ProofError(
+            f"the log of {size} entries does not begin with that of {earlier}: it was rewritten, or the proof is another's"
+        )
 
 
 def _check_same(earlier_root: bytes, root: bytes, path: Sequence[bytes]) -> None:

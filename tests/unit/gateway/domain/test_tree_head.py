@@ -67,7 +67,7 @@ def test_a_log_that_grew_is_believed_and_one_that_was_rewritten_is_not() -> None
 
 
 def test_entries_that_were_taken_away_are_told() -> None:
-    with pytest.raises(HeadsContradict, match="the log had 9 entries at .* and 4 at"):
+    with pytest.raises(HeadsContradict, match=r"the log had 9 entries at .* and 4 at"):
         check_later(head(9), head(4), ())
 
 
