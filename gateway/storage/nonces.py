@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, select
 
-from gateway.storage import rows, tables
+from gateway.storage import party_tables, rows
 from gateway.storage.sql_ledger import SqlLedger
 from protocols.errors import NotAuthentic
 from protocols.replay import MOST_PER_SIGNER, NonceStore, Stamp
@@ -21,7 +21,7 @@ class SqlNonceStore(NonceStore):
         self._most_per_signer = most_per_signer
 
     async def remember(self, stamp: Stamp, *, now: datetime, until: datetime) -> bool:
-        table = tables.nonce
+        table = party_tables.nonce
         row = {"signer": stamp.signer, "signed_at": stamp.signed_at, "nonce": stamp.nonce, "until": until}
         kept = select(func.count()).select_from(table).where(table.c.signer == stamp.signer)
         async with self._database.write() as connection:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
-from gateway.storage import rows, tables
+from gateway.storage import party_tables, rows
 from gateway.storage.sql_ledger import SqlLedger
 from protocols.object_store import Asked, ObjectStore, StoredObject
 
@@ -30,7 +30,7 @@ class SqlObjectStore(ObjectStore):
         self._database = ledger.database
 
     async def objects(self, connection_id: str, asked: Asked) -> tuple[StoredObject, ...]:
-        table = tables.held_object
+        table = party_tables.held_object
         wanted = {name: getattr(asked, name) for name in _FILTERS}
         conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
         query = (
@@ -48,7 +48,7 @@ class SqlObjectStore(ObjectStore):
     async def change(
         self, connection_id: str, *, kept: Sequence[StoredObject] = (), gone: Sequence[tuple[str, str]] = ()
     ) -> None:
-        table = tables.held_object
+        table = party_tables.held_object
         async with self._database.write() as connection:
             for kind, object_id in gone:
                 await connection.execute(

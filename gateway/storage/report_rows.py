@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import RowMapping, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage import rows, tables
+from gateway.storage import party_tables, rows, tables
 from protocols.grid import IntervalReport, Receipt
 from protocols.party_store import Direction, RawMessage
 
@@ -45,7 +45,7 @@ async def add_received(
     connection: AsyncConnection, received: Sequence[tuple[str, IntervalReport]]
 ) -> dict[tuple[str, str, str], IntervalReport]:
     """Keep reports of parties whose ids are not known; those that were stored, by connection, party and report id."""
-    table = tables.received_report
+    table = party_tables.received_report
     first: dict[tuple[str, str, str], IntervalReport] = {}
     for party_id, report in received:
         first.setdefault((report.connection_id, party_id, report.report_id), report)

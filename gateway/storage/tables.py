@@ -15,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -29,34 +28,14 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
+from gateway.storage.evidence_tables import evidence_entry, tree_head
+from gateway.storage.party_tables import received_report
+from gateway.storage.table_parts import digest, metadata, serial
 from protocols.grid import (
     GridEvent,
     IntervalReport,
     OptDecision,
-    OptSchedule,
-    Party,
-    ReportOrder,
 )
-from protocols.party_store import PlacedOrder, QueuedMessage, Registration
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-    }
-)
-
-
-def _serial() -> Column[int]:
-    """A number that rises with every row. SQLite counts by itself only in a column of type INTEGER."""
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-
-
-def _digest() -> Column[str]:
-    return Column("digest", String(64), nullable=False, unique=True)
-
 
 epoch = Table(
     "epoch",
@@ -74,7 +53,7 @@ raw_body = Table(
 raw_message = Table(
     "raw_message",
     metadata,
-    _serial(),
+    serial(),
     Column("sha256", ForeignKey("raw_body.sha256"), nullable=False),
     Column("connection_id", Text, nullable=False),
     Column("direction", String(3), nullable=False),
@@ -115,11 +94,11 @@ event = Table(
 decision = Table(
     "decision",
     metadata,
-    _serial(),
+    serial(),
     Column("connection_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
-    _digest(),
+    digest(),
     Column("document", Document(OptDecision), nullable=False),
     Index(None, "connection_id", "event_id", "revision", "id"),
 )
@@ -134,30 +113,30 @@ acknowledgement = Table(
 event_log = Table(
     "event_log",
     metadata,
-    _serial(),
+    serial(),
     Column("connection_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),
-    _digest(),
+    digest(),
     Index(None, "connection_id", "event_id"),
 )
 quarantine = Table(
     "quarantine",
     metadata,
-    _serial(),
+    serial(),
     Column("connection_id", Text, nullable=False),
     Column("raw_sha256", String(64), nullable=False),
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
-    _digest(),
+    digest(),
 )
 
 operator_command = Table(
     "operator_command",
     metadata,
-    _serial(),
+    serial(),
     Column("command_id", Text, nullable=False, unique=True),
     Column("connection_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
@@ -168,7 +147,7 @@ operator_command = Table(
 command_outcome = Table(
     "command_outcome",
     metadata,
-    _serial(),
+    serial(),
     Column("command_id", ForeignKey("operator_command.command_id"), nullable=False, unique=True),
     Column("at", Instant, nullable=False),
     Column("done", Boolean, nullable=False),
@@ -185,7 +164,7 @@ command_told = Table(
 issue_command = Table(
     "issue_command",
     metadata,
-    _serial(),
+    serial(),
     Column("command_id", Text, nullable=False, unique=True),
     Column("document", Document(IssueCommand), nullable=False),
 )
@@ -208,10 +187,10 @@ live_baseline = Table(
 plan = Table(
     "plan",
     metadata,
-    _serial(),
+    serial(),
     Column("connection_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    _digest(),
+    digest(),
     Column("document", Document(PowerPlan), nullable=False),
     Index(None, "connection_id", "event_id", "id"),
 )
@@ -224,14 +203,14 @@ work_account = Table(
 cap_outcome = Table(
     "cap_outcome",
     metadata,
-    _serial(),
+    serial(),
     Column("at", Instant, nullable=False, index=True),
     Column("device_id", Text, nullable=False),
     Column("requested_w", Double),
     Column("applied_w", Double),
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False),
-    _digest(),
+    digest(),
 )
 
 # Clustered by meter, since they are read by meter: SQLite keeps such a table in its primary key.
@@ -267,7 +246,7 @@ report_cursor = Table(
 report = Table(
     "report",
     metadata,
-    _serial(),
+    serial(),
     Column("report_id", Text, nullable=False, unique=True),
     Column("document", Document(IntervalReport), nullable=False),
 )
@@ -291,127 +270,19 @@ receipt = Table(
 verified_report = Table(
     "verified_report",
     metadata,
-    _serial(),
+    serial(),
     Column("connection_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    _digest(),
+    digest(),
     Column("document", Document(VerifiedReport), nullable=False),
     Index(None, "connection_id", "event_id", "id"),
 )
 statement = Table(
     "statement",
     metadata,
-    _serial(),
+    serial(),
     Column("statement_id", Text, nullable=False, unique=True),
     Column("document", Document(SettlementStatement), nullable=False),
-)
-
-registration = Table(
-    "registration",
-    metadata,
-    Column("connection_id", Text, primary_key=True),
-    Column("document", Document(Registration), nullable=False),
-)
-report_order = Table(
-    "report_order",
-    metadata,
-    Column("connection_id", Text, primary_key=True),
-    Column("order_id", Text, primary_key=True),
-    Column("document", Document(ReportOrder), nullable=False),
-)
-party = Table(
-    "party",
-    metadata,
-    Column("connection_id", Text, primary_key=True),
-    Column("party_id", Text, primary_key=True),
-    Column("document", Document(Party), nullable=False),
-)
-issued_event = Table(
-    "issued_event",
-    metadata,
-    _serial(),
-    Column("connection_id", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("document", Document(GridEvent), nullable=False),
-    UniqueConstraint("connection_id", "event_id"),
-)
-party_answer = Table(
-    "party_answer",
-    metadata,
-    Column("connection_id", Text, primary_key=True),
-    Column("event_id", Text, primary_key=True),
-    Column("party_id", Text, primary_key=True),
-    Column("document", Document(OptDecision), nullable=False),
-)
-received_report = Table(
-    "received_report",
-    metadata,
-    _serial(),
-    Column("connection_id", Text, nullable=False),
-    Column("party_id", Text, nullable=False),
-    Column("report_id", Text, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("document", Document(IntervalReport, plain=True), nullable=False),
-    UniqueConstraint("connection_id", "party_id", "report_id"),
-    Index(None, "connection_id", "created_at"),
-)
-placed_order = Table(
-    "placed_order",
-    metadata,
-    _serial(),
-    Column("connection_id", Text, nullable=False),
-    Column("order_id", Text, nullable=False),
-    Column("document", Document(PlacedOrder), nullable=False),
-    UniqueConstraint("connection_id", "order_id"),
-)
-# What parties have not taken yet: a row goes when it is taken.
-party_message = Table(
-    "party_message",
-    metadata,
-    _serial(),
-    Column("connection_id", Text, nullable=False),
-    Column("party_id", Text, nullable=False),
-    Column("message_id", Text, nullable=False),
-    Column("document", Document(QueuedMessage), nullable=False),
-    UniqueConstraint("connection_id", "party_id", "message_id"),
-)
-party_opt = Table(
-    "party_opt",
-    metadata,
-    _serial(),
-    Column("connection_id", Text, nullable=False),
-    Column("party_id", Text, nullable=False),
-    Column("opt_id", Text, nullable=False),
-    Column("document", Document(OptSchedule), nullable=False),
-    UniqueConstraint("connection_id", "party_id", "opt_id"),
-)
-# Stamps of signed messages, as long as they could be sent again.
-nonce = Table(
-    "nonce",
-    metadata,
-    Column("signer", Text, primary_key=True),
-    Column("signed_at", Instant, primary_key=True),
-    Column("nonce", Text, primary_key=True),
-    Column("until", Instant, nullable=False, index=True),
-)
-held_object = Table(
-    "held_object",
-    metadata,
-    Column("connection_id", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("object_id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("program_id", Text, nullable=False),
-    Column("parent_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("unique_key", Text, nullable=True),
-    Column("created_at", Instant, nullable=False),
-    Column("modified_at", Instant, nullable=False),
-    Column("body", Text, nullable=False),
-    UniqueConstraint("connection_id", "kind", "unique_key"),
-    Index(None, "connection_id", "kind", "created_at"),
-    Index(None, "connection_id", "kind", "parent_id"),
 )
 
 APPEND_ONLY = (
@@ -437,4 +308,6 @@ APPEND_ONLY = (
     verified_report,
     statement,
     received_report,
+    evidence_entry,
+    tree_head,
 )

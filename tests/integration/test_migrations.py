@@ -116,6 +116,7 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             {"held_object"},
         ),
         ("0005", "0006", "issue_command VALUES (1, 'c1', '{}')", {"issue_command", "issue_outcome"}),
+        ("0006", "0007", "evidence_entry VALUES (0, 'plan', '1', 0, 0, '', '')", {"evidence_entry", "tree_head"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -202,6 +203,8 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO verified_report VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO statement VALUES (1, 's1', '{}')",
             "INSERT INTO received_report VALUES (1, 'program', 'ven-1', 'r1', 1, '{}')",
+            "INSERT INTO evidence_entry VALUES (0, 'plan', '1', 0, 1, 'ab', 'ab')",
+            "INSERT INTO tree_head VALUES ('ab', 'site', 1, 1, '{}')",
         ):
             await connection.execute(text(statement))
 

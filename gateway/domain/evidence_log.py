@@ -1,0 +1,41 @@
+"""Entries of the log of evidence: what was recorded, by its fingerprint, in the order in which it was logged.
+
+An entry holds no content. Whoever has the content can show by the log that it is what was recorded then, and whoever
+has the log alone can show that nothing was added, taken away or changed since a head was signed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.domain.evidence import canonical_json
+from gateway.domain.merkle import leaf_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceEntry:
+    """One entry; ``number`` is its place in the log, from 0.
+
+    ``kind`` and ``key`` say which record it is of: a record that may grow (an hour of readings) has an entry anew each
+    time that it did, and the last one stands. ``at`` is when it was logged, ``sha256`` is over its content.
+    """
+
+    number: int
+    kind: str
+    key: str
+    at: datetime
+    sha256: str
+
+    @property
+    def leaf(self) -> bytes:
+        """Its hash in the tree."""
+        return leaf_hash(canonical_json(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """A record that is not what the log says, in plain words."""
+
+    number: int
+    kind: str
+    key: str
+    what: str

@@ -1,0 +1,49 @@
+"""The port to the log of evidence: what the record holds is logged by its fingerprint, and heads over it are kept.
+
+All may raise ``LedgerUnavailable``; each call is durable when it returns.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Protocol
+
+from gateway.domain.evidence_log import EvidenceEntry, Mismatch
+from gateway.domain.tree_head import SignedHead
+
+
+class EvidenceStore(Protocol):
+    """One writer. The log is of the whole record: every connection, meter, device and statement."""
+
+    async def log_new(self, at: datetime) -> int:
+        """Log what the record holds and the log does not; returns how many entries that made.
+
+        Readings are logged by the hour, some minutes after it has ended. Bounded: where much is missing it takes
+        several calls, of which the last makes none.
+        """
+
+    async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:
+        """Log anew the hours of readings in ``[first, last)`` that have grown since they were logged."""
+
+    async def size(self) -> int:
+        """How many entries there are."""
+
+    async def entries(self, first: int, count: int) -> tuple[EvidenceEntry, ...]:
+        """Entries from number ``first`` on, in their order."""
+
+    async def find(self, kind: str, key: str) -> tuple[EvidenceEntry, ...]:
+        """The entries of one record, in order."""
+
+    async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
+        """The leaves from number ``first`` on, as they were hashed when they were logged."""
+
+    async def content(self, kind: str, key: str) -> bytes | None:
+        """The content of a record as it is now, in canonical JSON; ``None`` where it is not there."""
+
+    async def mismatches(self, limit: int = 100) -> Sequence[Mismatch]:
+        """Hold every entry against the record and its own leaf; what differs, in order, up to the limit."""
+
+    async def record_head(self, head: SignedHead) -> None:
+        """Keep a head; one that is known is kept as it was."""
+
+    async def heads(self, since: date | None = None) -> tuple[SignedHead, ...]:
+        """Heads in the order in which they were made; ``since`` leaves out those made before that day (UTC)."""

@@ -1,0 +1,126 @@
+"""What of the record goes into the log of evidence, and how the content of each record is spelled.
+
+Content is the row as it was stored, documents as the text that stands there: a field that a later version adds to a
+document changes no fingerprint. An hour of a meter's readings is one record, since there are too many for one each.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    RowMapping,
+    Select,
+    String,
+    Table,
+    Text,
+    cast,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.evidence import canonical_json
+from gateway.storage import party_tables, tables
+from gateway.storage.documents import Document
+
+READING = "reading"
+HOUR = timedelta(hours=1)
+
+NUMBERED = (
+    tables.raw_message,
+    tables.decision,
+    tables.event_log,
+    tables.quarantine,
+    tables.operator_command,
+    tables.command_outcome,
+    tables.issue_command,
+    tables.plan,
+    tables.cap_outcome,
+    tables.report,
+    tables.verified_report,
+    tables.statement,
+    party_tables.received_report,
+)
+"""Tables whose rows have a number that rises; a record's key is that number."""
+
+NAMED = (
+    tables.event_revision,
+    tables.acknowledgement,
+    tables.command_told,
+    tables.issue_outcome,
+    tables.live_baseline,
+    tables.receipt,
+    tables.energy,
+)
+"""Tables whose rows have names; a record's key is its primary key, with ``/`` between."""
+
+SOURCES: Mapping[str, Table] = {table.name: table for table in (*NUMBERED, *NAMED)}
+
+
+def key_of(table: Table) -> ColumnElement[str]:
+    """A record's key, as text."""
+    parts = [cast(type_coerce(column, _plain(column.type)), String) for column in table.primary_key]
+    key: ColumnElement[str] = parts[0]
+    for part in parts[1:]:
+        key = key + literal("/") + part
+    return key
+
+
+def position_of(table: Table) -> ColumnElement[int]:
+    """Where a record stands among those of its kind: its number, the start of an interval, else nowhere."""
+    if table in NUMBERED:
+        return type_coerce(table.c.id, BigInteger)
+    if table is tables.energy:
+        return type_coerce(table.c.starts_at, BigInteger)
+    return literal(0, BigInteger)
+
+
+def contents(table: Table) -> Select[Any]:
+    """Every record of a table: its key, its position and its columns as they were stored."""
+    columns = [
+        type_coerce(column, Text).label(column.name) if isinstance(column.type, Document) else column
+        for column in table.columns
+        if column.name != "id"
+    ]
+    return select(key_of(table).label("_key"), position_of(table).label("_position"), *columns)
+
+
+def spelled(row: RowMapping) -> bytes:
+    """A record's content in canonical JSON."""
+    return canonical_json({name: value for name, value in row.items() if not name.startswith("_")})
+
+
+def hour_key(meter_id: str, starts_at: datetime) -> str:
+    """The key of an hour of a meter's readings, such as ``2026-07-01T12:00:00Z/site``."""
+    return f"{starts_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}/{meter_id}"
+
+
+def of_hour_key(key: str) -> tuple[str, datetime]:
+    """The meter and the start of an hour's key."""
+    hour, _, meter_id = key.partition("/")
+    return meter_id, datetime.fromisoformat(hour)
+
+
+async def hours_of_readings(
+    connection: AsyncConnection, starts_at: datetime, meter_id: str | None = None
+) -> dict[str, list[list[Any]]]:
+    """By meter, its readings of one hour in order of time: instant, watts, joules, quality."""
+    table = tables.reading
+    asked = select(table.c.meter_id, table.c.measured_at, table.c.power_w, table.c.energy_j, table.c.quality).where(
+        table.c.measured_at >= starts_at, table.c.measured_at < starts_at + HOUR
+    )
+    if meter_id is not None:
+        asked = asked.where(table.c.meter_id == meter_id)
+    found: dict[str, list[list[Any]]] = {}
+    for row in await connection.execute(asked.order_by(table.c.meter_id, table.c.measured_at)):
+        found.setdefault(row.meter_id, []).append([row.measured_at, row.power_w, row.energy_j, row.quality])
+    return found
+
+
+def _plain(kind: Any) -> Any:
+    """Instants as the whole numbers that they are stored as; other types as they are."""
+    return BigInteger() if type(kind).__name__ == "Instant" else kind

@@ -1,0 +1,293 @@
+"""The log of evidence, in the same database and through the same writer as the record that it is of."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Table, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.evidence import canonical_json
+from gateway.domain.evidence_log import EvidenceEntry, Mismatch
+from gateway.domain.measurement import from_epoch_us
+from gateway.domain.tree_head import SignedHead
+from gateway.evidence_store import EvidenceStore
+from gateway.storage import rows, tables
+from gateway.storage.evidence_sources import (
+    HOUR,
+    READING,
+    SOURCES,
+    contents,
+    hour_key,
+    hours_of_readings,
+    key_of,
+    of_hour_key,
+    position_of,
+    spelled,
+)
+from gateway.storage.evidence_tables import evidence_entry, tree_head
+from gateway.storage.sql_ledger import SqlLedger
+
+AT_ONCE = 1000
+"""Records of one kind that one call logs: others want to write, too."""
+
+HOURS_AT_ONCE = 24
+
+SETTLED_AFTER = timedelta(minutes=10)
+"""After an hour has ended: by then what was held in memory is stored."""
+
+BEHIND = 1000
+"""Rows are looked for so far behind the last one that was logged: of two writers the first may be done last. So many
+microseconds, of rows that go by time, are as good as none: there everything of the last days is looked through."""
+
+_LATE_INTERVALS = 2 * 86_400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    kind: str
+    key: str
+    position: int
+    sha256: str
+
+
+class SqlEvidenceStore(EvidenceStore):
+    """``EvidenceStore`` beside a ledger."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._database = ledger.database
+
+    async def log_new(self, at: datetime) -> int:
+        count = 0
+        for kind, table in SOURCES.items():
+            async with self._database.write() as connection:
+                found = (await connection.execute(_not_logged(kind, table, await _last(connection, kind)))).mappings()
+                new = [
+                    _New(kind=kind, key=row["_key"], position=row["_position"], sha256=_digest(spelled(row)))
+                    for row in found
+                ]
+                await _append(connection, new, at)
+                count += len(new)
+        return count + await self._log_hours(at)
+
+    async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:
+        entry = evidence_entry
+        asked = (
+            select(entry.c.key, entry.c.sha256)
+            .where(
+                entry.c.kind == READING, entry.c.position >= _hour_number(first), entry.c.position < _hour_number(last)
+            )
+            .order_by(entry.c.number)
+        )
+        async with self._database.read() as connection:
+            known = {row.key: row.sha256 for row in await connection.execute(asked)}
+        hour, count = _floor(first), 0
+        while hour < last:
+            found = await self._hour(hour)
+            count += await self._keep([new for new in found if known.get(new.key) not in {None, new.sha256}], at)
+            hour += HOUR
+        return count
+
+    async def size(self) -> int:
+        async with self._database.read() as connection:
+            return await _size(connection)
+
+    async def entries(self, first: int, count: int) -> tuple[EvidenceEntry, ...]:
+        number = evidence_entry.c.number
+        return await self._entries(number >= first, number < first + count)
+
+    async def find(self, kind: str, key: str) -> tuple[EvidenceEntry, ...]:
+        return await self._entries(evidence_entry.c.kind == kind, evidence_entry.c.key == key)
+
+    async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
+        entry = evidence_entry
+        asked = select(entry.c.leaf).where(entry.c.number >= first).order_by(entry.c.number)
+        async with self._database.read() as connection:
+            return tuple(bytes.fromhex(leaf) for leaf in (await connection.execute(asked)).scalars())
+
+    async def content(self, kind: str, key: str) -> bytes | None:
+        async with self._database.read() as connection:
+            if kind == READING:
+                meter_id, starts_at = of_hour_key(key)
+                found = (await hours_of_readings(connection, starts_at, meter_id)).get(meter_id)
+                return None if found is None else canonical_json(found)
+            table = SOURCES[kind]
+            row = (await connection.execute(contents(table).where(key_of(table) == key))).mappings().one_or_none()
+            return None if row is None else spelled(row)
+
+    async def mismatches(self, limit: int = 100) -> Sequence[Mismatch]:
+        found: list[Mismatch] = []
+        last: dict[tuple[str, str], EvidenceEntry] = {}
+        entry = evidence_entry
+        async with self._database.read() as connection:
+            number = 0
+            for row in await connection.execute(select(entry).order_by(entry.c.number)):
+                logged = _entry(row)
+                if logged.number != number or logged.leaf.hex() != row.leaf:
+                    found.append(_mismatch(logged, "the entry itself was changed, or one before it taken away"))
+                last[logged.kind, logged.key] = logged
+                number = logged.number + 1
+            for kind, table in SOURCES.items():
+                now = {
+                    row["_key"]: _digest(spelled(row)) for row in (await connection.execute(contents(table))).mappings()
+                }
+                found += _differences(kind, now, last)
+            found += await _bodies(connection, last)
+        for (kind, key), logged in last.items():
+            if kind == READING and len(found) < limit:
+                content = await self.content(kind, key)
+                now = {} if content is None else {key: await asyncio.to_thread(_digest, content)}
+                found += _differences(kind, now, {(kind, key): logged})
+        return sorted(found, key=lambda one: one.number)[:limit]
+
+    async def record_head(self, head: SignedHead) -> None:
+        row = {
+            "sha256": head.head.sha256,
+            "log_id": head.head.log_id,
+            "size": head.head.size,
+            "made_at": head.head.made_at,
+            "document": head,
+        }
+        async with self._database.write() as connection:
+            await rows.add(connection, tree_head, row)
+
+    async def heads(self, since: date | None = None) -> tuple[SignedHead, ...]:
+        asked = select(tree_head.c.document).order_by(tree_head.c.made_at, tree_head.c.size)
+        if since is not None:
+            asked = asked.where(tree_head.c.made_at >= datetime(since.year, since.month, since.day, tzinfo=UTC))
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(asked)).scalars())
+
+    async def _entries(self, *conditions: Any) -> tuple[EvidenceEntry, ...]:
+        asked = select(evidence_entry).where(*conditions).order_by(evidence_entry.c.number)
+        async with self._database.read() as connection:
+            return tuple(_entry(row) for row in await connection.execute(asked))
+
+    async def _log_hours(self, at: datetime) -> int:
+        """Log the hours of readings that have ended and were not logged yet."""
+        async with self._database.read() as connection:
+            last = await _last(connection, READING)
+            first = (
+                None
+                if last is not None
+                else (await connection.execute(select(func.min(tables.reading.c.measured_at)))).scalar()
+            )
+        if last is not None:
+            hour = from_epoch_us(last) + HOUR
+        elif first is not None:
+            hour = _floor(first)
+        else:
+            return 0
+        count = looked = 0
+        while hour + HOUR + SETTLED_AFTER <= at and looked < HOURS_AT_ONCE:
+            new = await self._hour(hour)
+            looked += bool(new)
+            count += await self._keep(new, at)
+            hour += HOUR
+        return count
+
+    async def _hour(self, starts_at: datetime) -> list[_New]:
+        async with self._database.read() as connection:
+            found = await hours_of_readings(connection, starts_at)
+        # Thousands of readings: in a thread, so that the control loop keeps its second.
+        digests = await asyncio.to_thread(
+            lambda: {meter: _digest(canonical_json(all_)) for meter, all_ in found.items()}
+        )
+        return [
+            _New(kind=READING, key=hour_key(meter, starts_at), position=_hour_number(starts_at), sha256=digest)
+            for meter, digest in digests.items()
+        ]
+
+    async def _keep(self, new: Sequence[_New], at: datetime) -> int:
+        if new:
+            async with self._database.write() as connection:
+                await _append(connection, new, at)
+        return len(new)
+
+
+def _not_logged(kind: str, table: Table, last: int | None) -> Any:
+    """Records of a table that have no entry, oldest first."""
+    entry = evidence_entry
+    asked = contents(table).where(~exists().where(entry.c.kind == kind, entry.c.key == key_of(table)))
+    if last is not None:
+        behind = _LATE_INTERVALS if table is tables.energy else BEHIND
+        asked = asked.where(position_of(table) >= last - behind)
+    return asked.order_by(position_of(table), key_of(table)).limit(AT_ONCE)
+
+
+async def _last(connection: AsyncConnection, kind: str) -> int | None:
+    asked = select(func.max(evidence_entry.c.position)).where(evidence_entry.c.kind == kind)
+    found: int | None = (await connection.execute(asked)).scalar()
+    return found
+
+
+async def _size(connection: AsyncConnection) -> int:
+    found: int | None = (await connection.execute(select(func.max(evidence_entry.c.number)))).scalar()
+    return 0 if found is None else found + 1
+
+
+async def _append(connection: AsyncConnection, new: Sequence[_New], at: datetime) -> None:
+    size = await _size(connection) if new else 0
+    await rows.add_all(
+        connection,
+        evidence_entry,
+        [
+            {
+                "number": entry.number,
+                "kind": entry.kind,
+                "key": entry.key,
+                "position": one.position,
+                "at": at,
+                "sha256": entry.sha256,
+                "leaf": entry.leaf.hex(),
+            }
+            for number, one in enumerate(new, size)
+            for entry in [EvidenceEntry(number=number, kind=one.kind, key=one.key, at=at, sha256=one.sha256)]
+        ],
+    )
+
+
+async def _bodies(connection: AsyncConnection, last: Mapping[tuple[str, str], EvidenceEntry]) -> list[Mismatch]:
+    """Messages whose bytes are not those that their row names."""
+    message, body = tables.raw_message, tables.raw_body
+    asked = select(message.c.id, message.c.sha256, body.c.body).join(body, body.c.sha256 == message.c.sha256)
+    return [
+        _mismatch(entry, "its bytes were changed")
+        for row in await connection.execute(asked)
+        if _digest(row.body) != row.sha256 and (entry := last.get((message.name, str(row.id)))) is not None
+    ]
+
+
+def _differences(kind: str, now: Mapping[str, str], last: Mapping[tuple[str, str], EvidenceEntry]) -> list[Mismatch]:
+    found = []
+    for (logged_kind, key), entry in last.items():
+        if logged_kind != kind:
+            continue
+        if key not in now:
+            found.append(_mismatch(entry, "is not in the record any more"))
+        elif now[key] != entry.sha256:
+            found.append(_mismatch(entry, "is not what it was when it was logged"))
+    return found
+
+
+def _mismatch(entry: EvidenceEntry, what: str) -> Mismatch:
+    return Mismatch(number=entry.number, kind=entry.kind, key=entry.key, what=what)
+
+
+def _entry(row: Any) -> EvidenceEntry:
+    return EvidenceEntry(number=row.number, kind=row.kind, key=row.key, at=row.at, sha256=row.sha256)
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _floor(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _hour_number(at: datetime) -> int:
+    return int(_floor(at).timestamp()) * 1_000_000
