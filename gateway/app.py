@@ -6,15 +6,16 @@ function that opens it, so that only what is configured is loaded.
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Protocol
 from uuid import uuid4
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
@@ -26,9 +27,12 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
+from gateway.domain.tree_head import SignedHead
+from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.epochs import Epochs
+from gateway.services.evidencing import Evidencing, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
 from gateway.stages import Record
@@ -47,12 +51,46 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
     from gateway.storage.nonces import SqlNonceStore
     from gateway.storage.object_store import SqlObjectStore
     from gateway.storage.party_store import SqlPartyStore
+    from gateway.storage.sql_evidence import SqlEvidenceStore
     from gateway.storage.sql_ledger import open_ledger
 
     async with open_ledger(url, migrate=migrate, lasting_meters={SITE_METER_ID}) as ledger:
         yield Record(
-            ledger=ledger, parties=SqlPartyStore(ledger), nonces=SqlNonceStore(ledger), objects=SqlObjectStore(ledger)
+            ledger=ledger,
+            evidence=SqlEvidenceStore(ledger),
+            parties=SqlPartyStore(ledger),
+            nonces=SqlNonceStore(ledger),
+            objects=SqlObjectStore(ledger),
         )
+
+
+async def open_evidencing(
+    edges: AsyncExitStack, settings: Settings, store: EvidenceStore, *, clock: Clock, readiness: Readiness
+) -> Evidencing:
+    """What logs the record and signs heads. Raises ``OSError`` where the key cannot be used."""
+    from gateway.http.heads import HeadPost
+    from gateway.storage.evidence_key import read_or_make_key
+    from gateway.storage.head_folder import HeadFolder
+
+    wanted = settings.evidence
+    takers: list[TakesHeads] = [] if wanted.heads_dir is None else [HeadFolder(wanted.heads_dir)]
+    if wanted.deliver_to:
+        session = await edges.enter_async_context(ClientSession())
+        takers += [HeadPost(str(url), session) for url in wanted.deliver_to]
+    return Evidencing(
+        store=store,
+        key=read_or_make_key(evidence_key_path(settings)),
+        log_id=wanted.log_id or settings.site.id,
+        zone=settings.site.site().timezone,
+        takers=takers,
+        clock=clock,
+        readiness=readiness,
+    )
+
+
+def evidence_key_path(settings: Settings) -> Path:
+    """Where the key is kept that heads are signed with."""
+    return settings.gateway.state_dir / "evidence-key.pem"
 
 
 def open_archive(settings: Settings) -> DayArchive | None:
@@ -191,6 +229,7 @@ def pages(
     capability: Callable[[], Capability | None],
     stop: asyncio.Event,
     connections: Sequence[str] = (),
+    heads: Callable[[], Awaitable[Sequence[SignedHead]]] | None = None,
 ) -> web.Application:
     """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
@@ -208,6 +247,7 @@ def pages(
         version=product_version(),
         connections=connections or [connection.name for connection in settings.connection],
         describe=decode_message,
+        heads=heads,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.app import open_actuator, open_archive, open_record, pages
+from gateway.app import open_actuator, open_archive, open_evidencing, open_record, pages
 from gateway.asking import answers
 from gateway.attach import ClosableFleet, agent_paths, open_fleet
 from gateway.clock import Clock, SystemClock
@@ -73,6 +73,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             gc.set_threshold(10_000, 10, 10)
         last |= _conversations(settings, record, connected, clock, readiness)
         last |= _archiving(settings, record, clock, readiness)
+        last["evidence"] = await open_evidencing(edges, settings, record.evidence, clock=clock, readiness=readiness)
         application = pages(
             record.ledger,
             settings,
@@ -81,6 +82,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             fleet=fleet,
             capability=lambda: None if offering is None else offering.latest,
             stop=stop,
+            heads=record.evidence.heads,
         )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
         await run_services((*stages, last), clock, stop)

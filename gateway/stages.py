@@ -13,6 +13,7 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlSettings
 from gateway.domain.fleet import Site
+from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
@@ -46,9 +47,10 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One database: the gateway's ledger, and what dialects keep: parties, stamps of signed messages, objects."""
+    """One database: the ledger, the log that proves it, and what dialects keep: parties, stamps, objects."""
 
     ledger: Ledger
+    evidence: EvidenceStore
     parties: PartyStore
     nonces: NonceStore
     objects: ObjectStore

@@ -18,6 +18,7 @@ from gateway.config.agents import AgentSettings, AgentsSettings
 from gateway.config.connections import ConnectionSettings, VenSettings, VtnSettings
 from gateway.config.contracts import ContractSettings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.evidence import ArchiveSettings, EvidenceSettings
 from gateway.config.explained import explain
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
@@ -103,14 +104,6 @@ class ControlSettings(Section):
         return LoopSettings(averaged_s=self.meter_averaged_s)
 
 
-class ArchiveSettings(Section):
-    """``[archive]``: closed days as Parquet files. Needs the extra ``reports``."""
-
-    folder: Path
-    open_days: int = Field(default=2, ge=1, le=60)
-    """Whole days that a day stays open after its end, for late readings."""
-
-
 class Settings(BaseSettings):
     """All of it."""
 
@@ -129,6 +122,7 @@ class Settings(BaseSettings):
     hardware: tuple[HardwareSettings, ...] = ()
     control: ControlSettings = ControlSettings()
     agent: AgentSettings = AgentSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     archive: ArchiveSettings | None = None
 
     @classmethod

@@ -12,8 +12,9 @@ from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.message_trace import Describe
 from gateway.http import api, health, messages, pages
+from gateway.http import heads as evidence_heads
 from gateway.http.assets import ASSETS, Assets, serve_asset
-from gateway.http.sources import SOURCES, RecordView, Sources
+from gateway.http.sources import SOURCES, Heads, RecordView, Sources, no_heads
 from gateway.ledger import Ledger, LedgerUnavailable
 from hardware.device import DeviceView
 from hardware.job import JobView
@@ -48,6 +49,7 @@ def make_site(
     version: str,
     connections: Sequence[str] = (),
     describe: Describe = lambda _: {},
+    heads: Heads | None = None,
 ) -> web.Application:
     """The application to serve. ``parts`` names each part with its fault (``None``: well); callables never block.
 
@@ -66,6 +68,7 @@ def make_site(
         version=version,
         connections=connections,
         describe=describe,
+        heads=heads or no_heads,
         ledger=ledger,
         view=RecordView(ledger),
     )
@@ -79,6 +82,7 @@ def make_site(
             web.get("/api/capability", api.capability),
             web.get("/api/series", api.recent),
             web.get("/api/messages", messages.messages),
+            web.get("/api/evidence/heads", evidence_heads.heads),
             web.get("/messages", messages.page_of_messages),
             web.get("/messages/{sha256:[0-9a-f]{64}}", messages.one_message),
             web.get("/health/live", health.live),

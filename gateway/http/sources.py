@@ -1,7 +1,7 @@
 """What the pages are made from: the ledger, and whatever else the composition root hands in."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from gateway.domain.message_trace import Describe
 from gateway.domain.overlap import governing_target
 from gateway.domain.plan import PowerPlan
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.tree_head import SignedHead
 from gateway.ledger import Ledger, LedgerUnavailable, Quarantined, Topic
 from hardware.device import DeviceView
 from hardware.job import JobView
@@ -107,6 +108,14 @@ class RecordView:
         )
 
 
+Heads = Callable[[], Awaitable[Sequence[SignedHead]]]
+
+
+async def no_heads() -> Sequence[SignedHead]:
+    """Where no log is kept."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Everything that a page may show. The callables are cheap and answer from memory."""
@@ -124,6 +133,7 @@ class Sources:
     connections: Sequence[str]
     """Their names."""
     describe: Describe
+    heads: Heads
     view: RecordView = field(repr=False)
 
 

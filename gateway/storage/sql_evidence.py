@@ -63,14 +63,13 @@ class SqlEvidenceStore(EvidenceStore):
     async def log_new(self, at: datetime) -> int:
         count = 0
         for kind, table in SOURCES.items():
-            async with self._database.write() as connection:
+            async with self._database.read() as connection:
                 found = (await connection.execute(_not_logged(kind, table, await _last(connection, kind)))).mappings()
                 new = [
                     _New(kind=kind, key=row["_key"], position=row["_position"], sha256=_digest(spelled(row)))
                     for row in found
                 ]
-                await _append(connection, new, at)
-                count += len(new)
+            count += await self._keep(new, at)
         return count + await self._log_hours(at)
 
     async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:

@@ -1,0 +1,158 @@
+"""What is recorded is logged each minute, a head is made each day, and nobody is given one that contradicts another."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.domain.merkle import MerkleLog
+from gateway.domain.tree_head import SignedHead, check_chain, check_later, check_signature, sign
+from gateway.ledger import LogEntry
+from gateway.services.evidencing import Evidencing, TakesHeads
+from gateway.storage.head_folder import HeadFolder
+from gateway.storage.sql_evidence import SqlEvidenceStore
+from tests.unit.gateway.services.rig import SITE, Rig
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+class Auditor:
+    """Takes heads, unless it is away."""
+
+    name = "auditor"
+
+    def __init__(self) -> None:
+        self.heads: list[SignedHead] = []
+        self.away = False
+
+    async def last(self) -> SignedHead | None:
+        return self.heads[-1] if self.heads else None
+
+    async def take(self, head: SignedHead) -> None:
+        if self.away:
+            raise OSError("no route to host")
+        self.heads.append(head)
+
+
+def evidencing(rig: Rig, *takers: TakesHeads, log_id: str = "lab-1") -> Evidencing:
+    return Evidencing(
+        store=SqlEvidenceStore(rig.ledger),
+        key=KEY,
+        log_id=log_id,
+        zone=SITE.timezone,
+        takers=takers,
+        clock=rig.clock,
+        readiness=rig.readiness,
+    )
+
+
+async def a_day(rig: Rig, service: Evidencing) -> None:
+    """A few minutes of the service, and the rest of the day in a leap."""
+    await rig.run(service, for_s=120.0)
+    rig.clock._now += timedelta(days=1, seconds=-120)
+
+
+async def a_line(rig: Rig, what: str) -> None:
+    await rig.ledger.record_log(LogEntry(connection_id="utility", event_id="e1", at=rig.clock.now(), what=what))
+
+
+async def test_a_head_is_made_of_each_day_and_the_log_only_grows(rig: Rig) -> None:
+    auditor, store = Auditor(), SqlEvidenceStore(rig.ledger)
+    service = evidencing(rig, auditor)
+    for what in ("received", "planned", "settled"):
+        await a_line(rig, what)
+        await a_day(rig, service)
+    heads = [one.head for one in auditor.heads]
+    assert [head.day for head in heads] == ["2026-07-14", "2026-07-15", "2026-07-16"]
+    assert [head.size for head in heads] == [1, 2, 3]
+    check_chain(heads)
+    tree = MerkleLog(await store.leaves())
+    for earlier, later in pairwise(heads):
+        check_later(earlier, later, tree.consistency(earlier.size, later.size))
+    for signed in auditor.heads:
+        check_signature(signed, auditor.heads[0].key_id)
+
+
+async def test_a_day_is_closed_some_minutes_after_midnight_of_the_site(rig: Rig) -> None:
+    auditor = Auditor()
+    await a_line(rig, "received")
+    service = evidencing(rig, auditor)
+    await rig.run(service, for_s=60.0)
+    # The site's midnight is at 07:00Z.
+    rig.clock._now += timedelta(hours=8, minutes=15)
+    await rig.run(service, for_s=1800.0)
+    made_at = auditor.heads[-1].head.made_at.astimezone(SITE.timezone)
+    assert (made_at.date().isoformat(), made_at.hour) == ("2026-07-16", 0)
+    assert 20 <= made_at.minute <= 21
+
+
+async def test_an_empty_log_has_no_head(rig: Rig) -> None:
+    auditor = Auditor()
+    await a_day(rig, evidencing(rig, auditor))
+    assert auditor.heads == []
+
+
+async def test_an_auditor_that_was_away_gets_every_head_in_order_and_keeps_nobody_waiting(rig: Rig) -> None:
+    away, there = Auditor(), Auditor()
+    away.away, there.name = True, "utility"
+    service = evidencing(rig, away, there)
+    await a_line(rig, "received")
+    for _ in range(2):
+        await a_day(rig, service)
+    assert rig.readiness.parts()["evidence"] == "heads were not taken: auditor: no route to host"
+    assert (len(there.heads), away.heads) == (2, [])
+    away.away = False
+    await a_day(rig, service)
+    assert away.heads == there.heads
+    assert len(away.heads) == 3
+    assert rig.readiness.parts()["evidence"] is None
+
+
+async def test_a_restart_makes_no_head_twice(rig: Rig, tmp_path: Path) -> None:
+    folder = HeadFolder(tmp_path / "heads")
+    await a_line(rig, "received")
+    await rig.run(evidencing(rig, folder), for_s=120)
+    await rig.run(evidencing(rig, folder), for_s=120)
+    (head,) = await SqlEvidenceStore(rig.ledger).heads()
+    assert await folder.last() == head
+    assert len(list((tmp_path / "heads").iterdir())) == 1
+
+
+async def test_a_log_that_does_not_fit_a_head_that_was_given_makes_no_head_and_says_so(rig: Rig) -> None:
+    auditor = Auditor()
+    await a_line(rig, "received")
+    await rig.run(evidencing(rig, auditor), for_s=120)
+    # The auditor's head is of more than this record has: a backup was restored.
+    given = auditor.heads[-1].head
+    auditor.heads[-1] = sign(replace(given, size=given.size + 5), KEY)
+    service = evidencing(rig, auditor)
+    for _ in range(2):
+        await a_day(rig, service)
+    assert len(auditor.heads) == 1
+    fault = rig.readiness.parts()["evidence"]
+    assert fault is not None
+    assert "which this log of 1 does not fit: a backup was restored or rows were changed" in fault
+    # Logging goes on all the same, and under another name so do heads.
+    await a_line(rig, "planned")
+    await rig.run(evidencing(rig, auditor, log_id="lab-1 after restore"), for_s=120)
+    assert [one.head.log_id for one in auditor.heads] == ["lab-1", "lab-1 after restore"]
+    assert auditor.heads[-1].head.size == 2
+
+
+async def test_a_late_reading_is_in_the_head_of_its_day(rig: Rig) -> None:
+    store = SqlEvidenceStore(rig.ledger)
+    auditor = Auditor()
+    await rig.run(rig.metering(), for_s=30)
+    service = evidencing(rig, auditor)
+    rig.clock._now += timedelta(hours=2)
+    await rig.run(service, for_s=60.0)
+    (reading, *_) = [one for one in rig.ledger.latest_readings().values() if one.meter_id == SITE.meter_id]
+    rig.ledger.publish([replace(reading, measured_at=reading.measured_at - timedelta(minutes=2))])
+    await rig.ledger.flush()
+    for _ in range(2):
+        await a_day(rig, service)
+    key = f"{reading.measured_at:%Y-%m-%dT%H}:00:00Z/{SITE.meter_id}"
+    assert len(await store.find("reading", key)) == 2
+    assert not await store.mismatches()
