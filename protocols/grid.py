@@ -24,7 +24,7 @@ class EventStatus(StrEnum):
 
 
 class SignalKind(StrEnum):
-    """What a signal's values mean. Only ``OTHER`` is carried and shown without being acted on."""
+    """What a signal's values mean. ``OTHER`` and ``NOTICE`` are carried and shown without being acted on."""
 
     ADJUST = "adjust"
     """Change of site power in watts, signed: negative asks for less consumption."""
@@ -38,6 +38,10 @@ class SignalKind(StrEnum):
     """0 to 3; the program says what each level means as a fraction of the baseline."""
     PRICE = "price"
     """Price of energy, a kilowatt-hour, in ``Signal.currency``."""
+    CAPACITY = "capacity"
+    """Ceiling on site import, as a fraction of the most that the site may draw; 1 is all of it."""
+    NOTICE = "notice"
+    """A price of something else, or emissions, in the sender's unit: noted, since it asks nothing of the load."""
     OTHER = "other"
 
 
