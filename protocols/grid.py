@@ -223,7 +223,8 @@ class ReportOrder:
     """A report that the grid asked for.
 
     ``granularity_s`` is the length of each reported interval (0: one at a time as measured), ``report_back_s`` how
-    often to report (0: once, at the end). ``ends_at`` is ``None`` until cancelled.
+    often to report (0: once, at the end). ``ends_at`` is ``None`` until cancelled. With ``ahead_s`` over 0 it asks for
+    forecasts: each report is of so long from when it is made on, the first at the start.
     """
 
     order_id: str
@@ -235,6 +236,7 @@ class ReportOrder:
     ends_at: datetime | None
     quantities: tuple[ReportQuantity, ...] = (ReportQuantity.POWER,)
     history: bool = False
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +261,7 @@ class ReportInterval:
     """Mean power over one interval; ``power_w`` is ``None`` where nothing was measured.
 
     The other quantities are ``None`` where they were not asked for or are not known. ``preliminary`` says that a
-    baseline or reduction may still be corrected.
+    baseline or reduction may still be corrected, or that a figure is a forecast.
     """
 
     starts_at: datetime

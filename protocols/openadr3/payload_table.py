@@ -102,14 +102,20 @@ EVENT_PAYLOADS: tuple[EventPayload, ...] = (
 )
 
 REPORT_PAYLOADS: tuple[ReportPayload, ...] = (
-    _report("DEMAND", ReportQuantity.POWER, "mean power of each interval, as measured"),
+    _report("DEMAND", ReportQuantity.POWER, "mean power of each interval, as measured (to come: as estimated)"),
     _report(
-        "USAGE", ReportQuantity.POWER, "energy of each interval, as measured; power where a unit of power is asked"
+        "USAGE",
+        ReportQuantity.POWER,
+        "energy of each interval, as measured (to come: as estimated); power if so asked",
     ),
     _report("READING", ReportQuantity.POWER, "mean power, where a unit of power is asked for"),
     _report("BASELINE", ReportQuantity.BASELINE, "by the program's rule, an estimate until it is final"),
     _report("DELTA_USAGE", ReportQuantity.REDUCTION, "power less baseline, so that a reduction is negative"),
-    _report("LOAD_SHED_DELTA_AVAILABLE", ReportQuantity.AVAILABLE, "what could be shed in each interval; no forecasts"),
+    _report(
+        "LOAD_SHED_DELTA_AVAILABLE",
+        ReportQuantity.AVAILABLE,
+        "what could be shed in each interval; to come: for six hours",
+    ),
     _report(
         OPERATING_STATE, ReportQuantity.STATE, "NORMAL, ..._CURTAILED, ERROR; ..._OPTED_OUT where we do not take part"
     ),
@@ -124,7 +130,7 @@ REPORT_PAYLOADS: tuple[ReportPayload, ...] = (
     _report("STORAGE_MAX_CHARGE_POWER", None, _STORAGE),
     _report("STORAGE_DISPATCH_FORECAST", None, _STORAGE),
     _report("SIMPLE_LEVEL", None, _NOT_GIVEN),
-    _report("USAGE_FORECAST", None, _NOT_GIVEN),
+    _report("USAGE_FORECAST", ReportQuantity.POWER, "energy expected in each interval, as estimated"),
     _report("GENERATION_DELTA_AVAILABLE", None, _NOT_GIVEN),
     _report("IMPORT_RESERVATION_CAPACITY", None, _NOT_GIVEN),
     _report("IMPORT_RESERVATION_FEE", None, _NOT_GIVEN),
