@@ -140,6 +140,7 @@ def build_services(
             readiness=readiness,
             state=standing.state,
             available_w=standing.available_w,
+            available_in=standing.available_in,
         )
         for connection in edges.connections
     }

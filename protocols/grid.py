@@ -24,7 +24,7 @@ class EventStatus(StrEnum):
 
 
 class SignalKind(StrEnum):
-    """What a signal's values mean. Only ``OTHER`` is carried and shown without being acted on."""
+    """What a signal's values mean. ``OTHER`` and ``NOTICE`` are carried and shown without being acted on."""
 
     ADJUST = "adjust"
     """Change of site power in watts, signed: negative asks for less consumption."""
@@ -38,6 +38,10 @@ class SignalKind(StrEnum):
     """0 to 3; the program says what each level means as a fraction of the baseline."""
     PRICE = "price"
     """Price of energy, a kilowatt-hour, in ``Signal.currency``."""
+    CAPACITY = "capacity"
+    """Ceiling on site import, as a fraction of the most that the site may draw; 1 is all of it."""
+    NOTICE = "notice"
+    """A price of something else, or emissions, in the sender's unit: noted, since it asks nothing of the load."""
     OTHER = "other"
 
 
@@ -219,7 +223,8 @@ class ReportOrder:
     """A report that the grid asked for.
 
     ``granularity_s`` is the length of each reported interval (0: one at a time as measured), ``report_back_s`` how
-    often to report (0: once, at the end). ``ends_at`` is ``None`` until cancelled.
+    often to report (0: once, at the end). ``ends_at`` is ``None`` until cancelled. With ``ahead_s`` over 0 it asks for
+    forecasts: each report is of so long from when it is made on, the first at the start.
     """
 
     order_id: str
@@ -231,6 +236,7 @@ class ReportOrder:
     ends_at: datetime | None
     quantities: tuple[ReportQuantity, ...] = (ReportQuantity.POWER,)
     history: bool = False
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +261,7 @@ class ReportInterval:
     """Mean power over one interval; ``power_w`` is ``None`` where nothing was measured.
 
     The other quantities are ``None`` where they were not asked for or are not known. ``preliminary`` says that a
-    baseline or reduction may still be corrected.
+    baseline or reduction may still be corrected, or that a figure is a forecast.
     """
 
     starts_at: datetime

@@ -5,6 +5,8 @@ Only as much of YAML and JSON Schema as those files use; what is not known here 
 
 import json
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -122,7 +124,13 @@ class Definition:
     """The schemas of one version."""
 
     def __init__(self, folder: Path, version: str) -> None:
-        self.schemas: dict[str, Any] = read_yaml(folder / version / "openadr3.yaml")["components"]["schemas"]
+        read = read_yaml(folder / version / "openadr3.yaml")
+        self.paths: dict[str, Any] = read["paths"]
+        # 3.1.1 has a 409 for every object that can be made but the VEN, whose name may be taken all the same.
+        taken = self.paths["/programs"]["post"]["responses"]["409"]
+        self.paths["/vens"]["post"]["responses"].setdefault("409", taken)
+        self._responses: dict[str, Any] = read["components"].get("responses", {})
+        self.schemas: dict[str, Any] = read["components"]["schemas"]
         for name, request in (("ven", "BlVenRequest"), ("resource", "BlResourceRequest")):
             if request in self.schemas:
                 # 3.1.1 asks for the held object's type and for the request's at once, which nothing can be.
@@ -135,9 +143,69 @@ class Definition:
         """Raise ``AssertionError`` where ``value`` is not of the schema ``name``."""
         check(value, {"$ref": f"#/components/schemas/{name}"}, self.schemas, "$")
 
+    def operation(self, method: str, path: str) -> dict[str, Any] | None:
+        """What the definition has for a method on a path, ``None`` where it has nothing; literal steps come first."""
+        steps = path.strip("/").split("/")
+        fitting = [
+            (template.count("{"), item)
+            for template, item in self.paths.items()
+            if len(own := template.strip("/").split("/")) == len(steps)
+            and all(a.startswith("{") or a == b for a, b in zip(own, steps, strict=True))
+        ]
+        if not fitting:
+            return None
+        item = min(fitting, key=lambda one: one[0])[1]
+        found = item.get(method.lower())
+        return (
+            None
+            if found is None
+            else {**found, "parameters": [*found.get("parameters", ()), *item.get("parameters", ())]}
+        )
+
+    def check_request(self, method: str, path: str, query: Iterable[tuple[str, str]], body: bytes | None) -> None:
+        """Raise ``AssertionError`` for a request that the operation does not have: its parameters, its body."""
+        operation = self.operation(method, path)
+        assert operation is not None, f"{method} {path} is not in the definition"
+        known = {item["name"]: item for item in operation["parameters"] if item["in"] == "query"}
+        given = list(query)
+        for name, value in given:
+            assert name in known, f"{method} {path} has no parameter {name}"
+            schema = known[name]["schema"]
+            check(_parameter(value, schema), schema.get("items", schema), self.schemas, f"?{name}")
+        lacking = {name for name, item in known.items() if item.get("required")} - {name for name, _ in given}
+        assert not lacking, f"{method} {path} lacks {lacking}"
+        wanted = operation.get("requestBody")
+        assert (wanted is None) == (not body), f"{method} {path}: a body where there is none, or none"
+        if wanted is not None:
+            check(json.loads(body or b""), _json_schema(wanted), self.schemas, "$")
+
+    def check_response(self, method: str, path: str, status: int, body: bytes) -> None:
+        """Raise ``AssertionError`` for an answer that the operation does not have: its status, its body."""
+        operation = self.operation(method, path)
+        assert operation is not None, f"{method} {path} is not in the definition"
+        said = operation["responses"].get(str(status))
+        assert said is not None, f"{method} {path} does not answer {status}"
+        if "$ref" in said:
+            said = self._responses[said["$ref"].rpartition("/")[2]]
+        check(json.loads(body), _json_schema(said), self.schemas, "$")
+
     def example(self, name: str) -> Any:
         """An object with the example of everything that the schema has."""
         return _example(self.schemas[name], self.schemas)
+
+
+def _json_schema(said: dict[str, Any]) -> dict[str, Any]:
+    """Of a body. Problems are of application/problem+json by some versions."""
+    content = said["content"]
+    return next(item["schema"] for name, item in content.items() if name.endswith("json"))
+
+
+def _parameter(value: str, schema: dict[str, Any]) -> Any:
+    """A query parameter as its type has it; the text where it is not of it, which the check then refuses."""
+    if schema.get("type") in {"integer", "number", "boolean"}:
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def check(value: Any, schema: dict[str, Any], schemas: dict[str, Any], at: str) -> None:

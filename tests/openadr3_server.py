@@ -1,4 +1,6 @@
-"""A small VTN of OpenADR 3 for tests: objects in memory, every body checked against the published definition.
+"""A small VTN of OpenADR 3 for tests: objects in memory, every request and answer held to the published definition.
+
+Methods, paths, query parameters, bodies and statuses are those of the YAML file: what it has not fails the test.
 
 It is no product: one client, no business logic but what a test puts into it by hand. ``answer`` may be asked directly
 or over HTTP (``serving``).
@@ -71,8 +73,16 @@ class SmallVtn:
     def answer(self, request: Request) -> Response:
         self.asked.append((request.method, request.path))
         first = self.before(request)
-        response = self._answer(request) if first is None else first
+        response = self._by_definition(request) if first is None else first
         self.after(request, response)
+        return response
+
+    def _by_definition(self, request: Request) -> Response:
+        """The answer, where the definition has such a request and such an answer; a test fails where it has not."""
+        response = self._answer(request)
+        if self.definition is not None:
+            self.definition.check_request(request.method, request.path, request.query, request.body)
+            self.definition.check_response(request.method, request.path, response.status, response.body)
         return response
 
     def _answer(self, request: Request) -> Response:

@@ -57,11 +57,14 @@ class ProgramSettings(Section):
     """Its reductions come on top of those of other programs that stack, too."""
     mandatory: bool = False
     """Its events cannot be opted out of."""
+    capacity_kw: float | None = Field(default=None, gt=0)
+    """What a fraction of the site's capacity is of; the site's ``import_limit_kw`` where it is not given."""
     contract: ContractSettings | None = None
     """When and how often it may call. A call outside is opted out of, unless the program is mandatory."""
 
-    def program(self) -> Program:
-        """The domain's word for it."""
+    def program(self, capacity_kw: float | None) -> Program:
+        """The domain's word for it; ``capacity_kw`` is the site's own."""
+        capacity_kw = self.capacity_kw or capacity_kw
         return Program(
             program_id=self.id,
             levels=self.levels,
@@ -72,6 +75,7 @@ class ProgramSettings(Section):
             stacks=self.stacks,
             mandatory=self.mandatory,
             contract=None if self.contract is None else self.contract.contract(),
+            capacity_w=None if capacity_kw is None else capacity_kw * 1000.0,
         )
 
 
@@ -215,7 +219,7 @@ class Settings(BaseSettings):
 
     def programs(self) -> Mapping[str, Program]:
         """The declared programs by id."""
-        return {program.id: program.program() for program in self.program}
+        return {program.id: program.program(self.site.import_limit_kw) for program in self.program}
 
 
 def load_config(path: Path) -> Settings:

@@ -92,11 +92,12 @@ class Program:
 
     ``program_id`` is the marketContext in OpenADR 2.0b and the programID in 3.x. ``levels`` says what a SIMPLE level
     means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
-    ``None`` leaves it to ``gateway.domain.event.governing_signal``. ``baseline_rule`` names the rule sheet that
+    ``None`` leaves it to ``gateway.domain.governing.governing_signal``. ``baseline_rule`` names the rule sheet that
     settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
     ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
     ``contract`` bounds when and how often it may call; ``None`` where nobody said. Events of a ``mandatory`` program
-    cannot be opted out of, within the bounds or not.
+    cannot be opted out of, within the bounds or not. ``capacity_w`` is what a fraction of the site's capacity is of, in
+    watts; ``None`` where nobody said.
     """
 
     program_id: str
@@ -108,6 +109,7 @@ class Program:
     stacks: bool = False
     mandatory: bool = False
     contract: Contract | None = None
+    capacity_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

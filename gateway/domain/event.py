@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import isfinite
 
 from gateway.domain.contract import Program
+from gateway.domain.governing import governing_signal, is_noted, not_understood
 from protocols.grid import (
     EventBatch,
     EventStatus,
@@ -18,7 +18,6 @@ from protocols.grid import (
     Opt,
     OptDecision,
     Refusal,
-    Signal,
     SignalKind,
 )
 
@@ -259,62 +258,6 @@ def _same_revision(event: GridEvent, record: EventRecord) -> Change:
     return Change(kind=ChangeKind.REPEATED, event=event)
 
 
-_BY_PREFERENCE = (
-    SignalKind.SETPOINT,
-    SignalKind.LIMIT,
-    SignalKind.ADJUST,
-    SignalKind.FRACTION,
-    SignalKind.LEVEL,
-)
-
-
-def governing_signal(event: GridEvent, program: Program) -> Signal | None:
-    """The one signal that dispatch acts on, so that one event never acts twice; ``None`` where there is none.
-
-    The program may name it. Else it is the most specific kind that is understood: watts before a fraction of the
-    baseline before a level (SIMPLE, which 2.0b has senders add as fallback); the first in the event where two are of
-    a kind. A price calls for no power and never governs.
-    """
-    if program.signal is not None:
-        named = [signal for signal in event.signals if signal.name.casefold() == program.signal.casefold()]
-        return next((signal for signal in named if not_understood(signal, program) is None), None)
-    for kind in _BY_PREFERENCE:
-        for signal in event.signals:
-            if signal.kind is kind and not_understood(signal, program) is None:
-                return signal
-    return None
-
-
-def not_understood(signal: Signal, program: Program) -> str | None:
-    """Why dispatch cannot act on a signal, in plain words; ``None`` where it can."""
-    values = [interval.value for interval in signal.intervals]
-    if signal.kind not in _BY_PREFERENCE:
-        return f"{signal.name} ({signal.dialect_kind or signal.kind}) calls for no power"
-    if not values:
-        return f"{signal.name} has no intervals"
-    if not all(isfinite(value) for value in values):
-        return f"{signal.name} has a value that is no number"
-    return _bad_value(signal, values, program)
-
-
-def _bad_value(signal: Signal, values: list[float], program: Program) -> str | None:
-    fault = None
-    match signal.kind:
-        case SignalKind.LEVEL:
-            unknown = sorted({value for value in values if value != 0 and value not in program.levels})
-            if unknown:
-                fault = f"program {program.program_id} does not say what level {unknown[0]:g} of {signal.name} means"
-        case SignalKind.FRACTION:
-            if not all(-1.0 <= value <= 1.0 for value in values):
-                fault = f"{signal.name} asks for a fraction outside -1 to 1"
-        case SignalKind.LIMIT | SignalKind.SETPOINT:
-            if min(values) < 0:
-                fault = f"{signal.name} asks for an import of {min(values):g} W"
-        case _:
-            pass
-    return fault
-
-
 def decide(
     event: GridEvent,
     programs: Mapping[str, Program],
@@ -327,8 +270,8 @@ def decide(
 
     ``programs`` by program_id; ``party_ids`` are the ids under which this connection's counterparty knows us. A
     connection that judges targets itself says by ``not_ours`` why an event is not for us. An event that is cancelled or
-    completed is acknowledged with opt in, as 2.0b's counterparties expect. A price is noted: we opt in, and nothing is
-    dispatched for it.
+    completed is acknowledged with opt in, as 2.0b's counterparties expect. A price, or another notice, is noted: we opt
+    in, and nothing is dispatched for it.
     """
     refusal, detail = _verdict(event, programs, not_ours or (lambda event: _not_by_id(event, party_ids)), now)
     return OptDecision(
@@ -371,8 +314,10 @@ def _signal_verdict(event: GridEvent, program: Program) -> tuple[Refusal | None,
     test = "; a test event: answered, not acted on" if event.test else ""
     if signal is not None:
         return None, f"{signal.name} governs{test}"
-    if program.signal is None and any(_is_price(signal) for signal in event.signals):
-        return None, f"the price is noted, no reduction follows from it{test}"
+    if program.signal is None and any(is_noted(signal) for signal in event.signals):
+        priced = any(signal.kind is SignalKind.PRICE for signal in event.signals)
+        noted = "the price" if priced else "what it says"
+        return None, f"{noted} is noted, no reduction follows from it{test}"
     return Refusal.SIGNAL_NOT_UNDERSTOOD, _why_no_signal(event, program)
 
 
@@ -385,10 +330,6 @@ def _fault(event: GridEvent) -> str | None:
     if min(lengths) < 0:
         return "a duration is negative"
     return None
-
-
-def _is_price(signal: Signal) -> bool:
-    return signal.kind is SignalKind.PRICE and all(isfinite(interval.value) for interval in signal.intervals)
 
 
 def _why_no_signal(event: GridEvent, program: Program) -> str:

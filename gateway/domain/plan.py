@@ -13,14 +13,15 @@ from math import inf
 
 from gateway.domain.allocate import Allocation, Allocator, choose_pauses
 from gateway.domain.contract import Program
-from gateway.domain.event import EventRecord, cancelled_at, dispatch_ends_at, governing_signal
+from gateway.domain.event import EventRecord, cancelled_at, dispatch_ends_at
 from gateway.domain.fleet import allocation_jobs
+from gateway.domain.governing import governing_signal
 from hardware.device import CapRange
 from hardware.job import JobView
 from protocols.grid import GridEvent, Opt, Signal, SignalKind
 
-_CEILINGS = frozenset({SignalKind.LIMIT, SignalKind.SETPOINT})
-"""Kinds whose value is site power itself, whatever the baseline."""
+_CEILINGS = frozenset({SignalKind.LIMIT, SignalKind.SETPOINT, SignalKind.CAPACITY})
+"""Kinds whose value says site power, whatever the baseline."""
 
 _NOTHING_W = 0.5
 """A shortfall or reduction under half a watt is none."""
@@ -181,6 +182,8 @@ def _asked_w(kind: SignalKind, value: float, program: Program, baseline_w: float
     match kind:
         case SignalKind.LIMIT | SignalKind.SETPOINT:
             return value
+        case SignalKind.CAPACITY if program.capacity_w is not None:
+            return value * program.capacity_w
         case SignalKind.ADJUST:
             less_w = -value
         case SignalKind.FRACTION:

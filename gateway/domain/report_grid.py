@@ -39,6 +39,25 @@ def report_end(order: ReportOrder, start: datetime) -> datetime | None:
     return end
 
 
+def forecast_start(order: ReportOrder, cursor: datetime | None, now: datetime) -> datetime | None:
+    """From when on the next forecast is, ``None`` where nothing of the order is left.
+
+    ``cursor`` is before when all were made. One that was missed is not made up for: only the latest counts.
+    """
+    at = order.starts_at if cursor is None else cursor
+    step = timedelta(seconds=order.report_back_s) if order.report_back_s > 0.0 else granularity(order)
+    at = max(at, order.starts_at + max(0, (now - order.starts_at) // step) * step)
+    made = cursor is not None and order.report_back_s <= 0.0
+    over = order.ends_at is not None and max(at, now) >= order.ends_at
+    return None if made or over else at
+
+
+def forecast_end(order: ReportOrder, start: datetime) -> datetime:
+    """Up to when the forecast that begins at ``start`` goes."""
+    made_at = start if order.report_back_s > 0.0 else order.starts_at
+    return min(made_at + timedelta(seconds=order.ahead_s), start + MOST_INTERVALS * granularity(order))
+
+
 def intervals(order: ReportOrder, start: datetime, end: datetime) -> tuple[Slice, ...]:
     """The intervals of a report over ``[start, end)``."""
     return tuple(_cut(order, start, end))

@@ -11,9 +11,9 @@ from gateway.domain.event import (
     EventState,
     cancelled_at,
     effective_end,
-    governing_signal,
     is_answer_told,
 )
+from gateway.domain.governing import governing_signal
 from gateway.domain.plan import PowerPlan
 from protocols.grid import GridEvent, Opt, Signal, SignalKind
 
@@ -81,7 +81,7 @@ def asked(event: GridEvent, program: Program | None, plan: PowerPlan | None) -> 
         return f"hold the site at or under {_in_turn(_plan_targets_w(event, plan), power)}"
     signal = governing_signal(event, program) if program is not None else None
     if signal is None:
-        signal = next((found for found in event.signals if found.kind is not SignalKind.OTHER), None)
+        signal = next((found for found in event.signals if found.kind not in _SHOWN), None)
     return _signal_asks(signal, program) if signal is not None and signal.intervals else _carried(event.signals)
 
 
@@ -128,8 +128,14 @@ def _share(fraction: float) -> str:
     return f"{abs(fraction) * 100:.3g}\N{NO-BREAK SPACE}% {'less' if fraction >= 0 else 'more'}"
 
 
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.3g}\N{NO-BREAK SPACE}%"
+
+
+_SHOWN = frozenset({SignalKind.OTHER, SignalKind.NOTICE})
 _ASKS: Mapping[SignalKind, tuple[str, Callable[[float], str]]] = {
     SignalKind.LIMIT: ("hold the site at or under {}", power),
+    SignalKind.CAPACITY: ("hold the site at or under {} of its capacity", _percent),
     SignalKind.SETPOINT: ("hold the site at {}", power),
     SignalKind.ADJUST: ("draw {} than the baseline", _change),
     SignalKind.FRACTION: ("draw {} than the baseline", _share),

@@ -1,12 +1,13 @@
 """What stands in a report: power from the meter, baselines and reductions from the record, states as they were seen."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.fleet import Site
+from gateway.domain.forecast import expected_w, usual_w
 from gateway.domain.measurement import IntervalEnergy, Slice, integrate
 from gateway.domain.report_grid import intervals
 from gateway.domain.response import BaselineSpan, response, verified_spans
@@ -23,6 +24,13 @@ MOST_SAMPLES = 4096
 FRESH = timedelta(minutes=1)
 """What was seen so long before the end of an interval still stands for it."""
 
+_LATELY = timedelta(minutes=15)
+_ENOUGH_FRACTION = 0.5
+"""A forecast rests on what was drawn lately, where so much of that was measured."""
+
+AvailableIn = Callable[[datetime, datetime], float | None]
+"""By how many watts consumption could go down from an instant to another; ``None`` where nobody can tell."""
+
 _MARGIN = timedelta(minutes=1)
 """A reading from before the first interval may still stand for its beginning."""
 
@@ -36,7 +44,7 @@ class _Sample:
 
 def needs_baseline(order: ReportOrder) -> bool:
     """Whether an order asks for what rests on a baseline."""
-    return not _BASELINES.isdisjoint(order.quantities)
+    return not order.ahead_s and not _BASELINES.isdisjoint(order.quantities)
 
 
 class ReportData:
@@ -54,12 +62,14 @@ class ReportData:
         ledger: Ledger,
         state: Callable[[], ResourceState] | None,
         available_w: Callable[[], float | None] | None,
+        available_in: AvailableIn | None = None,
     ) -> None:
         self._connection_id = connection_id
         self._site = site
         self._ledger = ledger
         self._state = state
         self._available_w = available_w
+        self._available_in = available_in
         self._samples: deque[_Sample] = deque(maxlen=MOST_SAMPLES)
 
     def sample(self, orders: Collection[ReportOrder], now: datetime) -> None:
@@ -78,6 +88,8 @@ class ReportData:
     ) -> tuple[ReportInterval, ...]:
         """The intervals of an order's report over ``[start, end)``, each with what was asked for."""
         pieces = intervals(order, start, end)
+        if order.ahead_s > 0.0:
+            return await self._ahead(order, pieces, now)
         if _METERED.isdisjoint(order.quantities):
             return tuple(
                 self._seen(
@@ -91,6 +103,40 @@ class ReportData:
         readings = await self._ledger.readings_between(self._site.meter_id, start - _MARGIN, end)
         spans = await self._spans(start, end, now) if needs_baseline(order) else ()
         return tuple(self._seen(_metered(energy, order, spans), order) for energy in integrate(readings, pieces))
+
+    async def _ahead(self, order: ReportOrder, pieces: Sequence[Slice], now: datetime) -> tuple[ReportInterval, ...]:
+        """What is expected. Of what nobody foretells, and of power that was not measured lately, there is nothing."""
+        power_w: Sequence[float | None] = [None] * len(pieces)
+        if ReportQuantity.POWER in order.quantities:
+            power_w = await self._expected_w(pieces, now) or power_w
+        asks = self._available_in if ReportQuantity.AVAILABLE in order.quantities else None
+        return tuple(
+            ReportInterval(
+                starts_at=piece.starts_at,
+                duration_s=piece.duration_s,
+                power_w=power,
+                coverage_fraction=0.0,
+                available_w=None
+                if asks is None
+                else asks(piece.starts_at, piece.starts_at + timedelta(seconds=piece.duration_s)),
+                preliminary=True,
+            )
+            for piece, power in zip(pieces, power_w, strict=True)
+        )
+
+    async def _expected_w(self, pieces: Sequence[Slice], now: datetime) -> Sequence[float] | None:
+        start = now - _LATELY
+        readings = await self._ledger.readings_between(self._site.meter_id, start - _MARGIN, now)
+        (drawn,) = integrate(readings, (Slice(starts_at=start, duration_s=_LATELY.total_seconds()),))
+        measured_s = drawn.duration_s * drawn.coverage_fraction
+        drawn_w = drawn.energy_wh * 3600.0 / measured_s if drawn.coverage_fraction >= _ENOUGH_FRACTION else None
+        planned = []
+        for record in await self._ledger.events(since=start):
+            plan = await self._ledger.plan(record.event.connection_id, record.event.event_id)
+            if plan is not None:
+                planned.append((record, plan))
+        usual = usual_w(drawn_w, planned, now)
+        return None if usual is None else expected_w(pieces, usual, planned)
 
     async def _spans(self, start: datetime, end: datetime, now: datetime) -> tuple[BaselineSpan, ...]:
         """The baselines of this connection's events over ``[start, end)``; where two overlap the earlier one's."""

@@ -8,11 +8,11 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.domain.fleet import Site
-from gateway.domain.report_grid import report_end, report_start
+from gateway.domain.report_grid import forecast_end, forecast_start, report_end, report_start
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
-from gateway.services.report_data import ReportData, needs_baseline
+from gateway.services.report_data import AvailableIn, ReportData, needs_baseline
 from protocols.errors import Rejected
 from protocols.grid import (
     GridConnection,
@@ -49,9 +49,9 @@ Subject = tuple[str, tuple[ReportQuantity, ...], bool]
 class Reporting:
     """Serves the report orders of one connection. What could not be delivered stays in the outbox, in order.
 
-    ``state`` and ``available_w`` are asked for the present whenever an order wants them; without them nothing is
-    reported of either. A baseline or reduction that was reported while it was preliminary is reported once more when a
-    statement has settled it.
+    ``state`` and ``available_w`` are asked for the present whenever an order wants them, ``available_in`` for hours to
+    come; without them nothing is reported of these. A baseline or reduction that was reported while it was preliminary
+    is reported once more when a statement has settled it.
     """
 
     def __init__(
@@ -64,13 +64,19 @@ class Reporting:
         readiness: Readiness,
         state: Callable[[], ResourceState] | None = None,
         available_w: Callable[[], float | None] | None = None,
+        available_in: AvailableIn | None = None,
     ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._clock = clock
         self._readiness = readiness
         self._data = ReportData(
-            connection_id=connection.connection_id, site=site, ledger=ledger, state=state, available_w=available_w
+            connection_id=connection.connection_id,
+            site=site,
+            ledger=ledger,
+            state=state,
+            available_w=available_w,
+            available_in=available_in,
         )
         self._part = f"reports {connection.connection_id}"
         readiness.expect(self._part)
@@ -123,6 +129,8 @@ class Reporting:
     async def _queue_order(self, order: ReportOrder, standing: Collection[str], now: datetime) -> datetime | None:
         """Queue what is due of one order; returns when its next report is, ``None`` where it has no more."""
         cursor = await self._ledger.report_cursor(order.connection_id, order.order_id)
+        if order.ahead_s > 0.0:
+            return await self._queue_forecast(order, cursor, now)
         if cursor is None:
             cursor = self._beginning(order, standing, now)
         elif order.starts_at - cursor > FORERUNNER:
@@ -144,6 +152,19 @@ class Reporting:
             await self._ledger.queue_report(await self._report(order, cursor, end, now), end)
             cursor = end
         return now
+
+    async def _queue_forecast(self, order: ReportOrder, cursor: datetime | None, now: datetime) -> datetime | None:
+        """As ``_queue_order``, of what is to come: made at the start of what it is of, and with no delay."""
+        start = forecast_start(order, cursor, now)
+        if start is None:
+            self._finished[order.order_id] = order.ends_at
+            return None
+        if start > now:
+            return start
+        next_at = start + timedelta(seconds=order.report_back_s or order.ahead_s)
+        report = await self._report(order, start, forecast_end(order, start), now)
+        await self._ledger.queue_report(report, next_at)
+        return next_at
 
     def _beginning(self, order: ReportOrder, standing: Collection[str], now: datetime) -> datetime:
         """Where an order begins that nothing was queued for yet."""

@@ -164,7 +164,7 @@ def settles(record: EventRecord) -> bool:
     """
     if record.event.test:
         return False
-    if all(signal.kind in {SignalKind.PRICE, SignalKind.OTHER} for signal in record.event.signals):
+    if all(signal.kind in {SignalKind.PRICE, SignalKind.NOTICE, SignalKind.OTHER} for signal in record.event.signals):
         return False
     end = took_part_until(record)
     return end is None or max(record.event.starts_at, record.first_received_at) < end

@@ -47,3 +47,14 @@ class Standing:
         """By how much consumption could go down now, as expected, for the shortest time that is looked at."""
         capability = self._capability()
         return capability.held[0].expected_w if capability is not None and capability.held else None
+
+    def available_in(self, start: datetime, end: datetime) -> float | None:
+        """By how much it could go down from an instant to another, the least of the hours that are looked at.
+
+        ``None`` where they do not reach so far.
+        """
+        capability = self._capability()
+        rows = () if capability is None else capability.hours
+        if not rows or start < rows[0].starts_at or end > rows[-1].ends_at:
+            return None
+        return min(row.expected_w for row in rows if row.starts_at < end and start < row.ends_at)

@@ -1,19 +1,9 @@
-"""Events between OpenADR 2.0b's terms and the neutral face: units, signs, ranks and kinds are mapped here only.
+"""Events between OpenADR 2.0b's terms and the neutral face; what a signal is to a site ``event_kinds`` says.
 
 ==================================  ==========================================================================
 2.0b                                neutral
 ==================================  ==========================================================================
-SIMPLE, level 0 to 3                LEVEL
-LOAD_DISPATCH, delta, powerReal     ADJUST in watts, with its sign. 2.0b defines a delta as "the amount to
-                                    change from what one would have used without the signal": a change of the
-                                    load, so that negative asks for less, which is our sign too.
-LOAD_DISPATCH, setpoint, powerReal  SETPOINT in watts
-LOAD_DISPATCH, multiplier v         FRACTION 1 - v: v is applied to what one would have used
-ELECTRICITY_PRICE or ENERGY_PRICE,  PRICE a kWh; without a unit the currency stays open (the program knows it)
-price (currencyPerKWh, or no unit)
 eiEventBaseline                     OTHER of the kind "baseline", in watts where it has a unit of power
-x-importLimit, setpoint, powerReal  LIMIT: our own extension, since 2.0b has no word for an import limit
-everything else                     OTHER, carried and shown (a dispatch without a unit too: W or kW?)
 priority 0, or none                 rank None; 1 is the highest and stays the lowest number
 testEvent                           a test unless absent or "false"
 ==================================  ==========================================================================
@@ -22,7 +12,6 @@ A duration of zero is open ended, of the active period (rule 47) as of the last 
 """
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from math import isfinite
 
 from protocols.grid import (
@@ -37,49 +26,15 @@ from protocols.grid import (
     SignalKind,
 )
 from protocols.openadr2b import model
+from protocols.openadr2b.event_kinds import IMPORT_LIMIT, SCALES, WATTS, Faulty, complement, in_our_terms, kind_of
 from protocols.openadr2b.neutral_target import read_targets, write_targets
-
-IMPORT_LIMIT = "x-importLimit"
 
 BASELINE = "baseline"
 """The kind of a signal that is the sender's baseline: what it holds our load would be."""
 
-SCALES = {
-    "p": 1e-12,
-    "n": 1e-9,
-    "micro": 1e-6,
-    "m": 1e-3,
-    "c": 1e-2,
-    "d": 1e-1,
-    "none": 1.0,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-}
-WATTS = model.ItemBase(
-    kind="powerReal",
-    description="RealPower",
-    units="W",
-    scale="none",
-    power=model.PowerAttributes(hertz=Decimal(60), voltage=Decimal(480), ac=True),
-)
-"""Real power in watts. The schema demands a nominal supply; 480 V, 60 Hz is the usual feed of a data hall."""
-
-_WITHOUT_UNIT = {("SIMPLE", "level"): SignalKind.LEVEL, ("LOAD_DISPATCH", "multiplier"): SignalKind.FRACTION}
-_IN_POWER = {
-    ("LOAD_DISPATCH", "delta"): SignalKind.ADJUST,
-    ("LOAD_DISPATCH", "setpoint"): SignalKind.SETPOINT,
-    (IMPORT_LIMIT.upper(), "setpoint"): SignalKind.LIMIT,
-}
-_PRICES = {("ELECTRICITY_PRICE", "price"), ("ENERGY_PRICE", "price")}
 _YEARS = range(1970, 3000)
 _LONGEST_S = 10 * 366 * 86_400.0
 """Instants and durations beyond these are errors, and sums with them could leave the calendar."""
-
-
-class _Faulty(Exception):
-    """An event that contradicts itself."""
 
 
 def read_batch(
@@ -94,7 +49,7 @@ def read_batch(
     for offered in message.events:
         try:
             events.append(_read_event(offered, connection_id, raw_sha256))
-        except (_Faulty, OverflowError) as cause:
+        except (Faulty, OverflowError) as cause:
             descriptor = offered.event.descriptor
             faults.append(
                 OptDecision(
@@ -123,7 +78,7 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
     descriptor, period = event.descriptor, event.period
     length_s = _not_negative(period.duration, "the active period")
     if period.starts_at.year not in _YEARS:
-        raise _Faulty(f"the active period begins in the year {period.starts_at.year}")
+        raise Faulty(f"the active period begins in the year {period.starts_at.year}")
     return GridEvent(
         event_id=descriptor.event_id,
         connection_id=connection_id,
@@ -153,29 +108,21 @@ def _read_event(offered: model.OfferedEvent, connection_id: str, raw_sha256: str
 def _signed(value: timedelta | None, what: str) -> float:
     seconds = 0.0 if value is None else value.total_seconds()
     if abs(seconds) > _LONGEST_S:
-        raise _Faulty(f"{what} has a duration of {seconds / 86_400:g} days")
+        raise Faulty(f"{what} has a duration of {seconds / 86_400:g} days")
     return seconds
 
 
 def _not_negative(value: timedelta | None, what: str) -> float:
     seconds = _signed(value, what)
     if seconds < 0:
-        raise _Faulty(f"{what} has a negative duration")
+        raise Faulty(f"{what} has a negative duration")
     return seconds
 
 
 def _read_signal(signal: model.EventSignal, period: model.Period) -> Signal:
-    kind, factor = _kind(signal)
+    kind, factor = kind_of(signal)
     intervals = _read_intervals(signal, period)
-    for interval in signal.intervals:
-        if not isfinite(interval.value):
-            raise _Faulty(f"signal {signal.name} has the value {interval.value}")
-        if kind is SignalKind.LEVEL and interval.value not in {0.0, 1.0, 2.0, 3.0}:
-            raise _Faulty(f"signal {signal.name} has the level {interval.value:g}, expected 0, 1, 2 or 3")
-        if kind is SignalKind.FRACTION and interval.value < 0:
-            raise _Faulty(f"signal {signal.name} multiplies by {interval.value:g}")
-    fraction = kind is SignalKind.FRACTION
-    values = [_complement(item.value) if fraction else item.value * factor for item in signal.intervals]
+    values = [in_our_terms(item.value, signal, kind, factor) for item in signal.intervals]
     return Signal(
         name=signal.name,
         kind=kind,
@@ -206,29 +153,10 @@ def _read_baseline(baseline: model.EventBaseline) -> Signal:
     return Signal(name=baseline.name, kind=SignalKind.OTHER, intervals=tuple(intervals), dialect_kind=BASELINE)
 
 
-def _complement(value: float) -> float:
-    # Rounded so that 0.9 comes back as 0.1; twelve digits are far below what anybody measures.
-    return round(1.0 - value, 12)
-
-
-def _kind(signal: model.EventSignal) -> tuple[SignalKind, float]:
-    """What the signal's values mean, and the factor that brings them to watts or to money."""
-    unit = signal.unit
-    factor = 1.0 if unit is None else SCALES[unit.scale or "none"]
-    meaning = (signal.name.upper(), signal.type)
-    if meaning in _WITHOUT_UNIT:
-        return _WITHOUT_UNIT[meaning], 1.0
-    if meaning in _IN_POWER and unit is not None and unit.kind == "powerReal":
-        return _IN_POWER[meaning], factor
-    if meaning in _PRICES and (unit is None or unit.kind == "currencyPerKWh"):
-        return SignalKind.PRICE, factor
-    return SignalKind.OTHER, 1.0
-
-
 def _read_intervals(signal: model.EventSignal, period: model.Period) -> list[tuple[datetime, float | None]]:
     """Start and duration of each interval. Starts accumulate, unless the sender says them (some do).
 
-    Raises ``_Faulty`` where intervals overlap, end before they begin, or do not fill the active period.
+    Raises ``Faulty`` where intervals overlap, end before they begin, or do not fill the active period.
     """
     end = period.starts_at + period.duration if period.duration else None
     cursor: datetime | None = period.starts_at
@@ -238,24 +166,24 @@ def _read_intervals(signal: model.EventSignal, period: model.Period) -> list[tup
         last = index == len(signal.intervals) - 1
         starts_at = interval.starts_at or cursor
         if starts_at is None or cursor is None or starts_at < cursor or starts_at.year not in _YEARS:
-            raise _Faulty(f"signal {signal.name}: interval {index} begins before the one before it ends, or never")
+            raise Faulty(f"signal {signal.name}: interval {index} begins before the one before it ends, or never")
         stated = stated or interval.starts_at is not None
         duration_s = None if interval.duration is None else _not_negative(interval.duration, f"interval {index}")
         if duration_s is None and not last:
             following = signal.intervals[index + 1].starts_at
             if following is None:
-                raise _Faulty(f"signal {signal.name}: interval {index} has no duration")
+                raise Faulty(f"signal {signal.name}: interval {index} has no duration")
             duration_s = (following - starts_at).total_seconds()
         elif duration_s is None and end is not None:
             duration_s = (end - starts_at).total_seconds()
         open_ended = duration_s is None or (last and interval.duration == timedelta(0))
         if (duration_s or 0.0) <= 0 and (not open_ended or (end is not None and starts_at >= end)):
-            raise _Faulty(f"signal {signal.name}: interval {index} lasts no time")
+            raise Faulty(f"signal {signal.name}: interval {index} lasts no time")
         spans.append((starts_at, duration_s or None))
         cursor = starts_at + timedelta(seconds=duration_s) if duration_s else None
     if end is not None and cursor is not None and (cursor > end or (cursor < end and not stated)):
         length_s = (cursor - period.starts_at).total_seconds()
-        raise _Faulty(
+        raise Faulty(
             f"signal {signal.name}: the intervals take {length_s:g} s, "
             f"the active period {period.duration.total_seconds():g} s"
         )
@@ -335,11 +263,11 @@ def _write_signal(signal: Signal, signal_id: str, event: GridEvent, now: datetim
         SignalKind.FRACTION: ("LOAD_DISPATCH", "multiplier", None),
         SignalKind.LIMIT: (IMPORT_LIMIT, "setpoint", WATTS),
         SignalKind.PRICE: ("ELECTRICITY_PRICE", "price", _per_kwh(signal.currency)),
+        SignalKind.CAPACITY: ("LOAD_CONTROL", "x-loadControlCapacity", None),
+        SignalKind.NOTICE: (signal.name, signal.dialect_kind, None),
         SignalKind.OTHER: (signal.name, signal.dialect_kind, None),
     }[signal.kind]
-    values = [
-        _complement(item.value) if signal.kind is SignalKind.FRACTION else item.value for item in signal.intervals
-    ]
+    values = [complement(item.value) if signal.kind is SignalKind.FRACTION else item.value for item in signal.intervals]
     active = status_at(event, now) is EventStatus.ACTIVE
     running = [value for item, value in zip(signal.intervals, values, strict=True) if active and item.starts_at <= now]
     return model.EventSignal(

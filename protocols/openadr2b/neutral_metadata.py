@@ -24,8 +24,9 @@ from math import ceil
 
 from protocols.grid import ReportOffer, ReportQuantity
 from protocols.openadr2b import model_report as model
+from protocols.openadr2b.event_kinds import WATTS
 from protocols.openadr2b.model import ItemBase, Targets
-from protocols.openadr2b.neutral_event import WATTS, whole_seconds
+from protocols.openadr2b.neutral_event import whole_seconds
 
 METADATA = "METADATA"
 """The specifier id by which a counterparty asks for the METADATA report itself."""

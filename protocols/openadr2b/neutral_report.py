@@ -14,8 +14,9 @@ from protocols.grid import (
     ResourceState,
 )
 from protocols.openadr2b import model_report as model
+from protocols.openadr2b.event_kinds import SCALES
 from protocols.openadr2b.model import Period
-from protocols.openadr2b.neutral_event import SCALES, whole_seconds
+from protocols.openadr2b.neutral_event import whole_seconds
 from protocols.openadr2b.neutral_metadata import DataPoint, kind_of, points_of, r_id_of
 from protocols.openadr2b.neutral_state import read_state, write_state
 

@@ -10,13 +10,14 @@ DISPATCH_SETPOINT_RELATIVE, power     ADJUST in watts, with its sign: a change o
 DISPATCH_SETPOINT_RELATIVE, PERCENT   FRACTION: -0.25 asks for a quarter less, which is a FRACTION of 0.25
 IMPORT_CAPACITY_LIMIT, power          LIMIT in watts
 PRICE, energy or no unit              PRICE a kWh; without a unit the currency stays open (the program knows it)
-EXPORT_PRICE, PRICE_ALTERNATE, GHG    OTHER: of energy given or of another kind, in the sender's unit
+EXPORT_PRICE, PRICE_ALTERNATE, GHG,   NOTICE: of energy given or of another kind, of a reservation, or emissions, in
+..._FEE, ..._AVAILABLE_PRICE          the sender's unit: nothing is asked of the load
 CONTROL_SETPOINT,                     OTHER: settings and levels of devices, which are no watts of a site
-CONTROL_LEVEL_OFFSET(_PERCENT)
+CONTROL_LEVEL_OFFSET(_PERCENT)          (the percentage "does not refer to specific load consumptions values")
 DISPATCH_INSTRUCTION                  OTHER: words agreed out of band
 CHARGE_STATE_SETPOINT, CURVE, OLS     OTHER: for storage, inverters and shapes of load
 IMPORT_CAPACITY_SUBSCRIPTION,         OTHER: what was bought or may be; a limit on the site comes as
-_RESERVATION(_FEE), _AVAILABLE(_PRICE)  IMPORT_CAPACITY_LIMIT
+_RESERVATION, _AVAILABLE              IMPORT_CAPACITY_LIMIT
 EXPORT_CAPACITY_...                   OTHER: a data centre gives nothing back
 ALERT_..., CTA2045_...                OTHER; the words of an alert go into the event's comment
 X_TEST_ and any of these              the same, of a test event: our own words, since 3.x has none, and of a
@@ -48,7 +49,17 @@ _IN_POWER = {
     "DISPATCH_SETPOINT_RELATIVE": SignalKind.ADJUST,
     "IMPORT_CAPACITY_LIMIT": SignalKind.LIMIT,
 }
+_NOTICES = frozenset(
+    {
+        *("EXPORT_PRICE", "PRICE_ALTERNATE", "GHG"),
+        *("IMPORT_CAPACITY_RESERVATION_FEE", "IMPORT_CAPACITY_AVAILABLE_PRICE"),
+        *("EXPORT_CAPACITY_RESERVATION_FEE", "EXPORT_CAPACITY_AVAILABLE_PRICE"),
+    }
+)
 _POWERS = frozenset(_IN_POWER.values())
+CARRIED = frozenset({SignalKind.OTHER, SignalKind.NOTICE})
+"""Kinds whose values are the sender's own, under the sender's own type and unit."""
+
 _LEVELS = frozenset({0.0, 1.0, 2.0, 3.0})
 _HOUR = timedelta(hours=1)
 
@@ -57,6 +68,8 @@ def kind_of(payload_type: str, units: str | None) -> SignalKind:
     """What the values of a payload type mean to us; the type without ``TEST_PREFIX``."""
     if payload_type == "SIMPLE":
         return SignalKind.LEVEL
+    if payload_type in _NOTICES:
+        return SignalKind.NOTICE
     if payload_type == "PRICE":
         return SignalKind.PRICE if units is None or units in WATT_HOURS else SignalKind.OTHER
     if payload_type == "DISPATCH_SETPOINT_RELATIVE" and units in PERCENT:
@@ -72,7 +85,7 @@ def values_of(
     """The payload's values in our terms: several divide the interval evenly. Raises ``Contradiction``."""
     found = numbers(payload.values)
     if found is None:
-        if kind is SignalKind.OTHER:
+        if kind in CARRIED:
             return (1.0,)
         raise Contradiction(f"{payload.type} has the values {_shown(payload.values)}, expected numbers")
     if len(found) > 1 and duration is None:

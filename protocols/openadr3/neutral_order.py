@@ -1,18 +1,19 @@
 """The reports that an event asks for, as orders to us.
 
 A descriptor counts in the event's intervals, or in those that its period implies where it has none (User Guide 7.5).
-One that wants what we offer of the past is an order; forecasts, peaks and other payload types are none. Several reports
-follow each other: where a descriptor has them overlap (rolling reports), ours begin where the one before ended.
+One that wants what we offer, of the past or as a forecast, is an order; peaks and other payload types are none. Several
+reports of the past follow each other: where a descriptor has them overlap (rolling reports), ours begin where the one
+before ended. Forecasts are made as they are asked for, each of all the intervals that it is to be of.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from protocols.grid import ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
-from protocols.openadr3.report_kinds import given_units, quantity_of
+from protocols.openadr3.report_kinds import given_units, is_forecast, quantity_of
 from protocols.openadr3.timing import Contradiction, Span, is_cancelled, lay_out
 
 _ALL = -1
@@ -48,6 +49,7 @@ def read_orders(
     for index, item, quantity in wanted:
         counting = _Counting(item, spans, implied=not event.intervals, least_s=offer.min_sampling_s)
         starts_at, ends_at = counting.period()
+        ahead_s = counting.ahead_s() if is_forecast(item) else 0.0
         order = ReportOrder(
             order_id=f"{event.metadata.id}.{index}",
             connection_id=connection_id,
@@ -55,15 +57,17 @@ def read_orders(
             granularity_s=counting.interval_s,
             report_back_s=counting.report_back_s(),
             starts_at=starts_at,
-            ends_at=ends_at,
+            ends_at=counting.last_forecast_before(starts_at, ends_at) if ahead_s else ends_at,
             quantities=(quantity,),
+            ahead_s=ahead_s,
         )
         found.append(Asked(order=order, event=event, descriptor=item))
     return tuple(found)
 
 
 def _quantity(descriptor: model.ReportDescriptor) -> ReportQuantity | None:
-    if not descriptor.historical or descriptor.reading_type in {"PEAK", "FORECAST"}:
+    backwards = descriptor.historical and descriptor.reading_type == "FORECAST"
+    if backwards or descriptor.reading_type == "PEAK":
         return None
     return quantity_of(descriptor.payload_type, given_units(descriptor))
 
@@ -113,6 +117,17 @@ class _Counting:
         if self._descriptor.frequency == 0:
             return self.interval_s
         return 0.0 if self._descriptor.repeat == 1 else self._every * self.interval_s
+
+    def ahead_s(self) -> float:
+        """How long the time is that each forecast is of."""
+        return self._counted * self.interval_s
+
+    def last_forecast_before(self, starts_at: datetime, over_at: datetime | None) -> datetime | None:
+        """Before when the last forecast is made; ``over_at`` where they go on for as long as the event."""
+        if self._descriptor.repeat == _ALL:
+            return over_at
+        every_s = self.report_back_s() or self.ahead_s()
+        return starts_at + timedelta(seconds=every_s * max(1, self._descriptor.repeat))
 
     def period(self) -> tuple[datetime, datetime | None]:
         """From when to when data is wanted; no end where the reports have none."""

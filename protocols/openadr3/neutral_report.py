@@ -7,6 +7,7 @@ DATA_QUALITY OK, or none                measured, coverage 1
 DATA_QUALITY ESTIMATED                  power: coverage by the descriptor's confidence, else 0; baseline or
                                         reduction: preliminary
 DATA_QUALITY MISSING or BAD             not measured
+readingType FORECAST                    not read; written of forecasts, which are ESTIMATED
 ======================================  =====================================================================
 """
 
@@ -20,6 +21,7 @@ from protocols.openadr3.names import AGGREGATED_REPORT, DATA_QUALITY, OPERATING_
 from protocols.openadr3.neutral_order import Asked
 from protocols.openadr3.report_kinds import (
     QUANTITIES,
+    USAGE_FORECAST,
     from_watts,
     given_units,
     quantity_of,
@@ -32,6 +34,8 @@ from protocols.openadr3.timing import Contradiction, Span, is_cancelled, lay_out
 from protocols.openadr3.units import numbers, units_of
 
 _BY_BASELINE = (ReportQuantity.BASELINE, ReportQuantity.REDUCTION)
+_FORECAST = "FORECAST"
+_MAY_CHANGE = (*_BY_BASELINE, ReportQuantity.AVAILABLE)
 _NOT_MEASURED = frozenset({"MISSING", "BAD"})
 _WHOLE_COVERAGE_FRACTION = 0.995
 """From here on a coverage rounds to a confidence of 100."""
@@ -46,6 +50,7 @@ def write_report(
     without a measurement says MISSING and no number: any number would be taken for one.
     """
     descriptor, event = asked.descriptor, asked.event
+    ahead = asked.order.ahead_s > 0
     if event.metadata is None:
         raise ValueError("a report on an event that no VTN holds")
     spans = lay_out(event, received_at=report.created_at, version=version) if event.intervals else ()
@@ -57,9 +62,9 @@ def write_report(
         payload_descriptors=(
             model.ReportPayloadDescriptor(
                 payload_type=descriptor.payload_type,
-                reading_type=descriptor.reading_type or _usual_reading_type(descriptor),
+                reading_type=_FORECAST if ahead else descriptor.reading_type or _usual_reading_type(descriptor),
                 units=given_units(descriptor),
-                confidence=_confidence(report) if _is_power(descriptor) else None,
+                confidence=_confidence(report) if _is_power(descriptor) and not ahead else None,
             ),
         ),
         resources=(
@@ -117,7 +122,7 @@ def _write_payloads(item: ReportInterval, descriptor: model.ReportDescriptor) ->
 
 def _written_quality(item: ReportInterval, quantity: ReportQuantity | None) -> str:
     partial = quantity is ReportQuantity.POWER and item.coverage_fraction < _WHOLE_COVERAGE_FRACTION
-    return "ESTIMATED" if partial or (quantity in _BY_BASELINE and item.preliminary) else "OK"
+    return "ESTIMATED" if partial or (quantity in _MAY_CHANGE and item.preliminary) else "OK"
 
 
 def read_report(
@@ -164,7 +169,8 @@ def _descriptors(report: model.Report, event: model.Event | None) -> Mapping[str
             units=units_of(name, (own[name].units if name in own else None) or asked.get(name)),
             confidence=own[name].confidence if name in own else None,
         )
-        for name in QUANTITIES
+        for name in QUANTITIES.keys() - {USAGE_FORECAST}
+        if name not in own or own[name].reading_type != _FORECAST
     }
 
 

@@ -12,7 +12,7 @@ from protocols.grid import (
     Target,
 )
 from protocols.openadr3 import model
-from protocols.openadr3.event_kinds import TEST_PREFIX
+from protocols.openadr3.event_kinds import CARRIED, TEST_PREFIX
 from protocols.openadr3.names import Version
 from protocols.openadr3.units import WATTS
 from protocols.openadr3.values import FOREVER, NOW
@@ -33,7 +33,8 @@ _Place = tuple[datetime, float | None]
 def write_event(event: GridEvent, *, program_id: str, modified_at: datetime, version: Version) -> model.Event:
     """The event as a VTN holds it since ``modified_at``, under the id of its program here.
 
-    Raises ``ValueError`` for what 3.x cannot say: a ramp or a recovery, two signals under one payload type. A test
+    Raises ``ValueError`` for what 3.x cannot say: a ramp or a recovery, two signals under one payload type, a
+    share of the site's capacity. A test
     event goes under types that nobody acts on who does not know them. That an answer is required, and how long before
     the event is to be told, is left out: 3.x has no words for either.
     """
@@ -64,11 +65,13 @@ def write_event(event: GridEvent, *, program_id: str, modified_at: datetime, ver
 
 
 def _type_of(signal: Signal) -> str:
-    return signal.name if signal.kind is SignalKind.OTHER else _WORDS[signal.kind][0]
+    if signal.kind is SignalKind.CAPACITY:
+        raise ValueError("OpenADR 3 has no share of a site's capacity")
+    return signal.name if signal.kind in CARRIED else _WORDS[signal.kind][0]
 
 
 def _units_of(signal: Signal) -> str | None:
-    return (signal.dialect_kind or None) if signal.kind is SignalKind.OTHER else _WORDS[signal.kind][1]
+    return (signal.dialect_kind or None) if signal.kind in CARRIED else _WORDS[signal.kind][1]
 
 
 def _length(duration_s: float | None) -> timedelta:
@@ -103,9 +106,9 @@ def _write_intervals(signals: Sequence[tuple[str, Signal]], *, cancelled: bool) 
 
 
 def _values(item: EventInterval, kind: SignalKind) -> tuple[model.Value, ...]:
-    if kind is SignalKind.OTHER and item.points:
+    if kind in CARRIED and item.points:
         return tuple(model.Point(x=x, y=y) for x, y in item.points)
-    return (item.text,) if kind is SignalKind.OTHER and item.text else (_value(item, kind),)
+    return (item.text,) if kind in CARRIED and item.text else (_value(item, kind),)
 
 
 def _value(item: EventInterval, kind: SignalKind) -> float | int:

@@ -12,6 +12,7 @@ from protocols.openadr3.names import DATA_QUALITY, OPERATING_STATE
 _SHOWN = "shown, and kept for the record"
 _CAPACITY = f"{_SHOWN}; a limit on the site comes as IMPORT_CAPACITY_LIMIT"
 _EXPORT = f"{_SHOWN}; a data centre gives nothing back"
+_NOTED = "noted and shown; it asks nothing of the load"
 _ALERT = "its words are shown with the event; nothing is acted on, whatever they say"
 _STORAGE = "not given: there is no storage here; read by nobody, kept as it came"
 _NOT_GIVEN = "not given; what others report of it is kept as it came"
@@ -51,9 +52,9 @@ EVENT_PAYLOADS: tuple[EventPayload, ...] = (
         "SIMPLE", None, SignalKind.LEVEL, "level 0 to 3", "reduces by the fraction that the program gives the level"
     ),
     _event("PRICE", "KWH", SignalKind.PRICE, "price a kWh", "noted and planned by; a price alone moves no power"),
-    _event("EXPORT_PRICE", "KWH", _OTHER, "price a kWh given back", _EXPORT),
-    _event("PRICE_ALTERNATE", "KWH", _OTHER, "price of another form of energy", _SHOWN),
-    _event("GHG", "GHG", _OTHER, "marginal emissions, g a kWh", _SHOWN),
+    _event("EXPORT_PRICE", "KWH", SignalKind.NOTICE, "price a kWh given back", _NOTED),
+    _event("PRICE_ALTERNATE", "KWH", SignalKind.NOTICE, "price of another form of energy", _NOTED),
+    _event("GHG", "GHG", SignalKind.NOTICE, "marginal emissions, g a kWh", _NOTED),
     _event("DISPATCH_SETPOINT", "KW", SignalKind.SETPOINT, "import to hold", "holds the site's import there"),
     _event(
         "DISPATCH_SETPOINT_RELATIVE", "KW", SignalKind.ADJUST, "change of import", "moves import by it, less is < 0"
@@ -77,15 +78,15 @@ EVENT_PAYLOADS: tuple[EventPayload, ...] = (
     _event("OLS", None, _OTHER, "shape of load, 0 to 1", f"{_SHOWN}; each value has its part of the interval"),
     _event("IMPORT_CAPACITY_SUBSCRIPTION", "KW", _OTHER, "import bought in advance", _CAPACITY),
     _event("IMPORT_CAPACITY_RESERVATION", "KW", _OTHER, "import granted on top", _CAPACITY),
-    _event("IMPORT_CAPACITY_RESERVATION_FEE", "KW", _OTHER, "price of that", _CAPACITY),
+    _event("IMPORT_CAPACITY_RESERVATION_FEE", "KW", SignalKind.NOTICE, "price of that", _NOTED),
     _event("IMPORT_CAPACITY_AVAILABLE", "KW", _OTHER, "import to be had", _CAPACITY),
-    _event("IMPORT_CAPACITY_AVAILABLE_PRICE", "KW", _OTHER, "price of that", _CAPACITY),
+    _event("IMPORT_CAPACITY_AVAILABLE_PRICE", "KW", SignalKind.NOTICE, "price of that", _NOTED),
     _event("EXPORT_CAPACITY_LIMIT", "KW", _OTHER, "ceiling on export", _EXPORT),
     _event("EXPORT_CAPACITY_SUBSCRIPTION", "KW", _OTHER, "export bought in advance", _EXPORT),
     _event("EXPORT_CAPACITY_RESERVATION", "KW", _OTHER, "export granted on top", _EXPORT),
-    _event("EXPORT_CAPACITY_RESERVATION_FEE", "KW", _OTHER, "price of that", _EXPORT),
+    _event("EXPORT_CAPACITY_RESERVATION_FEE", "KW", SignalKind.NOTICE, "price of that", _NOTED),
     _event("EXPORT_CAPACITY_AVAILABLE", "KW", _OTHER, "export to be had", _EXPORT),
-    _event("EXPORT_CAPACITY_AVAILABLE_PRICE", "KW", _OTHER, "price of that", _EXPORT),
+    _event("EXPORT_CAPACITY_AVAILABLE_PRICE", "KW", SignalKind.NOTICE, "price of that", _NOTED),
     _event("ALERT_GRID_EMERGENCY", None, _OTHER, "words", _ALERT),
     _event("ALERT_BLACK_START", None, _OTHER, "words", _ALERT),
     _event("ALERT_POSSIBLE_OUTAGE", None, _OTHER, "words", _ALERT),
@@ -101,14 +102,20 @@ EVENT_PAYLOADS: tuple[EventPayload, ...] = (
 )
 
 REPORT_PAYLOADS: tuple[ReportPayload, ...] = (
-    _report("DEMAND", ReportQuantity.POWER, "mean power of each interval, as measured"),
+    _report("DEMAND", ReportQuantity.POWER, "mean power of each interval, as measured (to come: as estimated)"),
     _report(
-        "USAGE", ReportQuantity.POWER, "energy of each interval, as measured; power where a unit of power is asked"
+        "USAGE",
+        ReportQuantity.POWER,
+        "energy of each interval, as measured (to come: as estimated); power if so asked",
     ),
     _report("READING", ReportQuantity.POWER, "mean power, where a unit of power is asked for"),
     _report("BASELINE", ReportQuantity.BASELINE, "by the program's rule, an estimate until it is final"),
     _report("DELTA_USAGE", ReportQuantity.REDUCTION, "power less baseline, so that a reduction is negative"),
-    _report("LOAD_SHED_DELTA_AVAILABLE", ReportQuantity.AVAILABLE, "what could be shed in each interval; no forecasts"),
+    _report(
+        "LOAD_SHED_DELTA_AVAILABLE",
+        ReportQuantity.AVAILABLE,
+        "what could be shed in each interval; to come: for six hours",
+    ),
     _report(
         OPERATING_STATE, ReportQuantity.STATE, "NORMAL, ..._CURTAILED, ERROR; ..._OPTED_OUT where we do not take part"
     ),
@@ -123,7 +130,7 @@ REPORT_PAYLOADS: tuple[ReportPayload, ...] = (
     _report("STORAGE_MAX_CHARGE_POWER", None, _STORAGE),
     _report("STORAGE_DISPATCH_FORECAST", None, _STORAGE),
     _report("SIMPLE_LEVEL", None, _NOT_GIVEN),
-    _report("USAGE_FORECAST", None, _NOT_GIVEN),
+    _report("USAGE_FORECAST", ReportQuantity.POWER, "energy expected in each interval, as estimated"),
     _report("GENERATION_DELTA_AVAILABLE", None, _NOT_GIVEN),
     _report("IMPORT_RESERVATION_CAPACITY", None, _NOT_GIVEN),
     _report("IMPORT_RESERVATION_FEE", None, _NOT_GIVEN),

@@ -8,6 +8,7 @@ USAGE                      POWER: energy as its mean power over the interval
 BASELINE                   BASELINE, in a unit of power or energy
 DELTA_USAGE                REDUCTION, with the other sign: a change against the baseline, negative for less
 LOAD_SHED_DELTA_AVAILABLE  AVAILABLE, positive for what could be shed (User Guide 8.7)
+USAGE_FORECAST             POWER, of a forecast only: written, and never read as measured
 OPERATING_STATE            STATE: ERROR is not online, ..._OPTED_OUT overridden, ..._CURTAILED curtailed
 everything else            carried by the codec, no place in the face
 =========================  ===============================================================================
@@ -20,6 +21,7 @@ from protocols.openadr3 import model
 from protocols.openadr3.names import OPERATING_STATE
 from protocols.openadr3.units import WATT_HOURS, WATTS, units_of
 
+USAGE_FORECAST = "USAGE_FORECAST"
 QUANTITIES: Mapping[str, ReportQuantity] = {
     "DEMAND": ReportQuantity.POWER,
     "READING": ReportQuantity.POWER,
@@ -27,12 +29,18 @@ QUANTITIES: Mapping[str, ReportQuantity] = {
     "BASELINE": ReportQuantity.BASELINE,
     "DELTA_USAGE": ReportQuantity.REDUCTION,
     "LOAD_SHED_DELTA_AVAILABLE": ReportQuantity.AVAILABLE,
+    USAGE_FORECAST: ReportQuantity.POWER,
     OPERATING_STATE: ReportQuantity.STATE,
 }
-_IN_ENERGY = frozenset({"USAGE", "BASELINE", "DELTA_USAGE", "LOAD_SHED_DELTA_AVAILABLE"})
-_OURS_TO_CHOOSE = {"BASELINE": "KW", "DELTA_USAGE": "KWH", "LOAD_SHED_DELTA_AVAILABLE": "KW"}
+_IN_ENERGY = frozenset({"USAGE", USAGE_FORECAST, "BASELINE", "DELTA_USAGE", "LOAD_SHED_DELTA_AVAILABLE"})
+_OURS_TO_CHOOSE = {"BASELINE": "KW", "DELTA_USAGE": "KWH", "LOAD_SHED_DELTA_AVAILABLE": "KW", USAGE_FORECAST: "KWH"}
 _IDLE_W = 1.0
 """No significant consumption, as the definition's IDLE states have it."""
+
+
+def is_forecast(descriptor: model.ReportDescriptor) -> bool:
+    """Whether what is to come is asked for: by its direction, or by its type."""
+    return not descriptor.historical or descriptor.payload_type == USAGE_FORECAST
 
 
 def given_units(descriptor: model.ReportDescriptor) -> str | None:

@@ -28,6 +28,8 @@ NAMES = {
     SignalKind.LIMIT: ("x-importLimit", "setpoint"),
     SignalKind.FRACTION: ("LOAD_DISPATCH", "multiplier"),
     SignalKind.PRICE: ("ELECTRICITY_PRICE", "price"),
+    SignalKind.CAPACITY: ("LOAD_CONTROL", "x-loadControlCapacity"),
+    SignalKind.NOTICE: ("DEMAND_CHARGE", "price"),
 }
 instants = st.integers(-(10**15), 10**15).map(lambda shift: NOON + timedelta(microseconds=shift))
 seconds = st.integers(1, 86_400).map(float)
@@ -39,6 +41,8 @@ def values(kind: SignalKind) -> st.SearchStrategy[float]:
         return st.sampled_from([0.0, 1.0, 2.0, 3.0])
     if kind is SignalKind.FRACTION:
         return st.integers(-2_000, 1_000).map(lambda thousandths: thousandths / 1000)
+    if kind is SignalKind.CAPACITY:
+        return st.floats(0.0, 1.0)
     return st.floats(-1e9, 1e9)
 
 

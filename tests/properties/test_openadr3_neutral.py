@@ -30,7 +30,8 @@ NAMES = {
     SignalKind.SETPOINT: ("DISPATCH_SETPOINT", "KW"),
     SignalKind.LIMIT: ("IMPORT_CAPACITY_LIMIT", "KW"),
     SignalKind.PRICE: ("PRICE", "KWH"),
-    SignalKind.OTHER: ("GHG", "GHG"),
+    SignalKind.NOTICE: ("GHG", "GHG"),
+    SignalKind.OTHER: ("CHARGE_STATE_SETPOINT", "PERCENT"),
 }
 
 

@@ -50,6 +50,19 @@ def test_the_file_of_the_design_is_understood(tmp_path: Path) -> None:
     assert settings.hardware[0].hosts == 32
 
 
+@pytest.mark.parametrize(("own", "capacity_w"), [("", 120_000.0), ("capacity_kw = 80\n", 80_000.0)])
+def test_a_share_of_a_capacity_is_of_the_import_limit_unless_the_program_says_more(
+    tmp_path: Path, own: str, capacity_w: float
+) -> None:
+    settings = load_config(written(tmp_path, FULL.replace('id = "srp-peak"\n', f'id = "srp-peak"\n{own}')))
+    assert settings.programs()["srp-peak"].capacity_w == capacity_w
+
+
+def test_without_either_nobody_said_what_a_capacity_is_of(tmp_path: Path) -> None:
+    settings = load_config(written(tmp_path, '[site]\nid = "a"\n[[program]]\nid = "p"'))
+    assert settings.programs()["p"].capacity_w is None
+
+
 @pytest.mark.parametrize(
     ("bad", "where", "nearest"),
     [

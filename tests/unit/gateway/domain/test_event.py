@@ -16,13 +16,13 @@ from gateway.domain.event import (
     decide,
     dispatch_ends_at,
     effective_end,
-    governing_signal,
     near_starts_at,
     ramp_starts_at,
     revision_state,
     state,
     took_part_until,
 )
+from gateway.domain.governing import governing_signal
 from protocols.grid import (
     EventBatch,
     EventInterval,
@@ -310,6 +310,12 @@ class TestDecision:
         assert self.answer(priced).opt is Opt.IN
         assert governing_signal(priced, PROGRAM) is None
 
+    @pytest.mark.parametrize("value", [12.5, float("nan")])
+    def test_a_notice_alone_is_noted_where_it_has_a_value(self, value: float) -> None:
+        notice = replace(BASE, signals=(signal(SignalKind.NOTICE, value, name="DEMAND_CHARGE"),))
+        assert (self.answer(notice).opt is Opt.IN) is (value == 12.5)
+        assert governing_signal(notice, PROGRAM) is None
+
     @pytest.mark.parametrize(
         ("event", "now"),
         [
@@ -334,6 +340,25 @@ class TestGoverningSignal:
         assert governing_signal(replace(event, signals=(price, level, fraction)), PROGRAM) == fraction
         assert governing_signal(replace(event, signals=(price, level)), PROGRAM) == level
         assert governing_signal(replace(event, signals=(price,)), PROGRAM) is None
+
+    @pytest.mark.parametrize(
+        ("capacity_w", "value", "why"),
+        [
+            (None, 0.7, "nobody said what all of LOAD_CONTROL is"),
+            (1e6, 1.5, "share of the site's most outside 0 to 1"),
+        ],
+    )
+    def test_a_share_of_a_capacity_needs_one(self, capacity_w: float | None, value: float, why: str) -> None:
+        event = replace(BASE, signals=(signal(SignalKind.CAPACITY, value, name="LOAD_CONTROL"),))
+        decision = decide(event, {"peak": replace(PROGRAM, capacity_w=capacity_w)}, (), START)
+        assert decision.refusal is Refusal.SIGNAL_NOT_UNDERSTOOD
+        assert why in decision.detail
+
+    def test_a_share_of_a_capacity_governs_before_a_level(self) -> None:
+        capacity = signal(SignalKind.CAPACITY, 0.7, name="LOAD_CONTROL")
+        event = replace(BASE, signals=(signal(), capacity))
+        assert governing_signal(event, replace(PROGRAM, capacity_w=1e6)) == capacity
+        assert governing_signal(event, PROGRAM) == signal()
 
     def test_one_that_is_not_understood_falls_back_to_the_next(self) -> None:
         event = replace(BASE, signals=(signal(SignalKind.LIMIT, -1.0, name="LIMIT"), signal()))

@@ -23,7 +23,7 @@ from protocols.grid import (
 )
 
 START = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
-PROGRAM = Program(program_id="peak", levels={1: 0.1, 2: 0.25})
+PROGRAM = Program(program_id="peak", levels={1: 0.1, 2: 0.25}, capacity_w=160_000.0)
 BASELINE_W = 100_000.0
 FIXED_W = 20_000.0
 CURVE = (
@@ -120,6 +120,8 @@ class TestShape:
             (SignalKind.LIMIT, 64_000.0, 64.0),
             (SignalKind.LIMIT, 160_000.0, 160.0),
             (SignalKind.SETPOINT, 90_000.0, 90.0),
+            (SignalKind.CAPACITY, 0.4, 64.0),
+            (SignalKind.CAPACITY, 1.0, 160.0),
         ],
     )
     def test_each_kind_says_how_much_is_left(self, kind: SignalKind, value: float, kilowatts: float) -> None:

@@ -118,6 +118,8 @@ def test_an_event_that_is_over_says_since_when(make_event: Callable[..., GridEve
     ("kind", "values", "asks"),
     [
         (SignalKind.LIMIT, (75e3, 60e3), "hold the site at or under 75.0 kW, then 60.0 kW"),
+        (SignalKind.CAPACITY, (0.7,), "hold the site at or under 70\N{NO-BREAK SPACE}% of its capacity"),
+        (SignalKind.NOTICE, (12.5,), "note LOAD_DISPATCH, which is shown and not acted on"),
         (SignalKind.LIMIT, (75e3, 75e3), "hold the site at or under 75.0 kW"),
         (SignalKind.LIMIT, (5e3, 4e3, 3e3, 2e3, 1e3), "hold the site at or under 1.0 kW to 5.0 kW in 5 steps"),
         (SignalKind.SETPOINT, (75e3,), "hold the site at 75.0 kW"),

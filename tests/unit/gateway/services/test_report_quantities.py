@@ -195,3 +195,32 @@ async def test_while_nothing_is_taken_nothing_is_given_up(rig: Rig) -> None:
     starts = [(one.starts_at - STARTS_AT).total_seconds() for report in connection.reports for one in report.intervals]
     assert starts == [10.0 * index for index in range(len(starts))]
     assert starts[-1] >= 850.0
+
+
+async def test_a_forecast_goes_out_at_once_and_rolls_on(rig: Rig) -> None:
+    later = STARTS_AT + timedelta(seconds=900)
+    rig.connection.ordered = (order(POWER, report_back_s=60.0, ahead_s=120.0, granularity_s=60.0, starts_at=later),)
+    await rig.run(rig.metering(), rig.reporting(), for_s=1030)
+    starts = [report.intervals[0].starts_at for report in rig.connection.reports]
+    assert starts == [later + timedelta(seconds=60 * turn) for turn in range(3)]
+    for report in rig.connection.reports:
+        assert report.created_at - report.intervals[0].starts_at < timedelta(seconds=5)
+        assert [part.duration_s for part in report.intervals] == [60.0, 60.0]
+        assert all(part.power_w and part.coverage_fraction == 0.0 and part.preliminary for part in report.intervals)
+
+
+async def test_a_forecast_of_what_nobody_measured_lately_has_no_figure(rig: Rig) -> None:
+    rig.connection.ordered = (order(POWER, report_back_s=0.0, ahead_s=60.0, granularity_s=30.0),)
+    await rig.run(rig.reporting(), for_s=100)
+    (report,) = rig.connection.reports
+    assert [part.power_w for part in report.intervals] == [None, None]
+
+
+async def test_what_can_be_shed_later_is_asked_of_who_knows(rig: Rig) -> None:
+    def available_in(start: datetime, end: datetime) -> float | None:
+        return 700.0 if end <= STARTS_AT + timedelta(seconds=30) else None
+
+    rig.connection.ordered = (order(AVAILABLE, report_back_s=0.0, ahead_s=60.0, granularity_s=30.0),)
+    await rig.run(rig.reporting(available_in=available_in), for_s=20)
+    (report,) = rig.connection.reports
+    assert [(part.available_w, part.preliminary) for part in report.intervals] == [(700.0, True), (None, True)]

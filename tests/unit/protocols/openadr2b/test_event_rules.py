@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from gateway.domain.contract import Program
-from gateway.domain.event import EventRecord, EventState, acts, changes, decide, governing_signal, state
+from gateway.domain.event import EventRecord, EventState, acts, changes, decide, state
+from gateway.domain.governing import governing_signal
 from protocols.grid import EventStatus, GridEvent, SignalKind, Target
 from protocols.openadr2b import codec, model
-from protocols.openadr2b.neutral_event import SCALES, WATTS, write_event
+from protocols.openadr2b.event_kinds import SCALES, WATTS
+from protocols.openadr2b.neutral_event import write_event
 from tests.unit.protocols.openadr2b.conftest import NOON, Scripted
 
 CONTEXT = "http://utility.example/peak"
-PROGRAMS = {CONTEXT: Program(program_id=CONTEXT, levels={1: 0.1, 2: 0.2, 3: 0.3})}
+PROGRAMS = {CONTEXT: Program(program_id=CONTEXT, levels={1: 0.1, 2: 0.2, 3: 0.3}, capacity_w=1e6)}
 HOUR = timedelta(hours=1)
 NAMES = (
     "SIMPLE",
@@ -105,6 +107,23 @@ async def answered(vtn: Scripted, *offered: model.OfferedEvent) -> tuple[tuple[G
         pytest.param(descriptor(market_context="http://else"), ("optOut", "453"), id="a program that is not ours"),
         pytest.param(signals(signal(1.0, name="CHARGE_STATE", type="setpoint")), ("optOut", "460"), id="charge"),
         pytest.param(signals(signal(1.0, name="LOAD_CONTROL", type="setpoint")), ("optOut", "460"), id="load control"),
+        pytest.param(signals(signal(0.7, name="LOAD_CONTROL", type="x-loadControlCapacity")),
+                     ("optIn", "200"), id="capacity"),
+        pytest.param(signals(signal(7.0, name="LOAD_CONTROL", type="x-loadControlCapacity")),
+                     ("optOut", "454"), id="more than all of the capacity"),
+        pytest.param(signals(signal(-0.2, name="LOAD_CONTROL", type="x-loadControlPercentOffset")),
+                     ("optIn", "200"), id="percent offset"),
+        pytest.param(signals(signal(1.0, name="LOAD_CONTROL", type="x-loadControlLevelOffset")),
+                     ("optOut", "460"), id="level offset"),
+        pytest.param(signals(signal(1.0, name="LOAD_CONTROL", type="x-loadControlSetpoint")),
+                     ("optOut", "460"), id="set point of a controller"),
+        pytest.param(signals(signal(12.5, name="DEMAND_CHARGE", type="price")), ("optIn", "200"), id="demand charge"),
+        pytest.param(signals(signal(0.4, name="BID_PRICE", type="price")), ("optIn", "200"), id="bid price"),
+        pytest.param(signals(signal(1.5, name="ENERGY_PRICE", type="priceMultiplier")),
+                     ("optIn", "200"), id="multiplier of a price"),
+        pytest.param(signals(signal(4.0, name="BID_LOAD", type="setpoint", unit=WATTS)),
+                     ("optOut", "460"), id="bid load"),
+        pytest.param(signals(signal(4.0, name="BID_ENERGY", type="setpoint")), ("optOut", "460"), id="bid energy"),
         pytest.param(signals(signal(5.0)), ("optOut", "454"), id="a level that there is not"),
         pytest.param(signals(signal(1.0, intervals=(model.SignalInterval(value=1.0, duration=HOUR * 2),))),
                      ("optOut", "454"), id="intervals longer than the event"),

@@ -17,7 +17,8 @@ from protocols.grid import (
     Target,
 )
 from protocols.openadr2b import codec, model
-from protocols.openadr2b.neutral_event import WATTS, read_batch, status_at, write_event
+from protocols.openadr2b.event_kinds import WATTS
+from protocols.openadr2b.neutral_event import read_batch, status_at, write_event
 
 HALF_HOUR = timedelta(minutes=30)
 
@@ -76,8 +77,18 @@ PER_KWH = unit("currencyPerKWh", "USD", "none")
         ("ELECTRICITY_PRICE", "price", replace(PER_KWH, scale="c"), 31.0, SignalKind.PRICE, 0.31),
         ("ENERGY_PRICE", "price", None, 0.5, SignalKind.PRICE, 0.5),
         ("ENERGY_PRICE", "price", unit("currencyPerThm", "USD", "none"), 0.5, SignalKind.OTHER, 0.5),
-        ("ELECTRICITY_PRICE", "priceMultiplier", None, 1.5, SignalKind.OTHER, 1.5),
-        ("LOAD_CONTROL", "x-loadControlCapacity", None, 0.7, SignalKind.OTHER, 0.7),
+        ("ELECTRICITY_PRICE", "priceMultiplier", None, 1.5, SignalKind.NOTICE, 1.5),
+        ("ENERGY_PRICE", "priceRelative", PER_KWH, -0.1, SignalKind.NOTICE, -0.1),
+        ("DEMAND_CHARGE", "price", unit("currencyPerKW", "USD", "none"), 12.5, SignalKind.NOTICE, 12.5),
+        ("BID_PRICE", "price", PER_KWH, 0.4, SignalKind.NOTICE, 0.4),
+        ("BID_LOAD", "setpoint", KILOWATTS, 400.0, SignalKind.OTHER, 400.0),
+        ("BID_ENERGY", "setpoint", unit("energyReal", "Wh", "k"), 400.0, SignalKind.OTHER, 400.0),
+        ("CHARGE_STATE", "multiplier", None, 0.5, SignalKind.OTHER, 0.5),
+        ("LOAD_CONTROL", "x-loadControlCapacity", None, 0.7, SignalKind.CAPACITY, 0.7),
+        ("LOAD_CONTROL", "x-loadControlPercentOffset", None, -0.2, SignalKind.FRACTION, 0.2),
+        ("LOAD_CONTROL", "x-loadControlPercentOffset", None, 0.1, SignalKind.FRACTION, -0.1),
+        ("LOAD_CONTROL", "x-loadControlLevelOffset", None, 1.0, SignalKind.OTHER, 1.0),
+        ("LOAD_CONTROL", "x-loadControlSetpoint", None, 21.0, SignalKind.OTHER, 21.0),
         ("x-own", "level", None, 9.0, SignalKind.OTHER, 9.0),
     ],
 )
@@ -193,6 +204,20 @@ def test_an_interval_beyond_reason_is_a_fault(event: GridEvent) -> None:
     assert "or never" in read(offered).faults[0].detail
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "says"),
+    [
+        ("x-loadControlCapacity", 1.2, "capacity 1.2, expected a fraction from 0 to 1"),
+        ("x-loadControlCapacity", -0.1, "capacity -0.1"),
+        ("x-loadControlCapacity", 70.0, "capacity 70"),
+        ("x-loadControlPercentOffset", -20.0, "changes by -20, expected a fraction from -1 to 1"),
+    ],
+)
+def test_a_load_control_out_of_its_range_is_a_fault(event: GridEvent, type_: str, value: float, says: str) -> None:
+    offered = with_one_signal(of(event), name="LOAD_CONTROL", type=type_, intervals=(interval(value, 60),))
+    assert says in read(offered).faults[0].detail
+
+
 def test_a_multiplier_below_zero_is_a_fault(event: GridEvent) -> None:
     offered = with_one_signal(of(event), name="LOAD_DISPATCH", type="multiplier", intervals=(interval(-1, 60),))
     assert "multiplies by -1" in read(offered).faults[0].detail
@@ -261,15 +286,23 @@ def test_the_rest_of_an_event(event: GridEvent) -> None:
             (0.1, -0.02),
             {"name": "ELECTRICITY_PRICE", "dialect_kind": "price", "currency": "EUR"},
         ),
+        (SignalKind.CAPACITY, (0.0, 0.7, 1.0), {"name": "LOAD_CONTROL", "dialect_kind": "x-loadControlCapacity"}),
+        (SignalKind.NOTICE, (12.5,), {"name": "DEMAND_CHARGE", "dialect_kind": "price"}),
         (SignalKind.OTHER, (0.5,), {"name": "CHARGE_STATE", "dialect_kind": "setpoint"}),
     ],
 )
 def test_every_kind_is_written_and_read_the_same(
-    with_signal: Callable[..., GridEvent], kind: SignalKind, values: tuple[float, ...], more: dict[str, str]
+    with_signal: Callable[..., GridEvent],
+    valid: Callable[[bytes], None],
+    kind: SignalKind,
+    values: tuple[float, ...],
+    more: dict[str, str],
 ) -> None:
     event = with_signal(kind, *values, **more)
     message = model.DistributeEvent(request_id="r", vtn_id="V", events=(of(event),))
-    again = codec.decode(codec.encode(message))
+    body = codec.encode(message)
+    valid(body)
+    again = codec.decode(body)
     assert isinstance(again, model.DistributeEvent)
     (found,) = read(*again.events).events
     assert found.signals == event.signals

@@ -5,7 +5,7 @@ import pytest
 
 from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder
 from protocols.openadr2b import model, model_report
-from protocols.openadr2b.neutral_event import WATTS
+from protocols.openadr2b.event_kinds import WATTS
 from protocols.openadr2b.neutral_metadata import specifier_id, write_offers
 from protocols.openadr2b.neutral_report import (
     read_offers,

@@ -54,9 +54,9 @@ def read(payload: model.ValuesMap, units: str | None = None) -> tuple[SignalKind
         (values("PRICE", 170), "MWH", K.PRICE, 0.17),
         (values("PRICE", 0.17), None, K.PRICE, 0.17),
         (values("PRICE", 1.2), "THERMS", K.OTHER, 1.2),
-        (values("EXPORT_PRICE", 0.05), "KWH", K.OTHER, 0.05),
-        (values("PRICE_ALTERNATE", 1.1), "THERMS", K.OTHER, 1.1),
-        (values("GHG", 321), "GHG", K.OTHER, 321.0),
+        (values("EXPORT_PRICE", 0.05), "KWH", K.NOTICE, 0.05),
+        (values("PRICE_ALTERNATE", 1.1), "THERMS", K.NOTICE, 1.1),
+        (values("GHG", 321), "GHG", K.NOTICE, 321.0),
         (values("CONTROL_SETPOINT", -0.15), "KW", K.OTHER, -0.15),
         (values("CONTROL_LEVEL_OFFSET", -3), None, K.OTHER, -3.0),
         (values("CONTROL_LEVEL_OFFSET_PERCENT", 0.5), "PERCENT", K.OTHER, 0.5),
@@ -65,9 +65,9 @@ def read(payload: model.ValuesMap, units: str | None = None) -> tuple[SignalKind
         (values("CURVE", model.Point(x=0.9, y=0.4), model.Point(x=1.0, y=0.0)), None, K.OTHER, 1.0),
         (values("IMPORT_CAPACITY_SUBSCRIPTION", 240), "KW", K.OTHER, 240.0),
         (values("IMPORT_CAPACITY_RESERVATION", 20), "KW", K.OTHER, 20.0),
-        (values("IMPORT_CAPACITY_RESERVATION_FEE", 0.11), "KW", K.OTHER, 0.11),
+        (values("IMPORT_CAPACITY_RESERVATION_FEE", 0.11), "KW", K.NOTICE, 0.11),
         (values("IMPORT_CAPACITY_AVAILABLE", 20), "KW", K.OTHER, 20.0),
-        (values("IMPORT_CAPACITY_AVAILABLE_PRICE", 0.11), "KW", K.OTHER, 0.11),
+        (values("IMPORT_CAPACITY_AVAILABLE_PRICE", 0.11), "KW", K.NOTICE, 0.11),
         (values("EXPORT_CAPACITY_LIMIT", 4), "KW", K.OTHER, 4.0),
         (values("EXPORT_CAPACITY_SUBSCRIPTION", 4), "KW", K.OTHER, 4.0),
         (values("ALERT_GRID_EMERGENCY", "shed now"), None, K.OTHER, 1.0),
@@ -85,9 +85,10 @@ def test_what_a_payload_type_is_to_a_site(
 
 def test_every_published_payload_type_has_its_kind(published: Path) -> None:
     types = read_yaml(published / "3.1.1/enumerations/event-interval-payloads.schema.yaml")["definitions"]
-    acted_on = {name for name in types if read(values(name, 1), "KW")[0] is not K.OTHER}
+    acted_on = {name for name in types if read(values(name, 1), "KW")[0] not in {K.OTHER, K.NOTICE}}
     assert acted_on == {"SIMPLE", "DISPATCH_SETPOINT", "DISPATCH_SETPOINT_RELATIVE", "IMPORT_CAPACITY_LIMIT"}
-    assert {name for name in types if read(values(name, 1))[0] is not K.OTHER} == {"SIMPLE", "PRICE"}
+    without_unit = {name for name in types if read(values(name, 1))[0] not in {K.OTHER, K.NOTICE}}
+    assert without_unit == {"SIMPLE", "PRICE"}
 
 
 @pytest.mark.parametrize(

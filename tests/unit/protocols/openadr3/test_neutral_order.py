@@ -89,7 +89,8 @@ def test_an_order_on_an_event_without_an_end_has_none() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        descriptor(historical=False),
+        descriptor(reading_type="FORECAST"),
+        descriptor(historical=False, reading_type="PEAK"),
         descriptor("DEMAND", reading_type="PEAK"),
         descriptor("DEMAND", units="KVAR"),
         descriptor("USAGE", units="THERMS"),
@@ -103,6 +104,36 @@ def test_what_we_do_not_measure_is_no_order(asked: model.ReportDescriptor) -> No
     given = descriptor("READING", units="KW")
     (order,) = orders(hours(1), asked, given)
     assert order.order_id == "event-1.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "first", "before", "ahead_h", "back_h"),
+    [
+        ({}, 0, 8, 8, 0),
+        ({"start_interval": 2, "num_intervals": 3}, 2, 5, 3, 0),
+        ({"num_intervals": 2, "frequency": 1, "repeat": 3}, 0, 3, 2, 1),
+        ({"num_intervals": 2, "frequency": 1, "repeat": -1}, 0, 8, 2, 1),
+    ],
+)
+def test_a_forecast_is_of_so_long_from_when_it_is_made(
+    fields: dict[str, object], first: int, before: int, ahead_h: int, back_h: int
+) -> None:
+    (order,) = orders(hours(8), descriptor(historical=False, **fields))
+    assert (order.starts_at, order.ends_at) == (hour(first), hour(before))
+    assert (order.ahead_s, order.report_back_s, order.granularity_s) == (ahead_h * 3600.0, back_h * 3600.0, 3600.0)
+
+
+def test_rolling_forecasts_of_the_user_guide() -> None:
+    # User Guide 8.8: hourly, of the following 24 hours, without an end.
+    said = event(period=model.IntervalPeriod(start=NOON, duration=HOUR))
+    asked = descriptor(historical=False, aggregate=True, start_interval=0, num_intervals=24, frequency=1, repeat=-1)
+    (order,) = orders(said, asked)
+    assert (order.ahead_s, order.report_back_s, order.ends_at) == (24 * 3600.0, 3600.0, None)
+
+
+def test_a_usage_forecast_is_one_whatever_its_direction() -> None:
+    (order,) = orders(hours(4), descriptor("USAGE_FORECAST"))
+    assert order.ahead_s == 4 * 3600.0
 
 
 def test_a_cancelled_event_and_one_of_no_time_ask_for_nothing() -> None:

@@ -1,15 +1,17 @@
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportQuantity, ResourceState
-from protocols.openadr3 import model
+from protocols.openadr3 import codec, model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_order import Asked, read_orders
 from protocols.openadr3.neutral_report import read_report, write_report
 from protocols.openadr3.timing import Contradiction
 from protocols.openadr3.values import FOREVER
+from tests.openadr3_definition import Definition
 from tests.unit.protocols.openadr3.objects import HELD, HOUR, NOON, event, values
 
 QUARTER = timedelta(minutes=15)
@@ -243,3 +245,29 @@ def test_a_preliminary_baseline_is_an_estimate_and_an_unknown_one_missing() -> N
 def test_how_a_resource_stands_is_an_operating_state(state: ResourceState, word: str) -> None:
     found = written(replace(measured(), intervals=(replace(QUANTITIES, state=state),)), asked("OPERATING_STATE"))
     assert found.resources[0].intervals[0].payloads == (values("OPERATING_STATE", word),)
+
+
+@pytest.mark.parametrize("payload_type", ["USAGE", "USAGE_FORECAST", "DEMAND"])
+def test_a_forecast_says_that_it_is_one_and_is_never_read_as_measured(
+    payload_type: str, definitions: dict[Version, Definition]
+) -> None:
+    by = asked(payload_type, historical=False, units="KW" if payload_type == "DEMAND" else "KWH")
+    expected = measured(80_000.0, None, coverage_fraction=0.0)
+    found = written(expected, by)
+    (said,) = found.payload_descriptors
+    assert (said.reading_type, said.confidence) == ("FORECAST", None)
+    first, second = found.resources[0].intervals
+    value = 80.0 if payload_type == "DEMAND" else 20.0
+    assert first.payloads == (values(payload_type, value), values("DATA_QUALITY", "ESTIMATED"))
+    assert second.payloads == (values("DATA_QUALITY", "MISSING"),)
+    body = codec.encode(found, Version.V3_1)
+    definitions[Version.V3_1].check("reportRequest", json.loads(body))
+    assert read(found) == [] or all(part.power_w is None for one in read(found) for part in one.intervals)
+
+
+def test_what_could_be_shed_in_hours_to_come_is_estimated() -> None:
+    by = asked("LOAD_SHED_DELTA_AVAILABLE", historical=False, units="KW")
+    (part,) = measured(None).intervals
+    expected = replace(measured(None), intervals=(replace(part, available_w=5_000.0, preliminary=True),))
+    (interval,) = written(expected, by).resources[0].intervals
+    assert interval.payloads == (values("LOAD_SHED_DELTA_AVAILABLE", 5.0), values("DATA_QUALITY", "ESTIMATED"))

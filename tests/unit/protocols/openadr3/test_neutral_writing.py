@@ -131,6 +131,7 @@ def test_another_dialects_signal_is_carried_under_its_name() -> None:
         (asked(signal(SignalKind.LEVEL, 1.0), ramp_up_s=-60.0), "no ramp"),
         (asked(signal(SignalKind.LEVEL, 1.0), recovery_s=60.0), "no ramp and no recovery"),
         (asked(signal(SignalKind.ADJUST, 1.0), signal(SignalKind.FRACTION, 0.1)), "under one payload type"),
+        (asked(signal(SignalKind.CAPACITY, 0.7)), "no share of a site's capacity"),
     ],
 )
 def test_what_3_x_cannot_say_is_refused(event: GridEvent, why: str) -> None:
