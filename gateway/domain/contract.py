@@ -96,7 +96,8 @@ class Program:
     settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
     ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
     ``contract`` bounds when and how often it may call; ``None`` where nobody said. Events of a ``mandatory`` program
-    cannot be opted out of, within the bounds or not.
+    cannot be opted out of, within the bounds or not. ``by_sites`` has what the sites below verified added up in place
+    of a verification by our own meter; what they have not settled ``sites_patience_s`` after the event stays missing.
     """
 
     program_id: str
@@ -108,6 +109,8 @@ class Program:
     stacks: bool = False
     mandatory: bool = False
     contract: Contract | None = None
+    by_sites: bool = False
+    sites_patience_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
