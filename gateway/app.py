@@ -35,6 +35,7 @@ from gateway.services.epochs import Epochs
 from gateway.services.evidencing import Evidencing, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
+from gateway.services.site_inputs import gather_stated_inputs
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram
 from protocols.party_store import PartyStore
@@ -127,7 +128,12 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    inputs = await gather_inputs(ledger, settings.site.site(), record, shipped_rules()[verified.rule])
+    site = settings.site.site()
+    inputs = (
+        await gather_stated_inputs(ledger, site, record, verified.sites)
+        if verified.sites
+        else await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
+    )
     found = check(statement, inputs, program)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 

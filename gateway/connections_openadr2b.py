@@ -85,6 +85,7 @@ async def open_vtn(edges: AsyncExitStack, settings: Vtn2bSettings, record: Recor
         poll_s=settings.poll_s,
         granularity_s=settings.report_s,
         report_back_s=settings.report_s,
+        verified_s=settings.verified_s,
         parties=_parties(settings),
         signer=signing.signer,
         verifier=signing.verifier,

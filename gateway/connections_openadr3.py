@@ -118,6 +118,7 @@ def _vtn(settings: Vtn3Settings, record: Record, clock: Clock, publisher: MqttPu
         publisher=publisher,
         broker_for=lambda _: _broker(settings.mqtt),
         power_every_s=settings.report_s,
+        verified_every_s=settings.verified_s,
         unavailable=(LedgerUnavailable,),
     )
 

@@ -17,6 +17,7 @@ import structlog
 
 from gateway.attach import ClosableFleet
 from gateway.clock import Clock
+from gateway.domain.site_verification import SiteBelow as VerifyingSite
 from hardware.device import (
     CapCommand,
     CapRange,
@@ -140,6 +141,18 @@ class DownstreamSites(ClosableFleet):
 
     async def close(self) -> None:
         """Nothing is open: the VTN is closed by who opened it."""
+
+    def below(self) -> tuple[VerifyingSite, ...]:
+        """The sites as those who verify their own part."""
+        return tuple(
+            VerifyingSite(
+                party=party,
+                connection_id=state.site.program.connection_id,
+                party_id=state.party_id or "",
+                weight_w=state.site.max_w - state.site.min_w,
+            )
+            for party, state in self._states.items()
+        )
 
     def devices(self) -> Mapping[str, DeviceView]:
         now = self._clock.now()

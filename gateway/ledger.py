@@ -234,6 +234,9 @@ class Ledger(Protocol):
     async def record_receipt(self, receipt: Receipt) -> None:
         """Keep the grid's answer, which takes the report out of the outbox. The first answer stays."""
 
+    async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
+        """What sites below have reported over a connection, by party_id, created after the instant, oldest first."""
+
     async def record_verified(self, report: VerifiedReport) -> None: ...
 
     async def verified(self, connection_id: str, event_id: str) -> VerifiedReport | None:

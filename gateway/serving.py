@@ -141,6 +141,7 @@ async def _control(
         joint=JointPlan(Planner()),
         loop=settings.control.loop() if settings.sites is None else replace(settings.control.loop(), **SLOWER),
         believed=BELIEVED if settings.sites is None else BELIEVED_OF_SITES,
+        below=fleet.below if isinstance(fleet, DownstreamSites) else tuple,
     )
     return stages, offering
 

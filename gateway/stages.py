@@ -1,7 +1,7 @@
 """The services over open edges: built and run together, and stopped one stage after another."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.control import DEFAULTS, ControlSettings
 from gateway.domain.fleet import Site
+from gateway.domain.site_verification import SiteBelow
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import Actuator
@@ -84,12 +85,14 @@ def build_services(
     joint: JointPlan | None = None,
     loop: ControlSettings = DEFAULTS,
     believed: Believed = BELIEVED,
+    below: Callable[[], Sequence[SiteBelow]] = tuple,
 ) -> Stages:
     """The services over open edges, in the order in which they stop: no new work, caps back, reports out.
 
     Without ``keep_devices`` device readings serve control and are not stored. ``offering`` is one that the caller reads
     from, too; without it nobody does, no curves are learnt, and no thread is begun, as virtual time wants it. ``joint``
-    plans for all events together; without it the heuristic does, in this very process.
+    plans for all events together; without it the heuristic does, in this very process. ``below`` are
+    the sites below us, whose verifications are added up where a program says so.
     """
     ledger = edges.record.ledger
     intakes = {
@@ -128,7 +131,13 @@ def build_services(
         believed=believed,
     )
     settling = Settling(
-        site=site, programs=programs, rules=shipped_rules(), ledger=ledger, clock=clock, readiness=readiness
+        site=site,
+        programs=programs,
+        rules=shipped_rules(),
+        ledger=ledger,
+        clock=clock,
+        readiness=readiness,
+        below=below,
     )
     standing = Standing(site=site, ledger=ledger, dispatch=dispatch, capability=lambda: offering.latest, now=clock.now)
     reporting = {

@@ -31,6 +31,8 @@ poll_s = 1
 [[program]]
 id = "http://utility.example/peak"
 levels = {{{{ 1 = 0.10, 2 = 0.25, 3 = 0.40 }}}}
+verification = "sites"
+sites_patience_s = 95
 
 [[connection]]
 kind = "openadr2b"
@@ -39,6 +41,7 @@ name = "below"
 listen = "127.0.0.1:{below_port}"
 poll_s = 1
 report_s = 2
+verified_s = 5
 [[connection.party]]
 name = "site-b"
 
@@ -49,6 +52,7 @@ name = "below-3"
 listen = "127.0.0.1:{third_port}"
 url = "http://127.0.0.1:{third_port}"
 report_s = 2
+verified_s = 5
 [[connection.client]]
 client_id = "client-a"
 secret_hash = "{secret_hash}"
@@ -78,6 +82,7 @@ kind = "openadr2b"
 url = "http://127.0.0.1:{below_port}/OpenADR2/Simple/2.0b"
 name = "{site}"
 poll_s = 1
+reports = ["power", "baseline", "reduction"]
 """
 
 BY_3 = """
@@ -86,6 +91,7 @@ kind = "openadr3"
 url = "http://127.0.0.1:{third_port}/openadr3/3.1"
 name = "{site}"
 poll_s = 1
+reports = ["power", "baseline", "reduction"]
 client_id = "client-a"
 client_secret_file = "{{folder}}/secret"
 """

@@ -58,6 +58,12 @@ def in_words(item: SettlementStatement) -> str:
             f" applied {verified.adjustment_applied:.6f}"
         )
     lines += [f"  {day.date} {'taken' if day.selected else 'passed'}: {day.reason}" for day in verified.days]
+    lines += [
+        f"  site {part.party}: {part.delivered_wh / 1000:.3f} of {part.baseline_wh / 1000:.3f} kWh delivered,"
+        f" {part.coverage_fraction:.1%} covered, from {len(part.report_ids)} reports"
+        + (f" ({part.reason})" if part.reason else "")
+        for part in verified.sites
+    ]
     lines.append("  interval              baseline kWh  measured kWh  delivered kWh  coverage")
     lines += [
         f"  {row.starts_at:%Y-%m-%d %H:%M:%SZ}  {row.baseline_wh / 1000:12.3f}  {row.measured_wh / 1000:12.3f}"

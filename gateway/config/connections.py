@@ -116,6 +116,8 @@ class Vtn2bSettings(SignedSettings, NamedSettings):
     poll_s: float = Field(default=10.0, ge=0.1, le=3600)
     report_s: float = Field(default=60.0, ge=1.0, le=3600)
     """How often VENs report their power, in intervals of the same length."""
+    verified_s: float | None = Field(default=None, ge=1.0, le=3600)
+    """How often VENs are asked for their baseline and reduction, where they offer them, in intervals of that length."""
     open: bool = False
     """Let anybody register, not only the parties that are declared."""
     party: tuple[PartySettings, ...] = ()
@@ -205,6 +207,8 @@ class Vtn3Settings(NamedSettings):
     client: tuple[ClientSettings, ...] = Field(min_length=1)
     report_s: float | None = Field(default=60.0, ge=1.0, le=3600)
     """How often VENs are asked to report their power, by an event that asks for nothing else."""
+    verified_s: float | None = Field(default=None, ge=1.0, le=3600)
+    """How often VENs are asked for their baseline and reduction, where they offer them, in intervals of that length."""
     callback_hosts: tuple[str, ...] = ()
     """Hosts of our own network that may be called back; by default only public addresses are."""
     mqtt: MqttSettings | None = None

@@ -6,7 +6,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,6 +55,10 @@ class ProgramSettings(Section):
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     stacks: bool = False
     """Its reductions come on top of those of other programs that stack, too."""
+    verification: Literal["meter", "sites"] = "meter"
+    """By our meter and ``baseline``, or as the sum of what the sites below have verified."""
+    sites_patience_s: float = Field(default=900.0, ge=0, le=7 * 86400)
+    """So long after an event sites may take to settle it; what is missing then is named on the statement."""
     mandatory: bool = False
     """Its events cannot be opted out of."""
     capacity_kw: float | None = Field(default=None, gt=0)
@@ -74,6 +78,8 @@ class ProgramSettings(Section):
             currency=self.currency,
             stacks=self.stacks,
             mandatory=self.mandatory,
+            by_sites=self.verification == "sites",
+            sites_patience_s=self.sites_patience_s,
             contract=None if self.contract is None else self.contract.contract(),
             capacity_w=None if capacity_kw is None else capacity_kw * 1000.0,
         )
@@ -160,12 +166,26 @@ class Settings(BaseSettings):
         named = {one.connection for section in sites for one in section.site} - {one.name for one in self.vtns}
         if named:
             raise ValueError(f'[[hardware.site]] connection {min(named)!r} names no [[connection]] of role "vtn"')
+        self._sites_can_verify({one.connection for section in sites for one in section.site})
         agents = [one for one in self.hardware if isinstance(one, AgentsSettings)]
         if len(agents) > 1:
             raise ValueError('one [[hardware]] section of kind "agents" is supported; it has all servers')
         if agents and not is_name(self.site.id):
             raise ValueError(f"[site] id {self.site.id!r} cannot name a fleet: with agents it is {WHAT_A_NAME_IS}")
         return self
+
+    def _sites_can_verify(self, below: Collection[str]) -> None:
+        """Raises ``ValueError`` where a program rests on reports that nobody is asked for."""
+        resting = next((one.id for one in self.program if one.verification == "sites"), None)
+        if resting is None:
+            return
+        if not below:
+            raise ValueError(f'[[program]] {resting!r} is verified by sites: that wants [[hardware]] of kind "sites"')
+        for vtn in self.vtns:
+            if vtn.name in below and vtn.verified_s is None:
+                raise ValueError(
+                    f"[[program]] {resting!r} is verified by sites: give [[connection]] {vtn.name!r} a verified_s"
+                )
 
     @property
     def vens(self) -> tuple[VenSettings, ...]:

@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from gateway.domain.contract import Program
 from gateway.domain.evidence import Difference, fingerprint, first_difference
+from gateway.domain.site_verification import SiteVerificationInputs, verify_by_sites
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from hardware.device import Quality
 
@@ -84,13 +85,20 @@ def settle(
     )
 
 
-def recompute(statement: SettlementStatement, inputs: VerificationInputs, program: Program) -> SettlementStatement:
+def recompute(
+    statement: SettlementStatement, inputs: VerificationInputs | SiteVerificationInputs, program: Program
+) -> SettlementStatement:
     """The statement as it should read, from its inputs and the program's price; ids and instants are the statement's.
 
     Raises as ``verify_event`` does.
     """
+    at = statement.verified.verified_at
+    if isinstance(inputs, SiteVerificationInputs):
+        verified = verify_by_sites(inputs, verified_at=at)
+    else:
+        verified = verify_event(inputs, verified_at=at)
     return settle(
-        verify_event(inputs, verified_at=statement.verified.verified_at),
+        verified,
         program=program,
         site_id=statement.site_id,
         statement_id=statement.statement_id,
@@ -100,7 +108,9 @@ def recompute(statement: SettlementStatement, inputs: VerificationInputs, progra
     )
 
 
-def check(statement: SettlementStatement, inputs: VerificationInputs, program: Program) -> Difference | None:
+def check(
+    statement: SettlementStatement, inputs: VerificationInputs | SiteVerificationInputs, program: Program
+) -> Difference | None:
     """Name the first figure of the statement that its inputs don't give, ``None`` where every one agrees exactly."""
     return first_difference(statement, recompute(statement, inputs, program))
 
@@ -117,7 +127,7 @@ def _rounded(value: Decimal, step: Decimal) -> Decimal:
 
 
 def _notes(verified: VerifiedReport, *, capability_test: bool) -> tuple[str, ...]:
-    notes = []
+    notes = list(verified.notes)
     if capability_test:
         notes.append("This was a capability test: a real event, asked for to prove what the site can do.")
     if verified.insufficient is not None:

@@ -13,7 +13,15 @@ from gateway.domain.evidence import fingerprint
 from gateway.domain.measurement import IntervalEnergy
 from hardware.device import Quality
 
-__all__ = ["CandidateDay", "VerificationInputs", "VerifiedInterval", "VerifiedReport", "verify", "verify_event"]
+__all__ = [
+    "CandidateDay",
+    "SitePart",
+    "VerificationInputs",
+    "VerifiedInterval",
+    "VerifiedReport",
+    "verify",
+    "verify_event",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +42,32 @@ class VerifiedInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SitePart:
+    """What one site below gives to a verified report that is the sum of its sites.
+
+    ``report_ids`` are its reports that were looked at. ``reason`` says why its part is not whole, ``""`` where it is.
+    """
+
+    party: str
+    connection_id: str
+    party_id: str
+    weight_w: float
+    report_ids: tuple[str, ...]
+    baseline_wh: float
+    measured_wh: float
+    delivered_wh: float
+    coverage_fraction: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedReport:
     """What was delivered in one event, by the program's rule.
 
     ``adjustment_raw`` and ``adjustment_applied`` are ``None`` where the rule has none. ``insufficient`` says in plain
     words why the rule gives no baseline; there are no intervals then. ``inputs_sha256`` is over the canonical JSON of
-    the ``VerificationInputs``, ``""`` where the report was not made from any.
+    the ``VerificationInputs``, ``""`` where the report was not made from any. ``sites`` are the parts of a report that
+    is the sum of its sites, and ``notes`` what its reader has to know beside the figures.
     """
 
     connection_id: str
@@ -55,6 +83,8 @@ class VerifiedReport:
     adjustment_applied: float | None
     insufficient: str | None = None
     inputs_sha256: str = ""
+    sites: tuple[SitePart, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

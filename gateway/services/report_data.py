@@ -148,20 +148,15 @@ class ReportData:
             for span in await self._of_event(record, now):
                 begins_at = max(span.starts_at, max((one.ends_at for one in spans), default=span.starts_at))
                 if begins_at < span.ends_at:
-                    spans.append(
-                        BaselineSpan(
-                            starts_at=begins_at,
-                            ends_at=span.ends_at,
-                            power_w=span.power_w,
-                            preliminary=span.preliminary,
-                        )
-                    )
+                    spans.append(replace(span, starts_at=begins_at))
         return tuple(spans)
 
     async def _of_event(self, record: EventRecord, now: datetime) -> tuple[BaselineSpan, ...]:
         event = record.event
         verified = await self._ledger.verified(event.connection_id, event.event_id)
-        if verified is not None and verified.revision == event.revision:
+        settled = verified is not None and verified.revision == event.revision and verified.insufficient is None
+        if verified is not None and settled:
+            # Without a baseline by the rule the live one stays, and stays preliminary: no reduction is not zero.
             return verified_spans(verified)
         plan = await self._ledger.plan(event.connection_id, event.event_id)
         ends_at = min(took_part_until(record) or now, now)

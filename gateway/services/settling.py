@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -14,9 +14,11 @@ from gateway.domain.event import EventRecord, EventState, effective_end, ramp_st
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
 from gateway.domain.settlement import settle
+from gateway.domain.site_verification import SiteBelow, is_final, verify_by_sites
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from gateway.services.site_inputs import gather_site_inputs
 from protocols.grid import SignalKind
 
 log = structlog.get_logger()
@@ -55,10 +57,13 @@ class Settling:
         ledger: Ledger,
         clock: Clock,
         readiness: Readiness,
+        below: Callable[[], Sequence[SiteBelow]] = tuple,
     ) -> None:
+        """``below`` are the sites below us, of programs that are verified by them."""
         self._site = site
         self._programs = programs
         self._rules = rules
+        self._below = below
         self._ledger = ledger
         self._clock = clock
         self._readiness = readiness
@@ -88,8 +93,10 @@ class Settling:
             if version in self._settled or program is None or not settles(record):
                 continue
             if await self._is_metered(record, now):
-                await self._state(record, program, await self._verified(record, program))
-                self._settled.add(version)
+                verified = await self._verified(record, program)
+                if verified is not None:
+                    await self._state(record, program, verified)
+                    self._settled.add(version)
 
     async def _is_metered(self, record: EventRecord, now: datetime) -> bool:
         """Whether the event is over and its last interval closed, or never will be."""
@@ -103,13 +110,26 @@ class Settling:
         closed = await self._ledger.energy_between(self._site.meter_id, start, last)
         return bool(closed) or now >= max(last, self._began_at) + CLOSE_PATIENCE
 
-    async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport:
+    async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport | None:
+        """The event's verification, made where there is none yet; ``None`` while sites below have to settle first."""
         known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
         if known is not None and known.revision == record.event.revision:
             return known
+        if program.by_sites:
+            return await self._verified_by_sites(record, program)
         inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
         report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
+        await self._ledger.record_verified(report)
+        return report
+
+    async def _verified_by_sites(self, record: EventRecord, program: Program) -> VerifiedReport | None:
+        inputs = await gather_site_inputs(self._ledger, self._site, record, self._below())
+        now = self._clock.now()
+        final = all(is_final(one, inputs.event_start, inputs.event_end) for one in inputs.sites)
+        if not final and now < inputs.event_end + timedelta(seconds=program.sites_patience_s):
+            return None
+        report = await asyncio.to_thread(verify_by_sites, inputs, verified_at=now)
         await self._ledger.record_verified(report)
         return report
 

@@ -123,14 +123,8 @@ class SqlPartyStore(PartyStore):
 
     async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
         """Reports created after the instant, by time of creation."""
-        table = party_tables.received_report
-        asked = (
-            select(table.c.party_id, table.c.document)
-            .where(table.c.connection_id == connection_id, table.c.created_at > after)
-            .order_by(table.c.created_at, table.c.id)
-        )
         async with self._database.read() as connection:
-            return tuple((row.party_id, row.document) for row in await connection.execute(asked))
+            return await report_rows.received(connection, connection_id, after)
 
     async def save_received_report(self, party_id: str, report: IntervalReport) -> bool:
         """Keep a report; false where its party has sent one of this id before (parties choose ids by themselves)."""

@@ -143,3 +143,16 @@ async def add_receipt(connection: AsyncConnection, receipt: Receipt) -> bool:
     number = select(tables.report.c.id).where(tables.report.c.report_id == receipt.report_id).scalar_subquery()
     await connection.execute(delete(tables.outbox).where(tables.outbox.c.id == number))
     return True
+
+
+async def received(
+    connection: AsyncConnection, connection_id: str, after: datetime
+) -> tuple[tuple[str, IntervalReport], ...]:
+    """What was reported to us over a connection, created after the instant, by time of creation."""
+    table = party_tables.received_report
+    asked = (
+        select(table.c.party_id, table.c.document)
+        .where(table.c.connection_id == connection_id, table.c.created_at > after)
+        .order_by(table.c.created_at, table.c.id)
+    )
+    return tuple((row.party_id, row.document) for row in await connection.execute(asked))

@@ -331,6 +331,10 @@ class SqlLedger(Ledger):
         if new:
             self._wake(Topic.REPORTS)
 
+    async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
+        async with self.database.read() as connection:
+            return await report_rows.received(connection, connection_id, after)
+
     async def record_verified(self, report: VerifiedReport) -> None:
         await self._add(tables.verified_report, _of_event(report), Topic.REPORTS)
 

@@ -44,8 +44,9 @@ class Vtn:
     """A ``GridProgram`` that VENs reach through ``answer``, or over HTTP through ``routes``.
 
     ``poll_s`` is what VENs are told to wait between polls; the power of each resource that they offer is ordered, every
-    ``report_back_s`` in intervals of ``granularity_s``. With a ``verifier`` every message must be signed, with a
-    ``signer`` every answer is. With ``push`` a VEN may register an address: ``deliver_due`` brings it what waits.
+    ``report_back_s`` in intervals of ``granularity_s``, and with ``verified_s`` baseline and reduction that often. With
+    a ``verifier`` every message must be signed, with a ``signer`` every answer is. With ``push`` a VEN may register an
+    address: ``deliver_due`` brings it what waits.
     Raises ``ValueError`` for a ``vtn_id`` without a capital letter, since openleadr's VEN refuses such events.
     """
 
@@ -59,6 +60,7 @@ class Vtn:
         poll_s: float = 10.0,
         granularity_s: float = 60.0,
         report_back_s: float = 60.0,
+        verified_s: float | None = None,
         new_id: Callable[[], str] = lambda: uuid4().hex,
         parties: VtnParties | None = None,
         signer: Signer | None = None,
@@ -83,6 +85,7 @@ class Vtn:
             queue=self._queue,
             granularity_s=granularity_s,
             report_back_s=report_back_s,
+            verified_s=verified_s,
             new_id=new_id,
         )
         registration = VtnRegistration(

@@ -18,6 +18,9 @@ from protocols.party_store import PlacedOrder
 MOST_POINTS = 2000
 """Data points of one VEN."""
 
+VERIFIED = (ReportQuantity.BASELINE, ReportQuantity.REDUCTION)
+"""What a site says of what it has delivered."""
+
 _SAMPLING_TOLD_S = 1.0
 
 
@@ -25,7 +28,8 @@ class VtnReports:
     """Orders reports and takes their data. What a VEN can report is kept as it said it, in its party's ``detail``.
 
     Each resource's power is ordered as soon as it is offered, every ``report_back_s`` in intervals of
-    ``granularity_s``; a ``report_back_s`` of zero orders nothing by itself.
+    ``granularity_s``; a ``report_back_s`` of zero orders nothing by itself. With ``verified_s`` so are baseline and
+    reduction, where a resource has both on offer: what it verifies, preliminary first and corrected later.
     """
 
     def __init__(
@@ -35,12 +39,14 @@ class VtnReports:
         queue: VtnQueue,
         granularity_s: float,
         report_back_s: float,
+        verified_s: float | None,
         new_id: Callable[[], str],
     ) -> None:
         self._state = state
         self._queue = queue
         self._granularity_s = granularity_s
         self._report_back_s = report_back_s
+        self._verified_s = verified_s
         self._new_id = new_id
         self._points: dict[str, tuple[str, tuple[DataPoint, ...]]] = {}
 
@@ -107,7 +113,23 @@ class VtnReports:
         party = replace(party, offers=offers, detail=encode(kept).decode())
         await self._state.save_party(party)
         if self._report_back_s > 0:
-            await self._order_by_itself(party, points, now)
+            await self._order_by_itself(
+                party,
+                points,
+                now,
+                quantities=(ReportQuantity.POWER,),
+                granularity_s=self._granularity_s,
+                report_back_s=self._report_back_s,
+            )
+        if self._verified_s is not None:
+            await self._order_by_itself(
+                party,
+                points,
+                now,
+                quantities=VERIFIED,
+                granularity_s=self._verified_s,
+                report_back_s=self._verified_s,
+            )
         requests = []
         for placed in self._state.orders_of(party.party_id, now):
             try:
@@ -172,25 +194,36 @@ class VtnReports:
         if placed is not None and not placed.order.report_back_s:
             await self._state.end_orders((item.order_id,), now)
 
-    async def _order_by_itself(self, party: Party, points: Sequence[DataPoint], now: datetime) -> None:
-        """Order the power of each resource, unless such an order stands."""
+    async def _order_by_itself(
+        self,
+        party: Party,
+        points: Sequence[DataPoint],
+        now: datetime,
+        *,
+        quantities: tuple[ReportQuantity, ...],
+        granularity_s: float,
+        report_back_s: float,
+    ) -> None:
+        """Order the quantities of each resource that offers them all, unless such an order stands."""
         standing = {
             placed.order.resource_id
             for placed in self._state.orders_of(party.party_id, now)
-            if placed.order.ends_at is None and placed.order.quantities == (ReportQuantity.POWER,)
+            if placed.order.ends_at is None and placed.order.quantities == quantities
         }
-        offered = {
-            point.resource_id for point in points if point.quantity is ReportQuantity.POWER and not point.history
-        }
-        for resource_id in sorted(offered - standing):
+        offering = [
+            {point.resource_id for point in points if point.quantity is quantity and not point.history}
+            for quantity in quantities
+        ]
+        for resource_id in sorted(set.intersection(*offering) - standing):
             order = ReportOrder(
                 order_id=f"order-{self._new_id()}",
                 connection_id=self._state.connection_id,
                 resource_id=resource_id,
-                granularity_s=self._granularity_s,
-                report_back_s=self._report_back_s,
+                granularity_s=granularity_s,
+                report_back_s=report_back_s,
                 starts_at=now,
                 ends_at=None,
+                quantities=quantities,
             )
             await self._state.save_order(PlacedOrder(party_id=party.party_id, order=order))
 

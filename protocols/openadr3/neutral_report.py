@@ -5,7 +5,7 @@ OpenADR 3                               neutral
 ======================================  =====================================================================
 DATA_QUALITY OK, or none                measured, coverage 1
 DATA_QUALITY ESTIMATED                  power: coverage by the descriptor's confidence, else 0; baseline or
-                                        reduction: preliminary
+                                        reduction: preliminary, coverage 0
 DATA_QUALITY MISSING or BAD             not measured
 readingType FORECAST                    not read; written of forecasts, which are ESTIMATED
 ======================================  =====================================================================
@@ -207,11 +207,13 @@ def _read_intervals(
         power_w, confidence = found.get(ReportQuantity.POWER, (None, None))
         estimated = 0.0 if confidence is None else confidence / 100
         whole = 1.0 if quality != "ESTIMATED" else estimated
+        # What rests on a baseline has no coverage of its own on the wire: settled, it is of the whole interval.
+        settled = 1.0 if quality != "ESTIMATED" and not found.keys().isdisjoint(_BY_BASELINE) else 0.0
         yield ReportInterval(
             starts_at=span.starts_at,
             duration_s=duration_s,
             power_w=power_w,
-            coverage_fraction=0.0 if power_w is None else whole,
+            coverage_fraction=settled if power_w is None else whole,
             baseline_w=found.get(ReportQuantity.BASELINE, (None, None))[0],
             reduction_w=found.get(ReportQuantity.REDUCTION, (None, None))[0],
             available_w=found.get(ReportQuantity.AVAILABLE, (None, None))[0],

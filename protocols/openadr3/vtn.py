@@ -62,6 +62,15 @@ ASKED_STATE = model.ReportDescriptor(payload_type="OPERATING_STATE", report_inte
 REPORTS = "gridgate-reports"
 """Id of the event that asks for reports of power, and name of its program."""
 
+VERIFIED = "gridgate-verified"
+"""Id of the event that asks for what VENs verify, in the same program."""
+
+ASKED_VERIFIED = (
+    model.ReportDescriptor(payload_type="BASELINE", reading_type="MEAN", units="KW"),
+    model.ReportDescriptor(payload_type="DELTA_USAGE", units="KWH"),
+)
+"""Baseline and reduction, preliminary first and corrected later."""
+
 MOST_OPERATIONS = 32
 """Of one subscription: each of its callbacks is called before it is taken."""
 MOST_SUBSCRIPTIONS = 100
@@ -91,6 +100,7 @@ class Vtn:
         broker_for: Callable[[str], model_access.Mqtt | None] = lambda _: None,
         asked_reports: Sequence[model.ReportDescriptor] = (ASKED_REPORT, ASKED_STATE),
         power_every_s: float | None = None,
+        verified_every_s: float | None = None,
         token_lifetime_s: int = 3600,
         unavailable: tuple[type[Exception], ...] = (),
         new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -103,7 +113,11 @@ class Vtn:
         self._callbacks = callbacks
         self._broker_for = broker_for
         self._asked_reports = tuple(asked_reports)
-        self._power_every_s = power_every_s
+        # The standing events that ask for reports, by id: how often, and for what.
+        self._standing = {
+            REPORTS: (power_every_s, (ASKED_REPORT,)),
+            VERIFIED: (verified_every_s, ASKED_VERIFIED),
+        }
         self._unavailable = unavailable
         self._publishing = asyncio.Lock()
         self._objects = VtnObjects(connection_id=connection_id, store=objects, now=now, new_id=new_id)
@@ -250,24 +264,25 @@ class Vtn:
             if not self._loaded:
                 await self._objects.load()
                 await self._telling.load()
-                if self._power_every_s is not None:
-                    await self._ask_for_power(timedelta(seconds=max(1, round(self._power_every_s))))
+                for event_id, (every_s, wanted) in self._standing.items():
+                    if every_s is not None:
+                        await self._ask_for(event_id, wanted, timedelta(seconds=max(1, round(every_s))))
                 self._loaded = True
 
-    async def _ask_for_power(self, every: timedelta) -> None:
-        """Have every VEN report its power all the time, by an event that asks for nothing else (User Guide 7.5)."""
+    async def _ask_for(self, event_id: str, asked: Sequence[model.ReportDescriptor], every: timedelta) -> None:
+        """Have every VEN report all the time, by an event that asks for nothing else (User Guide 7.5)."""
         program = await self._program(REPORTS)
         wanted = model.Event(
             program_id=id_of(program),
-            name=REPORTS,
+            name=event_id,
             # Without end, or it would be over after the first report.
             duration=FOREVER,
             period=model.IntervalPeriod(start=self._now(), duration=every),
-            report_descriptors=(replace(ASKED_REPORT, report_intervals="INTERVALS", repeat=-1),),
+            report_descriptors=tuple(replace(one, report_intervals="INTERVALS", repeat=-1) for one in asked),
         )
-        held = self._objects.one(model.Event, REPORTS)
+        held = self._objects.one(model.Event, event_id)
         if held is None:
-            await self._objects.add(wanted, object_id=REPORTS)
+            await self._objects.add(wanted, object_id=event_id)
         elif held.period is None or held.period.duration != every:
             await self._objects.change(held, lambda _: wanted)
 

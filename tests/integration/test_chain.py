@@ -3,19 +3,24 @@
 import os
 import signal
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chain import Chain
-from tests.lab import eventually, rows
+from tests.lab import Gateway, eventually, rows
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 LEVEL_2, LEVEL_3 = 0.75, 0.60
 """What is left of the baseline at the levels of the program."""
 
 CLOSE = 0.03
+
+EDGES = 0.03
+"""Of what intervals of other lengths come to over the same time."""
 
 
 @pytest.fixture
@@ -54,7 +59,44 @@ def test_a_portfolio_delivers_and_a_site_that_dies_is_made_up_for_as_far_as_the_
     assert last_w > LEVEL_3 * before_w
 
     eventually("every limit is off after the event", lambda: chain.limit_w("site-a") is None, within_s=180)
+    (whole,) = eventually("the event is settled", lambda: statements(chain.above), within_s=180)
+    one_report_of_its_sites(whole, statements(chain.sites["site-a"]))
+    chain.above.ask("statement", "show", whole["statement_id"], "--check")
     assert chain.above.stop() == 0
+
+
+def statements(gateway: Gateway) -> list[dict[str, Any]]:
+    """Every statement of a gateway, whole."""
+    listed = gateway.ask("statement", "list") or []
+    return [gateway.ask("statement", "show", one["statement_id"]) for one in listed]
+
+
+def one_report_of_its_sites(whole: dict[str, Any], below: list[dict[str, Any]]) -> None:
+    """What is stated above is what the living site states itself of that time; the dead one is named."""
+    verified = whole["verified"]
+    parts = {part["party"]: part for part in verified["sites"]}
+    living, dead = parts["site-a"], parts["site-b"]
+    assert "has reported nothing after" in dead["reason"]
+    assert dead["delivered_wh"] == 0.0
+    assert any("site-b: has reported nothing after" in note for note in whole["notes"])
+    assert sum(row["delivered_wh"] for row in verified["intervals"]) == pytest.approx(living["delivered_wh"])
+    assert all(row["coverage_fraction"] < 0.9 for row in verified["intervals"])
+
+    starts_at = instant(verified["intervals"][0]["starts_at"])
+    ends_at = instant(verified["intervals"][-1]["starts_at"]) + verified["intervals"][-1]["duration_s"]
+    inside = []
+    for row in (row for statement in below for row in statement["verified"]["intervals"]):
+        begin = instant(row["starts_at"])
+        shared_s = min(ends_at, begin + row["duration_s"]) - max(starts_at, begin)
+        inside.append((max(0.0, shared_s) / row["duration_s"], row))
+    # The site's intervals are a minute long and begin at other times: at the edges each is taken as even.
+    for figure in ("baseline_wh", "measured_wh", "delivered_wh"):
+        own = sum(share * row[figure] for share, row in inside)
+        assert living[figure] == pytest.approx(own, rel=EDGES), figure
+
+
+def instant(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 @pytest.mark.soak

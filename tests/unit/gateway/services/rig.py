@@ -16,6 +16,7 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.operator import CommandKind, OperatorCommand
+from gateway.domain.site_verification import SiteBelow
 from gateway.ledger import LedgerUnavailable
 from gateway.services.actuator import Actuator
 from gateway.services.dispatch import Dispatch
@@ -235,7 +236,7 @@ class Rig:
             **more,
         )
 
-    def settling(self) -> Settling:
+    def settling(self, *below: SiteBelow) -> Settling:
         return Settling(
             site=self.site,
             programs=self.programs,
@@ -243,6 +244,7 @@ class Rig:
             ledger=self.ledger,
             clock=self.clock,
             readiness=self.readiness,
+            below=lambda: below,
         )
 
     async def run(self, *services: Any, for_s: float, script: Mapping[float, Step] | None = None) -> None:

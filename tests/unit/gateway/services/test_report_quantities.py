@@ -1,12 +1,13 @@
 """Reports of more than power: baselines and reductions, first as they are held and then as settled, and states."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from protocols.errors import Rejected
 from protocols.grid import IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
-from tests.unit.gateway.services.rig import CONNECTION_ID, STARTS_AT, Rig, ScriptedConnection
+from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, STARTS_AT, Rig, ScriptedConnection
 
 POWER, BASELINE, REDUCTION, AVAILABLE, STATE = ReportQuantity
 
@@ -55,6 +56,22 @@ async def test_reduction_is_preliminary_while_the_event_runs_and_corrected_once_
     interval = statement.verified.intervals[0]
     assert after[80.0][0] == pytest.approx(interval.baseline_wh * 60.0)
     assert not any(preliminary for _, _, preliminary in after.values())
+
+
+async def test_an_event_without_a_baseline_by_its_rule_is_reported_as_no_settled_zero(rig: Rig) -> None:
+    rig.programs = {PROGRAM_ID: replace(PROGRAM, baseline_rule="caiso-10-in-10")}
+    await rig.take(rig.event(in_s=60.0, lasts_s=60.0))
+    await rig.run(rig.metering(), rig.dispatch(), rig.settling(), for_s=300)
+    (statement,) = await rig.ledger.statements()
+    assert statement.verified.insufficient is not None
+    # A backlog: what is reported of the event only now.
+    rig.connection.ordered = (order(BASELINE, REDUCTION),)
+    await rig.run(rig.reporting(), for_s=30)
+    told = by_start(rig.connection.reports)
+    assert all(told[start][2] for start in (60.0, 80.0, 110.0))
+    plan = await rig.ledger.plan(CONNECTION_ID, "peak-1")
+    assert plan is not None
+    assert told[80.0][0] == pytest.approx(plan.baseline_w)
 
 
 async def test_a_statement_corrects_once_also_over_a_restart(rig: Rig) -> None:

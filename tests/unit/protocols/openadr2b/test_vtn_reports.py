@@ -53,6 +53,16 @@ async def test_nothing_is_ordered_unasked_where_no_period_is_set(joined: Any) ->
     assert (await joined.vtn.parties())[0].offers != ()
 
 
+async def test_what_sites_verify_is_ordered_beside_power_once(joined: Any) -> None:
+    joined.vtn = joined.new_vtn(verified_s=30.0)
+    ven_id = await registered(joined)
+    first = (await ask(joined, "EiReport", offers(joined, ven_id))).requests
+    assert first == (await ask(joined, "EiReport", offers(joined, ven_id))).requests
+    ordered = [{payload.r_id for payload in request.specifier.payloads} for request in first]
+    assert ordered == [{"hall"}, {"hall-baseline", "hall-reduction"}]
+    assert first[1].specifier.report_back == first[1].specifier.granularity == timedelta(seconds=30)
+
+
 async def test_a_report_is_ordered_at_any_time_and_its_data_kept(joined: Any, ven_id: str) -> None:
     request = await order(
         joined, ven_id, ReportQuantity.BASELINE, ReportQuantity.REDUCTION, ends_at=joined.now + timedelta(hours=2)

@@ -228,7 +228,11 @@ def test_other_quantities_go_out_in_their_terms_and_come_back(
 def test_a_preliminary_baseline_is_an_estimate_and_an_unknown_one_missing() -> None:
     found = written(replace(measured(), intervals=(replace(QUANTITIES, preliminary=True),)), asked("BASELINE"))
     assert found.resources[0].intervals[0].payloads[1] == values("DATA_QUALITY", "ESTIMATED")
-    assert read(found)[0].intervals[0].preliminary
+    (again,) = read(found)[0].intervals
+    assert (again.preliminary, again.coverage_fraction) == (True, 0.0)
+    settled = written(replace(measured(), intervals=(QUANTITIES,)), asked("BASELINE"))
+    (again,) = read(settled)[0].intervals
+    assert (again.preliminary, again.coverage_fraction) == (False, 1.0)
     found = written(measured(40_000.0), asked("BASELINE"))
     assert found.resources[0].intervals[0].payloads == (values("DATA_QUALITY", "MISSING"),)
 
