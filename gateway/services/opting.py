@@ -33,6 +33,9 @@ PERIOD_S = 1.0
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 60.0
+MOST_TRIES = 4
+"""Of what is answered with HTTP 500 each time: a VTN may have the service in name only (openleadr 0.5.36)."""
+
 PART = "opting"
 NO_WORD = "the protocol of this connection has no word for schedules: each event is answered when it comes"
 
@@ -70,6 +73,7 @@ class Opting:
         self._backoff = {name: Backoff(FIRST_RETRY_S, LONGEST_RETRY_S) for name in self._connections}
         self._again_at: dict[str, datetime] = {}
         self._trouble: dict[str, str] = {}
+        self._failed: dict[str, int] = {}
         readiness.expect(PART)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -91,9 +95,10 @@ class Opting:
             if record.outcome is None:
                 await self._act(record.command)
         records = await self._ledger.opts()
+        now = self._clock.now()
         for name, connection in self._connections.items():
             ours = [one for one in records if one.command.schedule.connection_id == name]
-            if self._clock.now() >= self._again_at.get(name, self._clock.now()):
+            if now >= self._again_at.get(name, now):
                 await self._tell_all(name, connection, ours)
 
     async def _act(self, command: OptCommand) -> None:
@@ -178,12 +183,19 @@ class Opting:
             else:
                 await connection.cancel_opt(schedule.opt_id, now)
         except (Rejected, ValueError) as fault:
-            if isinstance(fault, Rejected) and fault.code.startswith("5") and fault.code != "501":
+            if isinstance(fault, Rejected) and self._may_pass(fault, record.command.command_id):
                 raise
             return self._told(record, taken=False, detail=str(fault))
         except MessageError as fault:
             return self._told(record, taken=False, detail=f"its answer cannot be read: {fault}")
         return self._told(record, taken=True)
+
+    def _may_pass(self, fault: Rejected, command_id: str) -> bool:
+        """Whether saying it again may help."""
+        if fault.code == "500":
+            self._failed[command_id] = self._failed.get(command_id, 0) + 1
+            return self._failed[command_id] < MOST_TRIES
+        return fault.code.startswith("5") and fault.code != "501"
 
     def _told(self, record: OptRecord, *, taken: bool, detail: str = "") -> OptTold:
         return OptTold(command_id=record.command.command_id, at=self._clock.now(), taken=taken, detail=detail)

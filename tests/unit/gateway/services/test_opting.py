@@ -190,6 +190,21 @@ async def test_what_the_grid_refuses_for_good_holds_with_us_and_says_why(rig: Ri
     assert (await stands(rig))[0] is OptState.CANCELLED
 
 
+async def test_a_service_that_fails_each_time_is_given_up_and_one_that_is_busy_is_not(
+    rig: Rig, grid: OptingConnection
+) -> None:
+    grid.opt_fails = Rejected("HTTP 500", code="500")
+    await give(rig)
+    await rig.run(opting(rig), for_s=30)
+    assert (await stands(rig))[0] is OptState.TO_BE_TOLD
+    await rig.run(opting(rig), for_s=90)
+    assert await stands(rig) == (OptState.NOT_TAKEN, "HTTP 500")
+    grid.opt_fails = Rejected("HTTP 503", code="503")
+    await give(rig, opt_id="o2")
+    await rig.run(opting(rig), for_s=600)
+    assert (await stands(rig))[0] is OptState.TO_BE_TOLD
+
+
 async def test_a_protocol_without_the_word_says_so(rig: Rig) -> None:
     await give(rig)
     await rig.run(opting(rig), for_s=5)
