@@ -21,6 +21,7 @@ from gateway.domain.event import EventRecord
 from gateway.domain.issuing import IssueCommand
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.operator import CommandOutcome, OperatorCommand
+from gateway.domain.opting import OptCommand, OptRecord, OptTold
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
@@ -174,6 +175,20 @@ class Ledger(Protocol):
 
     async def issue_outcome(self, command_id: str) -> CommandOutcome | None:
         """What became of one, ``None`` while nobody has acted on it."""
+
+    # schedules of ours: when we will, or will not, take part
+
+    async def record_opt(self, command: OptCommand) -> None:
+        """Keep what is asked of a schedule; one with a known id is kept as it was."""
+
+    async def record_opt_acted(self, outcome: CommandOutcome) -> bool:
+        """Keep what became of one; false where there is an outcome already: the first stays."""
+
+    async def record_opt_told(self, told: OptTold) -> bool:
+        """Keep what the grid made of one; false where that is known: the first stays."""
+
+    async def opts(self) -> tuple[OptRecord, ...]:
+        """All that was asked of schedules and what became of it, oldest first."""
 
     # dispatch
 

@@ -23,6 +23,7 @@ from gateway.services.joint_plan import JointPlan
 from gateway.services.metering import FLUSH_S, Metering
 from gateway.services.offering import Offering
 from gateway.services.operating import Operating
+from gateway.services.opting import Opting
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from gateway.services.settling import Settling
@@ -163,8 +164,9 @@ def build_services(
         keep_devices=keep_devices,
     )
     operating = Operating(programs=programs, ledger=ledger, clock=clock, readiness=readiness)
+    opting = Opting(connections=edges.connections, programs=programs, ledger=ledger, clock=clock, readiness=readiness)
     return (
-        {"operating": operating, **intakes},
+        {"operating": operating, "opting": opting, **intakes},
         {"dispatch": dispatch, "capability": offering},
         {"settling": settling, **reporting},
         {"metering": metering},

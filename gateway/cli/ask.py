@@ -8,6 +8,7 @@ from typing import TypeVar
 from gateway.app import open_record
 from gateway.cli.output import FAILED, fail
 from gateway.ledger import Ledger, LedgerError, LedgerNotUpgraded
+from gateway.stages import Record
 
 T = TypeVar("T")
 
@@ -15,11 +16,16 @@ _SQLITE = "sqlite+aiosqlite:///"
 
 
 def read_record(url: str, question: Callable[[Ledger], Awaitable[T]], *, json_wanted: bool) -> T:
-    """Ask the record a question. Ends the command with exit code 1 where the record cannot be read."""
+    """Ask the ledger a question. Ends the command with exit code 1 where the record cannot be read."""
+    return read_all(url, lambda record: question(record.ledger), json_wanted=json_wanted)
+
+
+def read_all(url: str, question: Callable[[Record], Awaitable[T]], *, json_wanted: bool) -> T:
+    """Ask a question of all that is on record, parties too. Ends the command as ``read_record`` does."""
 
     async def asked() -> T:
         async with open_record(url, migrate=False) as record:
-            return await question(record.ledger)
+            return await question(record)
 
     try:
         return asyncio.run(asked())

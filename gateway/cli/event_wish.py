@@ -52,7 +52,7 @@ def wish_of(options: Options, now: datetime) -> EventWish:
     kind, scale = (None, 1.0) if options.signal is None else _signal(options.signal)
     return EventWish(
         program_id=options.program,
-        starts_at=None if options.starts is None else _instant(options.starts, now),
+        starts_at=None if options.starts is None else instant(options.starts, now),
         duration_s=None if options.duration in {None, "open"} else seconds(str(options.duration)),
         open_ended=options.duration == "open",
         kind=kind,
@@ -84,7 +84,8 @@ def _length(text: str | None) -> float | None:
     return -seconds(text[1:]) if text.startswith("-") else seconds(text)
 
 
-def _instant(text: str, now: datetime) -> datetime:
+def instant(text: str, now: datetime) -> datetime:
+    """A start: ``now``, ``+10m``, or an instant with its zone, in UTC. Raises ``ValueError``."""
     if text == "now":
         return now
     if text.startswith("+"):

@@ -14,6 +14,7 @@ from gateway.cli.decode import decode
 from gateway.cli.enrol import enrol, remove
 from gateway.cli.event import event
 from gateway.cli.job import job
+from gateway.cli.opt import opt
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
@@ -52,6 +53,7 @@ asset.command("remove")(remove)
 app.add_typer(asset, name="asset")
 app.add_typer(job, name="job")
 app.add_typer(event, name="event")
+app.add_typer(opt, name="opt")
 app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")

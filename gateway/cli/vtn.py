@@ -9,10 +9,15 @@ import typer
 from gateway.cli.event import ByOption, WaitOption, given_by, say
 from gateway.cli.output import BAD_USAGE, fail
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
+from gateway.cli.vtn_party import opt, party
+from gateway.cli.vtn_report import report
 
 vtn = typer.Typer(help="Where we ask: events to the parties below us.", no_args_is_help=True)
 event = typer.Typer(help="Events that we issue: create, change, cancel.", no_args_is_help=True)
 vtn.add_typer(event, name="event")
+vtn.add_typer(party, name="party")
+vtn.add_typer(opt, name="opt")
+vtn.add_typer(report, name="report")
 
 ViaOption = Annotated[str, typer.Option("--connection", help="Name of the VTN, as in [[connection]].")]
 StartsOption = Annotated[str | None, typer.Option(help="now, +10m, or an instant such as 2026-12-01T17:00:00Z.")]

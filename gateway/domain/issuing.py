@@ -12,6 +12,7 @@ from protocols.grid import (
     EventInterval,
     EventStatus,
     GridEvent,
+    ReportQuantity,
     Signal,
     SignalKind,
     Target,
@@ -33,11 +34,15 @@ class NothingChanges(ValueError):
 
 
 class IssueKind(StrEnum):
-    """What may be asked of an event of ours."""
+    """What may be asked of an event of ours, or of a party to us."""
 
     CREATE = "create"
     CHANGE = "change"
     CANCEL = "cancel"
+    REREGISTER = "reregister"
+    DEREGISTER = "deregister"
+    ORDER = "order"
+    END_ORDER = "end order"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +72,37 @@ class EventWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartyWish:
+    """What is asked of a party, known by its id or name; or of a report that was ordered.
+
+    ``granularity_s`` is the length of each interval, ``report_back_s`` how often it is sent (0: once, at the end).
+    Without a ``resource_id`` it is the only one that the party offers, from now on without a start.
+    """
+
+    party: str = ""
+    order_id: str = ""
+    resource_id: str = ""
+    quantities: tuple[ReportQuantity, ...] = ()
+    granularity_s: float = 60.0
+    report_back_s: float = 60.0
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    history: bool = False
+    last_report: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssueCommand:
-    """What a person asked of an event of ours. ``by`` is their name."""
+    """What a person asked of an event of ours, or (``asked``; no event then) of a party. ``by`` is their name."""
 
     command_id: str
     at: datetime
     by: str
     kind: IssueKind
     connection_id: str
-    event_id: str
+    event_id: str = ""
     wish: EventWish = EventWish()
+    asked: PartyWish | None = None
 
 
 def new_event(command: IssueCommand, now: datetime) -> GridEvent:

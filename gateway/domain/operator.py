@@ -96,7 +96,8 @@ def _opt_in(record: EventRecord, standing: OperatorCommand | None, now: datetime
     event, decision = record.event, record.decision
     if decision is not None and decision.refusal not in {None, Refusal.OPERATOR}:
         return _refused(f"no operator's opt-out keeps us out of event {event.event_id}: {_why(decision)}")
-    if standing is None or standing.kind is not CommandKind.OPT_OUT:
+    by_schedule = decision is not None and decision.refusal is Refusal.OPERATOR
+    if not by_schedule and (standing is None or standing.kind is not CommandKind.OPT_OUT):
         return _refused(f"no operator has opted out of event {event.event_id}")
     back = OptDecision(
         connection_id=event.connection_id,

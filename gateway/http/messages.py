@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from gateway.domain.message_trace import TracedMessage, masked, trace
+from gateway.domain.opting import OptLine, opt_lines
 from gateway.http.api import answer
 from gateway.http.pages import page
 from gateway.http.sources import SOURCES, Sources
@@ -14,12 +15,18 @@ _TEXT = {"Cache-Control": "no-store", "Content-Disposition": "inline"}
 
 
 async def page_of_messages(request: web.Request) -> web.Response:
-    """``GET /messages?connection=NAME``."""
+    """``GET /messages?connection=NAME``: our schedules over it, and what went over it."""
     sources = request.app[SOURCES]
     name = request.query.get("connection") or next(iter(sources.connections), "")
     lines = await _lines(sources, name, USUAL)
     return page(
-        request, "messages.html", site_id=sources.site.site_id, chosen=name, names=sources.connections, lines=lines
+        request,
+        "messages.html",
+        site_id=sources.site.site_id,
+        chosen=name,
+        names=sources.connections,
+        lines=lines,
+        schedules=await _schedules(sources, name),
     )
 
 
@@ -42,6 +49,11 @@ async def one_message(request: web.Request) -> web.Response:
     if found is None:
         raise web.HTTPNotFound
     return web.Response(text=masked(found.body).decode("utf-8", "replace"), content_type="text/plain", headers=_TEXT)
+
+
+async def _schedules(sources: Sources, name: str) -> list[OptLine]:
+    lines = [line for line in opt_lines(await sources.ledger.opts()) if line.schedule.connection_id == name]
+    return list(reversed(lines))[:USUAL]
 
 
 async def _lines(sources: Sources, name: str, last: int) -> list[TracedMessage]:

@@ -13,6 +13,7 @@ from gateway.domain.contract import Program
 from gateway.domain.contract_answer import left_after, within_contract
 from gateway.domain.event import Change, ChangeKind, EventRecord, EventState, acts, changes, decide, state
 from gateway.domain.operator import kept_out
+from gateway.domain.opting import scheduled_out, standing_schedules
 from gateway.domain.random_start import begun_late, cancelled_late, delay_s
 from gateway.ledger import Ledger, LogEntry, Quarantined
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
@@ -178,14 +179,14 @@ class Intake:
         ):
             # That it is over is acknowledged; it does not make us have taken part.
             decision = replace(decision, opt=Opt.OUT)
-        answer = await self._after_the_operator(decision, event, now)
+        answer = await self._after_the_operator(decision, event, record, now)
         if change.kind is ChangeKind.CANCELLED and record is not None:
             # Before it is on record as cancelled, which would end it at once.
             await self._end_late(change, record, now)
         # The decision first: a revision without one would stop what its forerunner had begun.
         await self._ledger.record_decision(answer)
         await self._ledger.record_event(event, now)
-        again = await self._after_the_operator(decision, event, now)
+        again = await self._after_the_operator(decision, event, record, now)
         if again != answer:
             # The operator spoke while we recorded the revision.
             await self._ledger.record_decision(again)
@@ -229,12 +230,19 @@ class Intake:
         left = left_after(event, program, await self._ledger.events(), zone=self._zone)
         return f"; {left}" if left else ""
 
-    async def _after_the_operator(self, decision: OptDecision, event: GridEvent, now: datetime) -> OptDecision:
+    async def _after_the_operator(
+        self, decision: OptDecision, event: GridEvent, record: EventRecord | None, now: datetime
+    ) -> OptDecision:
         """Our answer to a revision, or the operator's where they have opted out of its event."""
         if _is_over(event, now):
             return decision
         standing = await self._ledger.standing_command(event.connection_id, event.event_id)
-        return kept_out(decision, event, self._programs.get(event.program_id), standing, now)
+        program = self._programs.get(event.program_id)
+        if record is None or record.decision is None or record.decision.opt is Opt.OUT or event.starts_at > now:
+            # One that we take part in already goes on: a schedule is about events to come.
+            schedules = standing_schedules(await self._ledger.opts())
+            decision = scheduled_out(decision, event, program, schedules, standing)
+        return kept_out(decision, event, program, standing, now)
 
     async def _log(self, change: Change, decision: OptDecision | None = None) -> None:
         event = change.event

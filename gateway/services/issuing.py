@@ -10,7 +10,9 @@ from gateway.clock import Clock
 from gateway.domain.issuing import IssueCommand, IssueKind, NothingChanges, changed_event, new_event
 from gateway.domain.operator import CommandOutcome
 from gateway.ledger import Ledger
+from gateway.services.party_asking import ask_party
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from protocols.errors import QueueFull
 from protocols.grid import GridEvent, GridProgram
 
 log = structlog.get_logger()
@@ -52,7 +54,7 @@ class Issuing:
     async def _act(self, command: IssueCommand) -> None:
         try:
             detail = await self._done(command)
-        except ValueError as fault:
+        except (ValueError, QueueFull) as fault:
             done, detail = False, str(fault)
         else:
             done = True
@@ -72,6 +74,8 @@ class Issuing:
         program = self._programs.get(command.connection_id)
         if program is None:
             raise ValueError(f"this gateway has no VTN called {command.connection_id!r}")
+        if command.asked is not None:
+            return await ask_party(program, command, command.asked, self._clock.now())
         known = {event.event_id: event for event in await program.events()}.get(command.event_id)
         if command.kind is IssueKind.CREATE:
             return await self._create(program, command, known)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import OperatorCommand
+from gateway.domain.opting import OptCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
@@ -177,6 +178,30 @@ issue_outcome = Table(
     Column("detail", Text, nullable=False),
 )
 
+opt_command = Table(
+    "opt_command",
+    metadata,
+    serial(),
+    Column("command_id", Text, nullable=False, unique=True),
+    Column("document", Document(OptCommand), nullable=False),
+)
+opt_outcome = Table(
+    "opt_outcome",
+    metadata,
+    Column("command_id", ForeignKey("opt_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+opt_told = Table(
+    "opt_told",
+    metadata,
+    Column("command_id", ForeignKey("opt_command.command_id"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("taken", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
 live_baseline = Table(
     "live_baseline",
     metadata,
@@ -298,6 +323,9 @@ APPEND_ONLY = (
     command_told,
     issue_command,
     issue_outcome,
+    opt_command,
+    opt_outcome,
+    opt_told,
     live_baseline,
     plan,
     cap_outcome,

@@ -185,15 +185,16 @@ class Vtn:
         starts_at: datetime,
         ends_at: datetime | None = None,
         history: bool = False,
+        order_id: str | None = None,
     ) -> str:
-        """Order a report from a registered party; the order's id.
+        """Order a report from a registered party; the order's id, which is ours to choose (again: the same order).
 
         ``history``: of the past, from ``starts_at`` to ``ends_at``. Raises ``KeyError`` for an unknown party,
         ``ValueError`` for what it does not offer in one report, ``QueueFull``.
         """
         party = await self._known(party_id)
         order = ReportOrder(
-            order_id=f"order-{self._new_id()}",
+            order_id=order_id or f"order-{self._new_id()}",
             connection_id=self._connection_id,
             resource_id=resource_id,
             granularity_s=granularity_s,

@@ -117,6 +117,7 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         ),
         ("0005", "0006", "issue_command VALUES (1, 'c1', '{}')", {"issue_command", "issue_outcome"}),
         ("0006", "0007", "evidence_entry VALUES (0, 'plan', '1', 0, 0, '', '')", {"evidence_entry", "tree_head"}),
+        ("0007", "0008", "opt_command VALUES (1, 'c1', '{}')", {"opt_command", "opt_outcome", "opt_told"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -193,6 +194,9 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO command_told VALUES ('c1', 1, '')",
             "INSERT INTO issue_command VALUES (1, 'c1', '{}')",
             "INSERT INTO issue_outcome VALUES ('c1', 1, TRUE, '')",
+            "INSERT INTO opt_command VALUES (1, 'c1', '{}')",
+            "INSERT INTO opt_outcome VALUES ('c1', 1, TRUE, '')",
+            "INSERT INTO opt_told VALUES ('c1', 1, TRUE, '')",
             "INSERT INTO live_baseline VALUES ('utility', 'e1', '{}')",
             "INSERT INTO plan VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO cap_outcome VALUES (1, 1, 'gpu-0', 1.0, 1.0, 'applied', '', 'ab')",

@@ -56,6 +56,7 @@ ca = "{files}/ca.pem"
 tls = "openadr2b"
 sign = true
 groups = ["west"]
+reports = ["power", "reduction"]
 {push}
 [[program]]
 id = "peak"
@@ -143,5 +144,71 @@ def test_a_utility_asks_by_commands_and_a_site_that_is_known_by_its_certificate_
     assert {"oadrCreatePartyRegistration", "oadrDistributeEvent", "oadrCreatedEvent", "oadrUpdateReport"} <= names
     assert all(line["took_s"] is not None for line in trace if line["name"] == "oadrUpdatedReport")
     assert all(line["well"] for line in trace), [line for line in trace if not line["well"]]
+    assert site.stop() == 0
+    assert utility.stop() == 0
+
+
+def test_a_site_says_when_it_stays_out_and_a_utility_asks_for_reports_and_a_new_registration(
+    pair: tuple[Gateway, Gateway],
+) -> None:
+    utility, site = pair
+    site.start()
+    below = ("--connection", "below")
+    eventually(
+        "the site is registered and offers reports",
+        lambda: [one for one in utility.ask("vtn", "party", "list", *below) if one["offers"]],
+        within_s=30,
+    )
+    made = site.ask(
+        "opt", "create", "--connection", "site-1", "--out", "--start", "+1h", "--duration", "1h",
+        "--reason", "maintenance", "--by", "ann",
+    )  # fmt: skip
+    opt_id = made["command"]["schedule"]["opt_id"]
+    assert made["outcome"]["done"]
+    eventually("the utility hears of it", lambda: utility.ask("vtn", "opt", "list", *below), within_s=20)
+    (told,) = utility.ask("vtn", "opt", "list", *below)
+    assert (told["party"], told["opt"]["opt_id"], told["opt"]["opt"]) == ("site-1", opt_id, "out")
+    eventually("it is told", lambda: site.ask("opt", "list")[0]["state"] == "told", within_s=10)
+
+    utility.ask(
+        "vtn", "event", "create", *below, "--by", "bob", "--id", "in-it", "--program", "peak", "--signal", "level",
+        "--value", "2", "--duration", "10m", "--starts", "+90m",
+    )  # fmt: skip
+    eventually("the site answers", lambda: rows(utility.folder, "SELECT 1 FROM party_answer"), within_s=20)
+    ((answer,),) = rows(utility.folder, "SELECT document FROM party_answer WHERE event_id = 'in-it'")
+    assert '"opt":"out"' in answer
+    ended = site.ask("opt", "cancel", opt_id, "--by", "ann")
+    assert ended["outcome"]["detail"] == f"schedule {opt_id} is cancelled"
+    eventually("the utility forgets it", lambda: not utility.ask("vtn", "opt", "list", *below), within_s=20)
+    eventually(
+        "the site takes part again",
+        lambda: '"opt":"in"' in rows(utility.folder, "SELECT document FROM party_answer")[0][0],
+        within_s=20,
+    )
+
+    ordered = utility.ask(
+        "vtn", "report", "order", *below, "--party", "site-1", "--quantity", "reduction",
+        "--granularity", "2s", "--every", "2s",
+    )  # fmt: skip
+    order_id = ordered["command"]["asked"]["order_id"]
+    eventually("data comes", lambda: utility.ask("vtn", "report", "show", order_id, *below), within_s=40)
+    assert utility.ask("vtn", "report", "show", order_id, *below)[0]["reduction_w"] is not None
+    assert utility.ask("vtn", "report", "cancel", order_id, *below)["outcome"]["done"]
+
+    for word in ("reregister", "cancel"):
+        before = utility.ask("vtn", "party", "show", "site-1", *below)["party"]["registration_id"]
+        assert utility.ask("vtn", "party", word, "site-1", *below)["outcome"]["done"]
+        asked = "oadrRequestReregistration" if word == "reregister" else "oadrCancelPartyRegistration"
+        eventually(
+            f"{word}: the site has heard it and is registered",
+            lambda: (
+                (shown := utility.ask("vtn", "party", "show", "site-1", *below))["waiting"] == []
+                and shown["party"]["registration_id"]
+            ),
+            within_s=40,
+        )
+        assert any(line["name"] == asked for line in site.ask("connection", "trace", "site-1", "--last", "200"))
+        after = utility.ask("vtn", "party", "show", "site-1", *below)["party"]["registration_id"]
+        assert (after != before) == (word == "cancel")
     assert site.stop() == 0
     assert utility.stop() == 0

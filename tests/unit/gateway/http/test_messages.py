@@ -5,7 +5,9 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from gateway.domain.opting import OptCommand, OptKind
 from gateway.storage.party_store import SqlPartyStore
+from protocols.grid import Opt, OptSchedule
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import encode
 from protocols.party_store import Direction, RawMessage
@@ -72,3 +74,23 @@ async def test_one_message_is_shown_as_text_without_its_secrets(stage: Stage) ->
     assert await answer.text() == '{"client_secret": "***", "note": "<script>"}'
     assert (await stage.get("/messages/" + "0" * 64)).status == 404
     assert "s3cr3t" not in html.unescape(await (await stage.get("/messages")).text())
+
+
+async def test_the_schedules_of_a_connection_stand_over_its_messages_escaped(stage: Stage) -> None:
+    assert "When we take part" not in await (await stage.get("/messages?connection=utility")).text()
+    schedule = OptSchedule(
+        opt_id="o1",
+        connection_id="utility",
+        opt=Opt.OUT,
+        created_at=stage.at,
+        periods=((stage.at, 5400.0),),
+        program_id="<peak>",
+    )
+    await stage.ledger.record_opt(
+        OptCommand(command_id="o1", at=stage.at, by="ann", kind=OptKind.CREATE, schedule=schedule)
+    )
+    text = await (await stage.get("/messages?connection=utility")).text()
+    assert f"{stage.at:%Y-%m-%d %H:%M:%S} for 90 min" in text
+    assert "&lt;peak&gt;" in text
+    assert "not acted on yet" in text
+    assert "When we take part" not in await (await stage.get("/messages?connection=below")).text()
