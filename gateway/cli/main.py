@@ -16,6 +16,7 @@ from gateway.cli.job import job
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
+from gateway.cli.tariff import tariff
 from gateway.cli.vtn import vtn
 
 app = typer.Typer(
@@ -54,4 +55,5 @@ app.add_typer(event, name="event")
 app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
+app.add_typer(tariff, name="tariff")
 app.add_typer(db, name="db")
