@@ -194,6 +194,15 @@ def test_capacity_with_tiers(kwh: float, quantity: str, amount: str):
     assert (str(found.lines[-1].quantity), str(found.amount)) == (quantity, amount)
 
 
+def test_a_short_event_keeps_its_kilowatts():
+    # Ten minutes at 90 kW are 15 kWh; 15 / 0.166667 h = 89.99982, 90.000 kW; x 2 = 180.00.
+    found = settle_event(
+        tariff("capacity-with-tiers"),
+        delivery(interval(0, 15, minutes=10), awarded_kw=D(100), agreed={Part.CAPACITY: D(2)}),
+    )
+    assert (found.lines[-1].quantity, found.amount) == (D("90.000"), D("180.00"))
+
+
 def test_hainan():
     # 250 kWh x 1.0 = 250.00; 500 kW committed, 300 requested at the most: 200 kW x 0.3 = 60.00.
     july = Month(name="2026-07", committed_kw=D(500))
