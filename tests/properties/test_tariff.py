@@ -144,7 +144,7 @@ def test_tiers_are_what_fractions_say(wh: list[int], award: int, price: Decimal)
     assert Fraction(found.amount) == oracle_tiers(wh, award, Fraction(price))
 
 
-@given(wh=energies, award=st.integers(0, 60), series=prices)
+@given(wh=energies, award=st.integers(1, 60), series=prices)
 def test_guangdong_is_what_fractions_say(wh: list[int], award: int, series: list[Decimal]):
     found = settle_event(TARIFFS["guangdong-response"], delivery(wh, award=award, series=series))
     assert Fraction(found.amount) == oracle_guangdong(wh, award, series)
@@ -298,7 +298,7 @@ def test_a_split_is_within_a_cent_of_its_proportion(amount: int, weights: list[i
         assert abs(Fraction(shares[name]) - exact) < Fraction(1, 100)
 
 
-@given(wh=energies, award=st.integers(0, 60), price=cents)
+@given(wh=energies, award=st.integers(1, 60), price=cents)
 def test_a_penalty_over_the_event_is_never_more_than_by_the_interval(wh: list[int], award: int, price: Decimal):
     plain = TARIFFS["guangdong-response"]
     assert plain.penalty is not None

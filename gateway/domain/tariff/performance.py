@@ -46,7 +46,7 @@ def met_in_month(tariff: Tariff, events: Sequence[Met]) -> tuple[Decimal, str]:
     """The factor of a month and how it came about: the mean over its events by their hours, 1 where there was none."""
     hours = sum((event.hours for event in events), Decimal(0))
     if not hours:
-        return Decimal(1), "no event in the month, factor 1"
+        return Decimal(1), "no event with intervals that count in the month, factor 1"
     weighed = sum((EXACT.multiply(event.factor, event.hours) for event in events), Decimal(0))
     factor = ratio(tariff.rounding, weighed, hours)
     terms = " + ".join(f"{event.factor} x {event.hours} h" for event in events)

@@ -53,6 +53,8 @@ def _event_lines(tariff: Tariff, delivery: Delivery, currency: str) -> tuple[lis
     """The lines of an event; no performance where the event doesn't count, as a test that is not payable."""
     if delivery.capability_test and not tariff.capability_tests_payable:
         return [], None
+    if (tariff.performance is not None or tariff.penalty is not None) and not delivery.awarded_kw:
+        raise TariffError(f"the tariff holds event {delivery.event_id} against its award: give awarded_kw")
     found = met(tariff, delivery)
     lines = [
         *found.lines,

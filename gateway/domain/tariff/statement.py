@@ -71,6 +71,7 @@ def priced(
 ) -> StatementLine:
     """A line. ``because`` says where the quantity comes from."""
     exact = EXACT.multiply(EXACT.multiply(quantity, price), factor)
+    exact = abs(exact) if exact.is_zero() else exact
     amount = tariff.rounding.rounded(exact, tariff.rounding.money) if tariff.rounding.each_line else exact
     product = f"{quantity} {unit} x {price} x {factor} = {exact}"
     rounded = "" if amount == exact else f", rounded {tariff.rounding.mode.value} to {amount}"

@@ -183,7 +183,7 @@ def test_pjm_economic():
         (200.0, "100.000", "200.00"),
         (240.0, "120.000", "240.00"),  # 1.2: all of it
         (300.0, "120.000", "240.00"),  # 1.5: 240 of 300 kWh count
-        (-10.0, "0", "0.00"),
+        (-10.0, "0", "0.00"),  # never under zero
     ],
 )
 def test_capacity_with_tiers(kwh: float, quantity: str, amount: str):
@@ -267,6 +267,15 @@ def test_netting(netting: Netting, clamped: bool, amount: str):
     assert sum(line.amount for line in found.lines if line.unit == "kWh") == D("-1.00")
 
 
+def test_a_zero_has_no_sign():
+    found = settle_event(flat(), delivery(interval(0, -0.0001), **FLAT))
+    assert (str(found.amount), [str(line.amount) for line in found.lines]) == ("0.00", ["0.00"])
+    capacity = {"awarded_kw": D(1), "agreed": {Part.CAPACITY: D(2)}}
+    lost = settle_event(tariff("capacity-with-tiers"), delivery(interval(0, -5), **capacity))
+    # -5 of 1 times the price 0 of a figure.
+    assert lost.lines[0].working.endswith("-5.0000 of 1 x 0 x 1 = 0.0000")
+
+
 def test_losses_multiply_before_the_one_rounding():
     # 1.0005 kWh x 1.05 = 1.050525, rounded 1.051 (rounding first would give 1.000 x 1.05).
     found = settle_event(flat(loss_factor=D("1.05")), delivery(interval(0, 1.0005), **FLAT))
@@ -345,8 +354,11 @@ def test_what_the_contract_must_say_is_asked_for():
         settle_event(tariff("flat-energy"), event)
     with pytest.raises(TariffError, match=r"give agreed\.energy"):
         settle_event(tariff("flat-energy"), replace(event, currency="USD"))
+    for tariff_id in ("guangdong-response", "capacity-with-tiers"):
+        with pytest.raises(TariffError, match="against its award: give awarded_kw"):
+            settle_event(tariff(tariff_id), event)
     with pytest.raises(TariffError, match=r"the interval from 2026-07-01T02:00:00.* has no price"):
-        settle_event(tariff("guangdong-response"), event)
+        settle_event(tariff("guangdong-response"), replace(event, awarded_kw=D(1)))
     with pytest.raises(TariffError, match=r"give availability\.hours"):
         settle_month(tariff("ercot-ers"), [], Month(name="2026-07"))
     july = Month(name="2026-07", currency="USD")
