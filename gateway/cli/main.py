@@ -18,6 +18,7 @@ from gateway.cli.opt import opt
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
+from gateway.cli.tariff import tariff
 from gateway.cli.vtn import vtn
 
 app = typer.Typer(
@@ -58,4 +59,5 @@ app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
 app.add_typer(archive, name="archive")
+app.add_typer(tariff, name="tariff")
 app.add_typer(db, name="db")

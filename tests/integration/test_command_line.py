@@ -159,6 +159,8 @@ CONFIG_FILE = ("--config", "gridgate.toml")
         (("db", "upgrade", *CONFIG_FILE), "revision"),
         (("allocate", "--fleet", "fleet.json", "--target-w", "2500"), "train"),
         (("baseline", "--list"), "caiso-10-in-10"),
+        (("tariff", "list"), "flat-energy"),
+        (("tariff", "show", "ercot-ers"), "pass_mark 0.95"),
         (("baseline", "meter-before-after", "--readings", "readings.csv", "--event", EVENT), "reduction"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
@@ -235,6 +237,8 @@ def test_a_statement_is_computed_again_from_the_record(
         (("allocate", "--fleet", "fleet.json", "--target-w", "nan"), 2, "0 or more watts"),
         (("baseline", "caiso", "--readings", "readings.csv", "--event", EVENT), 2, "did you mean caiso-10-in-10?"),
         (("baseline", "meter-before-after", "--readings", "fleet.json", "--event", EVENT), 2, "fleet.json"),
+        (("tariff", "show", "ercot"), 2, "did you mean ercot-ers?"),
+        (("tariff", "try", "flat-energy", "--delivery", "fleet.json"), 2, "fleet.json"),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, tuple) else "",
 )

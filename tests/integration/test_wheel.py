@@ -96,6 +96,7 @@ def test_the_wheel_carries_our_four_packages_with_their_data_and_no_tests(instal
     "pattern",
     [
         "gateway/domain/baseline/rules/*.toml",
+        "gateway/domain/tariff/sheets/*.toml",
         "gateway/http/templates/*.html",
         "gateway/http/static/*",
         "migrations/env.py",

@@ -1,11 +1,24 @@
 """A strict reader for the tables of a rule sheet: a wrong key ends in one error that names it by its whole path."""
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from difflib import get_close_matches
+
+_PLAIN = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 
 
 class RuleError(ValueError):
     """A rule sheet that cannot be used; the text names the key."""
+
+
+def exact_number(value: object) -> Decimal | None:
+    """A whole number, or one written plainly as text, as Decimal; ``None`` for anything else, floats included."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    if isinstance(value, int) and abs(value) >= 10**15:
+        return None
+    return Decimal(value) if _PLAIN.fullmatch(str(value)) else None
 
 
 class Table:
@@ -55,6 +68,29 @@ class Table:
             bound = "" if above == float("-inf") else f" above {above:g}"
             raise self._wrong(key, f"a number{bound}", value)
         return float(value)
+
+    def decimal(self, key: str, *, at_least: Decimal | None = None) -> Decimal:
+        """An exact number: a whole one, or text such as "0.35"; under 10^15, down to a billionth."""
+        value = self._take(key)
+        bound = "" if at_least is None else f" from {at_least} on"
+        found = exact_number(value)
+        if found is None or (at_least is not None and found < at_least):
+            raise self._wrong(key, f'an exact number{bound}, whole or as text such as "0.35",', value)
+        return found
+
+    def decimal_or(self, key: str, known: Sequence[str]) -> Decimal | str:
+        """An exact number as in ``decimal``, or one of the words known."""
+        value = self._take(key)
+        found = exact_number(value)
+        if found is None and value not in known:
+            raise self._wrong(
+                key, f'an exact number, whole or as text such as "0.35", or one of {", ".join(known)}', value
+            )
+        return str(value) if found is None else found
+
+    def holds(self, key: str) -> bool:
+        """Whether a key that may be left out is there."""
+        return key in self._content
 
     def pair(self, key: str, *, optional: bool) -> tuple[float, float] | None:
         """Two numbers in rising order, ``None`` where the key is optional and absent."""
