@@ -55,8 +55,12 @@ class Identity:
         authority: bool = False,
         signs: bool = True,
         hosts: Sequence[str] = (),
+        only_for: x509.ObjectIdentifier | None = None,
     ) -> "Identity":
-        """A certificate by this authority, for a device (which may or may not sign), a server or another authority."""
+        """A certificate by this authority, for a device (which may or may not sign), a server or another authority.
+
+        With ``only_for`` its key may be used for that purpose alone.
+        """
         held = key or curve_key()
         return Identity(
             key=held,
@@ -70,6 +74,7 @@ class Identity:
                 ca=authority,
                 signs=signs,
                 hosts=hosts,
+                only_for=only_for,
             ),
         )
 
@@ -97,6 +102,7 @@ def _certificate(
     ca: bool,
     signs: bool,
     hosts: Sequence[str] = (),
+    only_for: x509.ObjectIdentifier | None = None,
 ) -> x509.Certificate:
     usage = x509.KeyUsage(
         digital_signature=signs,
@@ -124,6 +130,8 @@ def _certificate(
     )
     if hosts:
         built = built.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+    if only_for is not None:
+        built = built.add_extension(x509.ExtendedKeyUsage([only_for]), critical=True)
     return built.sign(issuer_key, hashes.SHA256())
 
 

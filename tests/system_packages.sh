@@ -1,6 +1,6 @@
 #!/bin/sh
 # Real counterparties that tests start on loopback, from Debian's packages: Slurm, munge and Prometheus; and xmlsec1,
-# another implementation of XML signatures; Mosquitto, an MQTT server.
+# another implementation of XML signatures; Mosquitto, an MQTT server; and OpenSSL's command, a time-stamp authority.
 #
 # What is missing is installed where this is Debian or Ubuntu and we are root; elsewhere this says so, and the tests that
 # need it skip with one line. No daemon is started or enabled: the tests start their own, and end them.
@@ -9,7 +9,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 
 missing=""
 for pair in munged:munge mosquitto:mosquitto slurmctld:slurmctld slurmd:slurmd slurmrestd:slurmrestd scontrol:slurm-client \
-    prometheus:prometheus xmlsec1:xmlsec1; do
+    prometheus:prometheus xmlsec1:xmlsec1 openssl:openssl; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 ls /usr/lib/*/slurm*/auth_jwt.so >/dev/null 2>&1 || missing="$missing slurm-wlm-jwt-plugin"
