@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 from aiohttp import ClientSession, web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
@@ -92,6 +93,13 @@ async def open_evidencing(
 def evidence_key_path(settings: Settings) -> Path:
     """Where the key is kept that heads are signed with."""
     return settings.gateway.state_dir / "evidence-key.pem"
+
+
+def read_evidence_key(path: Path) -> Ed25519PrivateKey:
+    """The key that heads are signed with. Raises ``OSError`` where there is none."""
+    from gateway.storage.evidence_key import read_key
+
+    return read_key(path)
 
 
 def open_archive(settings: Settings) -> DayArchive | None:

@@ -13,6 +13,7 @@ from gateway.cli.db import db
 from gateway.cli.decode import decode
 from gateway.cli.enrol import enrol, remove
 from gateway.cli.event import event
+from gateway.cli.evidence import evidence
 from gateway.cli.job import job
 from gateway.cli.opt import opt
 from gateway.cli.run import agent, demo, serve
@@ -59,5 +60,6 @@ app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
 app.add_typer(archive, name="archive")
+app.add_typer(evidence, name="evidence")
 app.add_typer(tariff, name="tariff")
 app.add_typer(db, name="db")

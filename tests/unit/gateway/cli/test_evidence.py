@@ -1,0 +1,129 @@
+"""``gridgate evidence``: heads, the public key, a proof that others can check, and what was changed."""
+
+import asyncio
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner, Result
+
+from gateway.cli.main import app as commands
+from gateway.domain.merkle import MerkleLog, check_inclusion
+from gateway.domain.tree_head import TreeHead, key_id_of, sign
+from gateway.ledger import LogEntry
+from gateway.storage.evidence_key import read_or_make_key
+from gateway.storage.sql_evidence import SqlEvidenceStore
+from gateway.storage.sql_ledger import open_ledger
+
+CONFIG = """
+[gateway]
+database = "sqlite+aiosqlite:///{folder}/record.db"
+state_dir = "{folder}/state"
+[site]
+id = "a"
+timezone = "UTC"
+[[hardware]]
+kind = "simulated"
+"""
+NIGHT = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A record with three logged lines, a head over the first two, and one line that no head covers."""
+
+    async def fill() -> None:
+        key = read_or_make_key(tmp_path / "state" / "evidence-key.pem")
+        async with open_ledger(f"sqlite+aiosqlite:///{tmp_path}/record.db", migrate=True) as ledger:
+            store = SqlEvidenceStore(ledger)
+            for number, what in enumerate(("received", "planned", "settled")):
+                await ledger.record_log(LogEntry(connection_id="u", event_id="e1", at=NIGHT, what=what))
+                await store.log_new(NIGHT + timedelta(minutes=number))
+                if number == 1:
+                    await store.record_head(_head(MerkleLog(await store.leaves()), key))
+
+    asyncio.run(fill())
+    path = tmp_path / "gridgate.toml"
+    path.write_text(CONFIG.format(folder=tmp_path))
+    return path
+
+
+def _head(tree: MerkleLog, key: Ed25519PrivateKey):
+    head = TreeHead(
+        format=1,
+        log_id="a",
+        size=len(tree),
+        root_sha256=tree.root().hex(),
+        made_at=NIGHT + timedelta(days=1),
+        day="2026-07-01",
+        previous_sha256="",
+    )
+    return sign(head, key)
+
+
+def run(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["evidence", *arguments, "--config", str(config)])
+
+
+def test_heads_name_the_key_that_the_key_command_shows(config: Path) -> None:
+    (head,) = json.loads(run(config, "heads", "--json").stdout)
+    key = json.loads(run(config, "key", "--json").stdout)
+    assert (head["head"]["day"], head["head"]["size"]) == ("2026-07-01", 2)
+    assert head["key_id"] == key["key_id"] == key_id_of(bytes.fromhex(key["public_key"]))
+    assert "-----BEGIN PUBLIC KEY-----" in key["pem"]
+    assert run(config, "heads").stdout.startswith("2026-07-01          2 entries  root ")
+
+
+def test_a_proof_can_be_checked_by_others(config: Path) -> None:
+    proof = json.loads(run(config, "prove", "event_log", "1", "--json").stdout)
+    check_inclusion(
+        bytes.fromhex(proof["leaf"]),
+        proof["entry"]["number"],
+        proof["head"]["size"],
+        [bytes.fromhex(step) for step in proof["path"]],
+        bytes.fromhex(proof["head"]["root_sha256"]),
+    )
+    assert "entry 0 of 2, logged at 2026-07-01 00:00:00Z" in run(config, "prove", "event_log", "1").stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("3", "event_log 3 is entry 2, which no head covers yet: one is made when the day is over"),
+        ("9", "the log has no event_log '9'; what was recorded in the last minute may not be logged yet"),
+    ],
+)
+def test_what_cannot_be_proven_is_said_in_a_line(config: Path, key: str, says: str) -> None:
+    found = run(config, "prove", "event_log", key)
+    assert (found.exit_code, found.stderr) == (1, f"gridgate: {says}\n")
+
+
+def test_a_record_that_is_what_was_logged_is_said_to_be(config: Path) -> None:
+    found = run(config, "check")
+    assert (found.exit_code, found.stdout) == (0, "3 entries and 1 heads: every record is what was logged\n")
+
+
+def test_a_changed_record_and_a_rewritten_log_are_named(config: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "record.db") as database:
+        database.execute("DROP TRIGGER event_log_no_update")
+        database.execute("UPDATE event_log SET what = 'never' WHERE id = 2")
+    database.close()
+    found = run(config, "check")
+    assert (found.exit_code, found.stdout) == (1, "event_log 2 (entry 1) is not what it was when it was logged\n")
+    with sqlite3.connect(tmp_path / "record.db") as database:
+        database.execute("DROP TRIGGER evidence_entry_no_update")
+        database.execute("UPDATE evidence_entry SET leaf = printf('%064d', 0) WHERE number = 1")
+    database.close()
+    found = json.loads(run(config, "check", "--json").stdout)
+    assert found["heads"] == ["the head of 2026-07-02 00:00Z is not of this log: entries were changed"]
+    assert "the entry itself was changed" in found["mismatches"][0]["what"]
+
+
+def test_before_the_first_start_there_is_no_key(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "state" / "evidence-key.pem").unlink()
+    found = run(config, "key")
+    assert found.exit_code == 1
+    assert found.stderr.startswith("gridgate: there is no key yet: it is made at the first start of the gateway")
