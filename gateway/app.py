@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
 from gateway.clock import Clock, SystemClock
-from gateway.config import SITE_METER_ID, ConfigError, Settings, Vtn3Settings
+from gateway.config import SITE_METER_ID, ConfigError, EvidenceSettings, Settings, Vtn3Settings
 from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.domain.baseline.rule import shipped_rules
@@ -33,7 +33,7 @@ from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import ACT_WAIT_S, Actuator
 from gateway.services.epochs import Epochs
-from gateway.services.evidencing import Evidencing, TakesHeads
+from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
 from gateway.services.site_inputs import gather_stated_inputs
@@ -85,9 +85,26 @@ async def open_evidencing(
         log_id=wanted.log_id or settings.site.id,
         zone=settings.site.site().timezone,
         takers=takers,
+        stamps=_stamps(wanted),
         clock=clock,
         readiness=readiness,
     )
+
+
+def _stamps(wanted: EvidenceSettings) -> StampsHeads | None:
+    """The authority that stamps heads. Raises ``ConfigError`` and ``OSError`` where it cannot be had."""
+    if wanted.timestamp_url is None or wanted.timestamp_ca is None:
+        return None
+    try:
+        from gateway.domain.time_stamp import read_authorities
+        from gateway.http.time_stamp_client import TimeStampAuthority
+    except ImportError as cause:
+        raise ConfigError(f"[evidence] timestamp_url needs what comes with gridgate[evidence]: {cause}") from cause
+    try:
+        authorities = read_authorities(wanted.timestamp_ca.read_bytes())
+    except ValueError as cause:
+        raise ConfigError(f"[evidence] timestamp_ca {wanted.timestamp_ca}: {cause}") from cause
+    return TimeStampAuthority(str(wanted.timestamp_url), authorities)
 
 
 def evidence_key_path(settings: Settings) -> Path:

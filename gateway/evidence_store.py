@@ -45,5 +45,14 @@ class EvidenceStore(Protocol):
     async def record_head(self, head: SignedHead) -> None:
         """Keep a head; one that is known is kept as it was."""
 
+    async def record_stamp(self, head_sha256: str, response: bytes, at: datetime) -> None:
+        """Keep an authority's stamp over a head that is kept; the first of a head stays."""
+
+    async def stamp(self, head_sha256: str) -> bytes | None:
+        """The stamp over a head, ``None`` where there is none."""
+
+    async def unstamped(self) -> tuple[SignedHead, ...]:
+        """Heads without a stamp, in the order in which they were made."""
+
     async def heads(self, since: date | None = None) -> tuple[SignedHead, ...]:
         """Heads in the order in which they were made; ``since`` leaves out those made before that day (UTC)."""

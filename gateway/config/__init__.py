@@ -3,6 +3,7 @@
 from gateway.config.agents import AgentSettings, AgentsSettings
 from gateway.config.connections import Ven2bSettings, Ven3Settings, Vtn2bSettings, Vtn3Settings
 from gateway.config.devices import NvmlSettings, SimulatedSettings
+from gateway.config.evidence import EvidenceSettings
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings, TermsSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
 from gateway.config.settings import ConfigError, FleetSettings, Settings, load_config, settings_from
@@ -14,6 +15,7 @@ __all__ = [
     "AgentSettings",
     "AgentsSettings",
     "ConfigError",
+    "EvidenceSettings",
     "FleetSettings",
     "MeterSettings",
     "ModbusSettings",

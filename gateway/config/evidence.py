@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, model_validator
 
 from gateway.config.parts import Section
 
@@ -16,6 +16,16 @@ class EvidenceSettings(Section):
     """A folder that each head goes to; best on another disk."""
     deliver_to: tuple[HttpUrl, ...] = ()
     """Addresses of utility and auditor that each head is posted to."""
+    timestamp_url: HttpUrl | None = None
+    """An authority (RFC 3161) that stamps each head. Needs the extra ``evidence``."""
+    timestamp_ca: Path | None = None
+    """Certificates (PEM) by which its stamps are believed."""
+
+    @model_validator(mode="after")
+    def _stamps_are_believed_by_something(self) -> "EvidenceSettings":
+        if (self.timestamp_url is None) != (self.timestamp_ca is None):
+            raise ValueError("timestamp_url and timestamp_ca go together: who stamps, and whose stamps are believed")
+        return self
 
 
 class ArchiveSettings(Section):

@@ -48,3 +48,15 @@ async def _post(url: str, query: bytes) -> bytes:
         raise ConnectionError(
             f"no time-stamp authority answers at {url}: {cause or 'no answer in time'}; it can be asked again later"
         ) from cause
+
+
+class TimeStampAuthority:
+    """One authority, asked by HTTP. Its answers are believed by ``authorities`` alone."""
+
+    def __init__(self, url: str, authorities: Sequence[Certificate]) -> None:
+        self._url = url
+        self._authorities = tuple(authorities)
+
+    async def stamp(self, head: SignedHead) -> bytes:
+        """Raises as ``ask_time_stamp`` does."""
+        return await ask_time_stamp(self._url, head, self._authorities)

@@ -39,6 +39,13 @@ class TakesHeads(Protocol):
         """Give a head; one given again is as good as one given once. Raises ``OSError`` where it was not taken."""
 
 
+class StampsHeads(Protocol):
+    """An authority that says when a head was there."""
+
+    async def stamp(self, head: SignedHead) -> bytes:
+        """Its answer, checked. Raises ``OSError`` without one, ``ValueError`` for one that proves nothing."""
+
+
 class Evidencing:
     """Logs each minute and makes a head each day, by the site's own calendar.
 
@@ -54,6 +61,7 @@ class Evidencing:
         log_id: str,
         zone: tzinfo,
         takers: Sequence[TakesHeads],
+        stamps: StampsHeads | None = None,
         clock: Clock,
         readiness: Readiness,
     ) -> None:
@@ -62,6 +70,7 @@ class Evidencing:
         self._log_id = log_id
         self._zone = zone
         self._takers = tuple(takers)
+        self._stamps = stamps
         self._clock = clock
         self._readiness = readiness
         self._tree = MerkleLog()
@@ -83,6 +92,7 @@ class Evidencing:
             await self._check_given()
             await self._close_days(self._clock.now())
             await self._hand_out()
+            await self._have_stamped()
         except (*EXPECTED_FAULTS, HeadsContradict) as fault:
             self._readiness.faulty(PART, str(fault) or type(fault).__name__)
         else:
@@ -151,6 +161,20 @@ class Evidencing:
                     )
                 self._given[taker.name] = head.sha256
             self._checked.add(taker.name)
+
+    async def _have_stamped(self) -> None:
+        """Have an authority stamp the heads that it has not stamped yet, the oldest first."""
+        if self._stamps is None:
+            return
+        for head in await self._store.unstamped():
+            if head.head.log_id != self._log_id:
+                continue
+            try:
+                response = await self._stamps.stamp(head)
+            except ValueError as fault:
+                raise OSError(f"the time-stamp authority's answer proves nothing: {fault}") from fault
+            await self._store.record_stamp(head.head.sha256, response, self._clock.now())
+            log.info("head_stamped", day=head.head.day, size=head.head.size)
 
     async def _hand_out(self) -> None:
         """Give every taker the heads that it has not got. One that is away keeps nobody else waiting."""

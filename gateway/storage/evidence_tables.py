@@ -1,6 +1,6 @@
-"""The tables of the log of evidence. Both are append-only."""
+"""The tables of the log of evidence. All are append-only."""
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text
 
 from gateway.domain.tree_head import SignedHead
 from gateway.storage.documents import Document, Instant
@@ -29,4 +29,12 @@ tree_head = Table(
     Column("size", BigInteger, nullable=False),
     Column("made_at", Instant, nullable=False, index=True),
     Column("document", Document(SignedHead), nullable=False),
+)
+# An authority's answer about a head, as it came.
+head_stamp = Table(
+    "head_stamp",
+    metadata,
+    Column("head_sha256", ForeignKey("tree_head.sha256"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("response", LargeBinary, nullable=False),
 )

@@ -28,7 +28,7 @@ from gateway.storage.evidence_sources import (
     position_of,
     spelled,
 )
-from gateway.storage.evidence_tables import evidence_entry, tree_head
+from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_head
 from gateway.storage.sql_ledger import SqlLedger
 
 AT_ONCE = 1000
@@ -157,6 +157,22 @@ class SqlEvidenceStore(EvidenceStore):
         asked = select(tree_head.c.document).order_by(tree_head.c.made_at, tree_head.c.size)
         if since is not None:
             asked = asked.where(tree_head.c.made_at >= datetime(since.year, since.month, since.day, tzinfo=UTC))
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(asked)).scalars())
+
+    async def record_stamp(self, head_sha256: str, response: bytes, at: datetime) -> None:
+        async with self._database.write() as connection:
+            await rows.add(connection, head_stamp, {"head_sha256": head_sha256, "at": at, "response": response})
+
+    async def stamp(self, head_sha256: str) -> bytes | None:
+        asked = select(head_stamp.c.response).where(head_stamp.c.head_sha256 == head_sha256)
+        async with self._database.read() as connection:
+            found: bytes | None = (await connection.execute(asked)).scalar_one_or_none()
+        return found
+
+    async def unstamped(self) -> tuple[SignedHead, ...]:
+        stamped = exists().where(head_stamp.c.head_sha256 == tree_head.c.sha256)
+        asked = select(tree_head.c.document).where(~stamped).order_by(tree_head.c.made_at, tree_head.c.size)
         async with self._database.read() as connection:
             return tuple((await connection.execute(asked)).scalars())
 

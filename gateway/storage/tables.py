@@ -29,7 +29,7 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
-from gateway.storage.evidence_tables import evidence_entry, tree_head
+from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_head
 from gateway.storage.party_tables import received_report
 from gateway.storage.table_parts import digest, metadata, serial
 from protocols.grid import (
@@ -338,4 +338,5 @@ APPEND_ONLY = (
     received_report,
     evidence_entry,
     tree_head,
+    head_stamp,
 )

@@ -220,3 +220,17 @@ async def test_every_tampering_is_named(
     found = await evidence.mismatches()
     assert (found[0].kind, what in found[0].what) == (kind, True)
     assert len(await evidence.mismatches(limit=1)) == 1
+
+
+async def test_a_stamp_is_kept_beside_its_head_and_the_first_stays(
+    ledger: SqlLedger, evidence: SqlEvidenceStore
+) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    head = TreeHead(format=1, log_id="a", size=0, root_sha256="", made_at=NOON, day="2026-07-01", previous_sha256="")
+    await evidence.record_head(sign(head, key))
+    assert await evidence.stamp(head.sha256) is None
+    assert [one.head for one in await evidence.unstamped()] == [head]
+    for response in (b"first", b"second"):
+        await evidence.record_stamp(head.sha256, response, LATER)
+    assert await evidence.stamp(head.sha256) == b"first"
+    assert await evidence.unstamped() == ()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.domain.merkle import MerkleLog
 from gateway.domain.tree_head import SignedHead, check_chain, check_later, check_signature, sign
 from gateway.ledger import LogEntry
-from gateway.services.evidencing import Evidencing, TakesHeads
+from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.storage.head_folder import HeadFolder
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from tests.unit.gateway.services.rig import SITE, Rig
@@ -36,13 +36,26 @@ class Auditor:
         self.heads.append(head)
 
 
-def evidencing(rig: Rig, *takers: TakesHeads, log_id: str = "lab-1") -> Evidencing:
+class Authority:
+    """Stamps heads, unless something is wrong with it."""
+
+    def __init__(self) -> None:
+        self.wrong: Exception | None = None
+
+    async def stamp(self, head: SignedHead) -> bytes:
+        if self.wrong is not None:
+            raise self.wrong
+        return b"stamp of " + head.head.sha256.encode()
+
+
+def evidencing(rig: Rig, *takers: TakesHeads, log_id: str = "lab-1", stamps: StampsHeads | None = None) -> Evidencing:
     return Evidencing(
         store=SqlEvidenceStore(rig.ledger),
         key=KEY,
         log_id=log_id,
         zone=SITE.timezone,
         takers=takers,
+        stamps=stamps,
         clock=rig.clock,
         readiness=rig.readiness,
     )
@@ -156,3 +169,24 @@ async def test_a_late_reading_is_in_the_head_of_its_day(rig: Rig) -> None:
     key = f"{reading.measured_at:%Y-%m-%dT%H}:00:00Z/{SITE.meter_id}"
     assert len(await store.find("reading", key)) == 2
     assert not await store.mismatches()
+
+
+async def test_every_head_is_stamped_once_its_authority_answers(rig: Rig) -> None:
+    store, authority, auditor = SqlEvidenceStore(rig.ledger), Authority(), Auditor()
+    service = evidencing(rig, auditor, stamps=authority)
+    await a_line(rig, "received")
+    for wrong, said in (
+        (ConnectionError("no authority answers"), "no authority answers"),
+        (ValueError("another nonce"), "the time-stamp authority's answer proves nothing: another nonce"),
+    ):
+        authority.wrong = wrong
+        await a_day(rig, service)
+        assert rig.readiness.parts()["evidence"] == said
+    # Heads are handed out all the same.
+    assert len(auditor.heads) == 2
+    authority.wrong = None
+    await a_day(rig, service)
+    assert await store.unstamped() == ()
+    for head in await store.heads():
+        assert await store.stamp(head.head.sha256) == b"stamp of " + head.head.sha256.encode()
+    assert rig.readiness.parts()["evidence"] is None
