@@ -48,9 +48,8 @@ def main(count: int) -> None:
     print(f"{count:,} entries; plain SHA-256 of them {count / plain_s:,.0f} a second")
     print(f"spelled and hashed as leaves {count / leaf_s:,.0f} a second, {leaf_s / plain_s:.1f} times the plain hash")
     print(f"put into the tree            {count / tree_s:,.0f} a second, {tree_s / plain_s:.1f} times the plain hash")
-    print(
-        f"a root of any size {root_us:.0f} us, a proof of inclusion {proof_us:.0f} us, checked in {check_us / 1000:.0f} us"
-    )
+    print(f"a root of any size {root_us:.0f} us")
+    print(f"a proof of inclusion {proof_us:.0f} us, checked in {check_us / 1000:.0f} us")
     print(f"a proof of consistency made and checked {grown_us:.0f} us")
 
 
