@@ -1,20 +1,26 @@
 """``gridgate baseline``: a baseline rule over a metered history, offline."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone, tzinfo
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from gateway.cli.history_csv import HistoryError, MeteredHistory, parse_event, parse_events, parse_readings
+from gateway.cli.history_csv import (
+    HistoryError,
+    MeteredHistory,
+    parse_event,
+    parse_events,
+    parse_instant,
+    parse_readings,
+)
 from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, read_input, show
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, CandidateDay, Insufficient
-from gateway.domain.baseline.rule import DayMatching, Rule, shipped_rules
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, Rule, find_rule, shipped_rules
 
 
 def baseline(
@@ -25,6 +31,13 @@ def baseline(
     ] = None,
     event: Annotated[str | None, typer.Option(metavar="START/END", help="The event, as two ISO 8601 instants.")] = None,
     events: Annotated[Path | None, typer.Option(help="CSV with a header start,end: other events, left out.")] = None,
+    notice: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="When the site was told of the event, for rules that ask it.")
+    ] = None,
+    generation: Annotated[
+        Path | None, typer.Option(help="CSV like --readings: output of the generator behind the meter, positive.")
+    ] = None,
+    declared_kw: Annotated[float | None, typer.Option(help="The level declared to the programme, in kW.")] = None,
     timezone_name: Annotated[
         str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of naive stamps and of the days.")
     ] = None,
@@ -43,11 +56,12 @@ def baseline(
     try:
         if rule_id is None or readings is None or event is None:
             raise HistoryError("a RULE, --readings and --event are needed; --list shows the rules")
-        rule = _rule(rules, rule_id)
+        rule = _rule(rule_id)
         zone = _zone(timezone_name)
         window = _window(event, zone)
-        with _naming(readings):
-            history = parse_readings(read_input(readings, json_wanted=json_wanted), zone)
+        history = _readings(readings, zone, json_wanted=json_wanted)
+        output = None if generation is None else _readings(generation, zone, json_wanted=json_wanted).intervals
+        noticed_at = None if notice is None else _notice(notice, zone)
         excluded: tuple[tuple[datetime, datetime], ...] = ()
         if events is not None:
             with _naming(events):
@@ -56,7 +70,15 @@ def baseline(
     except HistoryError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     answer = evaluate(
-        rule, history.intervals, event_start=window[0], event_end=window[1], timezone=day_zone, excluded=excluded
+        rule,
+        history.intervals,
+        event_start=window[0],
+        event_end=window[1],
+        timezone=day_zone,
+        excluded=excluded,
+        noticed_at=noticed_at,
+        generation=output,
+        declared_w=None if declared_kw is None else declared_kw * 1000,
     )
     if isinstance(answer, Insufficient):
         result = {
@@ -78,12 +100,23 @@ def _naming(path: Path) -> Iterator[None]:
         raise HistoryError(f"{path}: {cause}") from cause
 
 
-def _rule(rules: Mapping[str, Rule], rule_id: str) -> Rule:
-    if rule_id in rules:
-        return rules[rule_id]
-    near = get_close_matches(rule_id, rules, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(rules)}"
-    raise HistoryError(f"no rule {rule_id!r}: {hint}")
+def _rule(rule_id: str) -> Rule:
+    try:
+        return find_rule(rule_id)
+    except ValueError as cause:
+        raise HistoryError(str(cause)) from cause
+
+
+def _readings(path: Path, zone: tzinfo | None, *, json_wanted: bool) -> MeteredHistory:
+    with _naming(path):
+        return parse_readings(read_input(path, json_wanted=json_wanted), zone)
+
+
+def _notice(notice: str, zone: tzinfo | None) -> datetime:
+    try:
+        return parse_instant(notice, zone)
+    except HistoryError as cause:
+        raise HistoryError(f"--notice: {cause}") from cause
 
 
 def _zone(name: str | None) -> ZoneInfo | None:
@@ -96,7 +129,7 @@ def _zone(name: str | None) -> ZoneInfo | None:
 
 def _zone_of_stamps(rule: Rule, history: MeteredHistory) -> tzinfo:
     """Without a zone the days are those of the stamps' own offset, where there is but one."""
-    if len(history.offsets) > 1 and isinstance(rule.method, DayMatching):
+    if len(history.offsets) > 1 and isinstance(rule.method, DayMatching | GeneratorOutput):
         raise HistoryError("the stamps have more than one UTC offset: say with --timezone what a day is")
     return timezone(min(history.offsets))
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from gateway.clock import Clock
-from gateway.domain.baseline.rule import DayMatching, Rule
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state, took_part_until
 from gateway.domain.fleet import Site
@@ -229,8 +229,8 @@ async def _history(
     The minutes are counted from the start of the ramp, so that none of them mixes before and after. Nothing is read
     from after ``last``, which has passed when an event is settled: whoever asks later gets the same.
     """
-    if isinstance(rule.method, DayMatching):
-        look_back = timedelta(days=rule.method.look_back_days + 1)
+    if not isinstance(rule.method, MeterBeforeAfter):
+        look_back = timedelta(days=_look_back_days(rule) + 1)
         return await ledger.energy_between(site.meter_id, start - look_back, last)
     before = math.ceil(rule.method.length_s / MINUTE_S)
     after = math.ceil((last - start).total_seconds() / MINUTE_S)
@@ -240,6 +240,16 @@ async def _history(
     ]
     readings = await ledger.readings_between(site.meter_id, minutes[0].starts_at - MARGIN, last)
     return integrate(readings, minutes)
+
+
+def _look_back_days(rule: Rule) -> int:
+    match rule.method:
+        case DayMatching() as method:
+            return method.extended_days or method.look_back_days
+        case GeneratorOutput(typical=method):
+            return method.extended_days or method.look_back_days
+        case _:
+            return 0
 
 
 def _interval_end(at: datetime, interval_s: int) -> datetime:

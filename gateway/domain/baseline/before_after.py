@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from gateway.domain.baseline.history import beside_meter, gather, grid_note
+from gateway.domain.baseline.method import MeterBeforeAfter
 from gateway.domain.baseline.result import AdjustmentWorking, Baseline, Insufficient
-from gateway.domain.baseline.rule import MeterBeforeAfter, Rule
+from gateway.domain.baseline.rule import Rule
 from gateway.domain.measurement import IntervalEnergy
 
 
@@ -26,6 +27,8 @@ def before_after(
     the window counts by its share in it. ``timezone`` is for the words only.
     """
     length = timedelta(seconds=method.length_s)
+    if method.align_s is not None:
+        ramp_start -= timedelta(seconds=ramp_start.timestamp() % method.align_s)
     metered = {interval for interval in history if interval.coverage_fraction > 0}
     before = [interval for interval in metered if interval.ends_at <= ramp_start]
     after = [interval for interval in metered if interval.starts_at >= event_end]

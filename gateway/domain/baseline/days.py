@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import cache, partial
 from types import MappingProxyType
+
+from holidays import country_holidays
 
 _MONDAY, _THURSDAY, _SUNDAY = 0, 3, 6
 
@@ -30,9 +33,45 @@ def no_holidays(year: int) -> Mapping[date, str]:  # noqa: ARG001 - a calendar i
     return MappingProxyType({})
 
 
-CALENDARS: Mapping[str, Callable[[int], Mapping[date, str]]] = MappingProxyType(
-    {"nerc": nerc_holidays, "none": no_holidays}
+@cache
+def _national(country: str, part: str | None, year: int) -> tuple[Mapping[date, str], frozenset[date]]:
+    """A country's public holidays of a year, and the days of rest that were made working days for them."""
+    found = country_holidays(country, subdiv=part, years=year, language="en_US")
+    worked = frozenset(day for day in found.weekend_workdays if day.year == year)
+    return MappingProxyType({day: name for day, name in found.items() if day.year == year}), worked
+
+
+def _national_holidays(country: str, part: str | None, year: int) -> Mapping[date, str]:
+    return _national(country, part, year)[0]
+
+
+_COUNTRIES: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        "us-federal": ("US", None),
+        # Elexon's working days are those of England and Wales.
+        "england": ("GB", "ENG"),
+        "belgium": ("BE", None),
+        "greece": ("GR", None),
+        "china": ("CN", None),
+        "korea": ("KR", None),
+        "japan": ("JP", None),
+    }
 )
+"""National calendars as the package ``holidays`` knows them, with its version's knowledge of days yet to be decreed."""
+
+CALENDARS: Mapping[str, Callable[[int], Mapping[date, str]]] = MappingProxyType(
+    {
+        "nerc": nerc_holidays,
+        "none": no_holidays,
+        **{name: partial(_national_holidays, *place) for name, place in _COUNTRIES.items()},
+    }
+)
+
+
+def is_made_up(calendar: str, day: date) -> bool:
+    """Whether a Saturday or Sunday was made a working day, to make up for a holiday (China)."""
+    known = _COUNTRIES.get(calendar)
+    return known is not None and day in _national(*known, day.year)[1]
 
 
 def same_wall_clock(at: datetime, anchor: date, day: date, zone: tzinfo) -> datetime | None:

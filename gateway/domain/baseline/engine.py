@@ -5,9 +5,12 @@ from datetime import datetime, tzinfo
 from typing import assert_never
 
 from gateway.domain.baseline.before_after import before_after
+from gateway.domain.baseline.generator import generator_output
 from gateway.domain.baseline.matching import match_days
+from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.result import Baseline, Insufficient
-from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule
+from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Rule, SameDay
+from gateway.domain.baseline.same_day import declared_level, same_day
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 
 
@@ -20,18 +23,24 @@ def evaluate(
     timezone: tzinfo,
     excluded: Sequence[tuple[datetime, datetime]] = (),
     ramp_start: datetime | None = None,
+    noticed_at: datetime | None = None,
+    generation: Sequence[IntervalEnergy] | None = None,
+    declared_w: float | None = None,
 ) -> Baseline | Insufficient:
     """Evaluate a rule for one event.
 
     ``history`` is metered energy in any order, the event's day included; the same question always gets the same answer.
     ``timezone`` decides what a day is. ``excluded`` are other events as ``(start, end)``, the event itself may be among
-    them. ``ramp_start`` is where the response begins, by default the event's start. Raises ``ValueError`` for an event
-    that does not end after its start, or a naive instant.
+    them. ``ramp_start`` is where the response begins, by default the event's start. Some rules need more, and say so
+    where it is not given: ``noticed_at``, when the site was told; ``generation``, output of the generator behind the
+    meter, positive; ``declared_w``, the level declared to the programme. Raises ``ValueError`` for an event that does
+    not end after its start, or a naive instant.
     """
     if epoch_us(event_end) <= epoch_us(event_start):
         raise ValueError(f"the event ends at {event_end.isoformat()}, not after its start {event_start.isoformat()}")
-    match rule.method:
-        case DayMatching() as method:
+    method = rule.method
+    match method:
+        case DayMatching():
             return match_days(
                 rule,
                 method,
@@ -40,15 +49,39 @@ def evaluate(
                 event_end=event_end,
                 timezone=timezone,
                 excluded=excluded,
+                noticed_at=noticed_at,
             )
-        case MeterBeforeAfter() as method:
+        case MeterBeforeAfter():
+            before = noticed_at if method.anchor is Anchor.NOTICE else ramp_start or event_start
+            if before is None:
+                return Insufficient(
+                    rule=rule.rule_id,
+                    rule_version=rule.version,
+                    reason="the rule looks before the notice: give the time at which the site was told of the event",
+                )
             return before_after(
                 rule,
                 method,
                 history,
                 event_start=event_start,
                 event_end=event_end,
-                ramp_start=event_start if ramp_start is None else min(ramp_start, event_start),
+                ramp_start=min(before, event_start),
                 timezone=timezone,
             )
-    assert_never(rule.method)
+        case SameDay():
+            return same_day(rule, method, history, event_start=event_start, event_end=event_end, timezone=timezone)
+        case DeclaredLevel():
+            return declared_level(rule, history, event_start=event_start, event_end=event_end, declared_w=declared_w)
+        case GeneratorOutput():
+            return generator_output(
+                rule,
+                method,
+                history,
+                event_start=event_start,
+                event_end=event_end,
+                timezone=timezone,
+                excluded=excluded,
+                noticed_at=noticed_at,
+                generation=generation,
+            )
+    assert_never(method)

@@ -9,7 +9,8 @@ class CandidateDay:
     """A day that the rule looked at, and why it was taken or passed over.
 
     ``reason`` is one of ``selected``, ``refilled`` (an event day taken back), ``weekend``, ``holiday``, the name of
-    another day type and "day", ``event day``, ``incomplete`` and ``not needed``; ``detail`` says more in plain words.
+    another day type and "day", ``event day``, ``clock change``, ``incomplete``, ``low use``, ``not needed``, and ``not
+    highest``, ``not middle``, ``not nearest`` and ``not last`` after the rule's selection; ``detail`` says more.
     """
 
     date: str

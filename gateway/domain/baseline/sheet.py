@@ -47,6 +47,17 @@ class Table:
             raise self._wrong(key, "a list", value)
         return tuple(self._word(key, item, known) for item in value)
 
+    def numbers(self, key: str, *, above: float) -> tuple[float, ...]:
+        """A list of one number or more, each above a bound."""
+        value = self._take(key)
+        if not isinstance(value, list) or not value:
+            raise self._wrong(key, "a list of numbers", value)
+        return tuple(self._number(key, item, above) for item in value)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there at all, for those that may be left out."""
+        return key in self._content
+
     def flag(self, key: str) -> bool:
         """True or false."""
         value = self._take(key)
@@ -63,11 +74,7 @@ class Table:
 
     def number(self, key: str, *, above: float = float("-inf")) -> float:
         """A number above a bound."""
-        value = self._take(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < float("inf"):
-            bound = "" if above == float("-inf") else f" above {above:g}"
-            raise self._wrong(key, f"a number{bound}", value)
-        return float(value)
+        return self._number(key, self._take(key), above)
 
     def decimal(self, key: str, *, at_least: Decimal | None = None) -> Decimal:
         """An exact number: a whole one, or text such as "0.35"; under 10^15, down to a billionth."""
@@ -128,6 +135,12 @@ class Table:
             raise RuleError(f"{self._full(key)}: missing")
         self._taken.append(key)
         return self._content[key]
+
+    def _number(self, key: str, value: object, above: float) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not above < value < float("inf"):
+            bound = "" if above == float("-inf") else f" above {above:g}"
+            raise self._wrong(key, f"a number{bound}", value)
+        return float(value)
 
     def _word(self, key: str, value: object, known: Sequence[str]) -> str:
         if not isinstance(value, str) or value not in known:

@@ -150,11 +150,34 @@ def test_the_zone_decides_the_day(tmp_path: Path):
     assert there["days"][0] == {"date": "2025-06-15", "selected": False, "reason": "weekend", "detail": ""}
 
 
+@pytest.mark.parametrize(
+    ("rule", "option", "said"),
+    [
+        ("ercot-meter-before-after", ("--notice", "2025-06-18T13:30"), "the rule looks before the notice"),
+        ("jiangsu", ("--notice", "2025-06-17T13:30"), "the rule counts its days from the notice"),
+        ("maximum-base-load", ("--declared-kw", "55"), "give that level in watts"),
+        ("generator-output", ("--generation", "FILE"), "give the readings of its output"),
+    ],
+)
+def test_a_rule_that_needs_more_says_what(tmp_path: Path, rule: str, option: tuple[str, str], said: str):
+    path = str(history(tmp_path))
+    arguments = (rule, "--readings", path, *EVENT, *PHOENIX, "--json")
+    without = Answer(*arguments)
+    assert without.code == 1
+    assert said in without.json()["insufficient"]
+    given = Answer(*arguments, option[0], option[1].replace("FILE", path))
+    assert given.code == 0, given.out
+    # The building's own meter stands for a generator that gives ten kilowatts less in the event.
+    expected_w = {"maximum-base-load": 15_000.0, "generator-output": -10_000.0}.get(rule, 10_000.0)
+    assert given.json()["intervals"][0]["reduction_w"] == pytest.approx(expected_w)
+
+
 def test_the_rules_are_listed():
     answer = Answer("--list", "--json")
     assert answer.code == 0
     rules = {rule["rule"]: rule for rule in answer.json()["rules"]}
-    assert set(rules) == {"caiso-10-in-10", "meter-before-after"}
+    assert {"caiso-10-in-10", "meter-before-after", "ipto", "gb-bl01"} < set(rules)
+    assert all(rule["source"] and rule["clause"] and rule["read"] for rule in rules.values())
     assert rules["caiso-10-in-10"]["source"].startswith("California ISO tariff, section 4.13.4")
     assert "meter-before-after" in Answer("--list").out
 
@@ -269,7 +292,7 @@ def test_an_events_file_that_cannot_be_used(tmp_path: Path, text: str, said: str
         ((), "a RULE, --readings and --event are needed"),
         (("caiso-10-in-10",), "a RULE, --readings and --event are needed"),
         (("caiso-10in10", "--readings", "x.csv", *EVENT), "no rule 'caiso-10in10': did you mean caiso-10-in-10?"),
-        (("zzz", "--readings", "x.csv", *EVENT), "no rule 'zzz': known are caiso-10-in-10, meter-before-after"),
+        (("zzz", "--readings", "x.csv", *EVENT), "no rule 'zzz': known are 10-of-10, beijing, caiso-10-in-10"),
         (("caiso-10-in-10", "--readings", "missing.csv", *EVENT, *PHOENIX), "cannot read missing.csv"),
         (("caiso-10-in-10", "--readings", "x", *EVENT, "--timezone", "Mars/Base"), "no time zone 'Mars/Base'"),
         (("caiso-10-in-10", "--readings", "x", *EVENT, "--timezone", "America"), "no time zone 'America'"),

@@ -8,6 +8,7 @@ from gateway.domain.baseline.rule import (
     MeterBeforeAfter,
     Refill,
     Selection,
+    find_rule,
     parse_rule,
     shipped_rules,
 )
@@ -47,9 +48,25 @@ minimum_coverage_fraction = 0.95
 """
 
 
+SHIPPED = {
+    "10-of-10", "beijing", "caiso-10-in-10", "caiso-5-in-10", "elia-high-x-of-y", "elia-last-quarter-hour",
+    "ercot-meter-before-after", "ercot-middle-8-of-10", "gb-bl01", "generator-output", "ipto", "iso-ne",
+    "japan-high-4-of-5", "jiangsu", "korea-middle-6-of-10", "maximum-base-load", "meter-before-after",
+    "nyiso-average-day", "nyiso-average-day-adjusted", "pjm-3-day-types-saa", "pjm-match-day", "pjm-same-day-3-2",
+}  # fmt: skip
+
+
+def test_an_unknown_rule_names_the_nearest_one():
+    with pytest.raises(ValueError, match="no rule 'pjm-match': did you mean pjm-match-day"):
+        find_rule("pjm-match")
+    with pytest.raises(ValueError, match=r"no rule 'zzz': known are 10-of-10, beijing"):
+        find_rule("zzz")
+    assert find_rule("ipto") is shipped_rules()["ipto"]
+
+
 def test_the_rules_that_come_with_gridgate():
     rules = shipped_rules()
-    assert list(rules) == ["caiso-10-in-10", "meter-before-after"]
+    assert set(rules) == SHIPPED
     assert all(rule.rule_id == name and rule.version and rule.source and rule.clause for name, rule in rules.items())
     assert rules["caiso-10-in-10"].method == DayMatching(
         look_back_days=45,
@@ -86,15 +103,25 @@ def test_an_adjustment_needs_no_clamp():
         ('id = "mine"', "", "id: missing"),
         ('id = "mine"', 'id = ""', "id: text that is not empty is wanted"),
         ('id = "mine"', "id = 7", "id: text that is not empty is wanted, not 7"),
-        ('kind = "day-matching"', 'kind = "regression"', "kind: one of day-matching, meter-before-after is wanted"),
+        ('kind = "day-matching"', 'kind = "regression"', "kind: one of day-matching, meter-before-after, same-day,"),
         ('read = "read in the text"', 'read = "yes"', "read: one of"),
         ("look_back_days = 45", "look_back_days = 0", "days.look_back_days: a whole number above 0"),
         ("look_back_days = 45", "look_back_days = 4.5", "days.look_back_days: a whole number above 0"),
         ("look_back_days = 45", "lookback_days = 45", "days.look_back_days: missing"),
         ("look_back_days = 45", "look_back_days = 45\nrefil = 1", "days.refil: unknown key, did you mean refill?"),
-        ('calendar = "nerc"', 'calendar = "bank"', "days.calendar: one of nerc, none is wanted"),
+        ('calendar = "nerc"', 'calendar = "bank"', "days.calendar: one of nerc, none, us-federal,"),
         ("exclude_event_days = true", 'exclude_event_days = "yes"', "days.exclude_event_days: true or false"),
-        ('selection = "all"', 'selection = "highest"', "days.selection: one of all"),
+        ('selection = "all"', 'selection = "loudest"', "days.selection: one of all, last, highest"),
+        ('selection = "all"', 'selection = "highest"', "day_types[0].select_days: missing"),
+        ('selection = "all"', 'selection = "all"\nrank_by = "day-load"', "days.rank_by: unknown key"),
+        ("minimum_days = 5", "minimum_days = 5\nselect_days = 5", "day_types[0].select_days: unknown key"),
+        ("minimum_days = 5", "minimum_days = 5\nweights = [1, 2]", "day_types[0].weights: 2 of them for 10 days"),
+        ('refill = "none"', 'refill = "none"\nfirst_day_back = 50', "days.first_day_back: beyond look_back_days"),
+        ('refill = "none"', 'refill = "none"\nextended_days = 45', "days.extended_days: not beyond"),
+        ('refill = "none"', 'refill = "none"\nlow_use = "running-mean"', "days.low_use_fraction: missing"),
+        ('refill = "none"', 'refill = "none"\nlow_use_fraction = 0.2', "days.low_use_fraction: unknown key"),
+        ("to_h = -1", "to_h = -1\nafter_from_h = 2\nafter_to_h = 1", "adjustment.after_from_h: the window"),
+        ("to_h = -1", 'to_h = -1\nanchor = "award"', "adjustment.anchor: one of start, notice"),
         ('"sat", "sun"', '"sat", "sunday"', "day_types[0].weekdays: one of mon"),
         ('"sat", "sun"]', '"sat"]', "day_types: every weekday"),
         ('"sat", "sun"]', '"sat", "sat", "sun"]', "day_types: every weekday"),

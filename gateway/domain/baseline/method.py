@@ -1,0 +1,162 @@
+"""What a baseline rule may do: one frozen shape for each kind of sheet. ``rule.py`` says what the keys mean."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AdjustmentKind(StrEnum):
+    """How the day's own load beside the event moves the baseline."""
+
+    NONE = "none"
+    MULTIPLICATIVE = "multiplicative"
+    ADDITIVE = "additive"
+
+
+class Refill(StrEnum):
+    """What becomes of a day type with too few days: event days are taken back, the highest first, up to the minimum."""
+
+    NONE = "none"
+    HIGHEST_EVENT_LOAD = "highest-event-load"
+    """Highest by their load in the event's hours."""
+
+    HIGHEST_DAY_LOAD = "highest-day-load"
+    """Highest by their load around the clock."""
+
+
+class Selection(StrEnum):
+    """Which of the latest eligible days form the mean."""
+
+    ALL = "all"
+    LAST = "last"
+    HIGHEST = "highest"
+    MIDDLE = "middle"
+    """As many of the highest as of the lowest are dropped."""
+
+    NEAREST = "nearest"
+    """Those whose load is most like the event day's own, outside the event."""
+
+
+class RankBy(StrEnum):
+    """Which load makes a day high or low."""
+
+    EVENT_LOAD = "event-load"
+    DAY_LOAD = "day-load"
+
+
+class LowUse(StrEnum):
+    """What a day's load in the event's hours is held against, to leave out days of low use."""
+
+    CANDIDATE_MEAN = "candidate-mean"
+    """The mean of the latest days up to the target, taken anew whenever a day leaves them."""
+
+    RUNNING_MEAN = "running-mean"
+    """The mean of the days accepted so far on the way back; the highest day seeds it."""
+
+
+class Anchor(StrEnum):
+    """The instant that a rule counts from."""
+
+    START = "start"
+    """The event's start; of a meter before the event the ramp's start, which may be earlier."""
+
+    NOTICE = "notice"
+    """When the site was told of the event: what it does afterwards moves nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """``from_h`` and ``to_h`` are hours relative to ``anchor``; a ``clamp`` of ``None`` bounds nothing.
+
+    ``after_from_h`` and ``after_to_h`` are a second window, in hours from the event's end. With ``search_back_h`` the
+    first window moves back, up to so far, to the latest place where it is complete and holds no event.
+    """
+
+    kind: AdjustmentKind
+    from_h: float = 0.0
+    to_h: float = 0.0
+    clamp: tuple[float, float] | None = None
+    anchor: Anchor = Anchor.START
+    after_from_h: float = 0.0
+    after_to_h: float = 0.0
+    search_back_h: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayType:
+    """Days that are like each other; ``weekdays`` count from 0, a Monday. ``holidays``: a holiday is of this type.
+
+    Of the latest ``target_days`` eligible days ``select_days`` form the mean (all of them for ``None``), weighted by
+    ``weights`` in the order of their rank (alike where there are none). ``with_event_days``: days with events count.
+    """
+
+    name: str
+    weekdays: tuple[int, ...]
+    holidays: bool
+    target_days: int
+    minimum_days: int
+    select_days: int | None = None
+    weights: tuple[float, ...] = ()
+    with_event_days: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayMatching:
+    """Mean of earlier days that are like the event's day, adjusted by the day itself.
+
+    ``first_day_back`` is the latest day looked at, counted back from the day of ``count_from``. ``extended_days`` is
+    how far back is looked where ``look_back_days`` hold too few. ``low_use_fraction`` of ``low_use`` is the least load
+    of a day. ``apart_h`` are the hours beside the event that do not count in the comparison of the nearest days.
+    """
+
+    look_back_days: int
+    calendar: str
+    exclude_event_days: bool
+    refill: Refill
+    selection: Selection
+    day_types: tuple[DayType, ...]
+    adjustment: Adjustment
+    minimum_coverage_fraction: float
+    first_day_back: int = 1
+    count_from: Anchor = Anchor.START
+    extended_days: int | None = None
+    holidays_on_weekends: bool = True
+    exclude_clock_change_days: bool = False
+    low_use: LowUse | None = None
+    low_use_fraction: float = 0.0
+    rank_by: RankBy = RankBy.EVENT_LOAD
+    apart_h: float = 0.0
+    never_negative: bool = False
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterBeforeAfter:
+    """Flat, from the last ``length_s`` seconds before the anchor; with ``align_s`` from a whole step of the clock."""
+
+    length_s: float
+    anchor: Anchor = Anchor.START
+    align_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameDay:
+    """Flat, from hours of the event's own day: before its start (negative hours) and after its end."""
+
+    before_h: tuple[float, float]
+    after_h: tuple[float, float]
+    minimum_coverage_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredLevel:
+    """Flat, at the level that was declared to the programme."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorOutput:
+    """What a generator behind the meter gives more than it does on ``typical`` days."""
+
+    typical: DayMatching
+
+
+Method = DayMatching | MeterBeforeAfter | SameDay | DeclaredLevel | GeneratorOutput
