@@ -14,8 +14,10 @@ def in_words(found: Assurance) -> str:
         f"  at least, in one of two events: {_bound(found.p50)}",
         f"  at least, in nine of ten:       {_bound(found.p90)}",
         "",
-        f"accuracy over {certificate.days} placebo days: bias {_share(certificate.bias_fraction, '+')},"
-        + f" RRMSE {_share(certificate.rrmse_fraction)} (PJM asks for less than 20 %: {_yes(certificate.within_pjm)})",
+        (
+            f"accuracy over {certificate.days} placebo days: bias {_share(certificate.bias_fraction, '+')}, RRMSE "
+            f"{_share(certificate.rrmse_fraction)} (PJM asks for less than 20 %: {_yes(certificate.within_pjm)})"
+        ),
         f"other rules: {_range(found.sensitivity)}",
         f"{back.hours:g} h after, against {back.reference}: {back.finding}",
     ]
@@ -30,8 +32,10 @@ def in_words(found: Assurance) -> str:
     )
     quality = found.quality
     lines += [
-        f"metered {quality.coverage_fraction:.1%} of the event: {quality.good} intervals good,"
-        + f" {quality.estimated} estimated, {quality.suspect} suspect",
+        (
+            f"metered {quality.coverage_fraction:.1%} of the event: {quality.good} intervals good, "
+            f"{quality.estimated} estimated, {quality.suspect} suspect"
+        ),
         "",
         "gaming tests (a finding is a place to look at, not an accusation)",
     ]
