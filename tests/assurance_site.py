@@ -9,7 +9,7 @@ from gateway.domain.measurement import IntervalEnergy
 
 START = datetime(2026, 6, 24, 14, tzinfo=UTC)  # a Wednesday
 END = START + timedelta(hours=2)
-DAYS = 75
+DAYS = 60
 
 
 def site(
