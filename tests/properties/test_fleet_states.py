@@ -350,6 +350,12 @@ class FleetStates(RuleBasedStateMachine):
                     self.on_expiry.setdefault(key, set()).add(lease.on_expiry)
                     until_s = self.now_s + lease.duration_s
                     self.lease_until_s[key] = max(until_s, self.lease_until_s.get(key, until_s))
+        elif isinstance(request, Restore):
+            # What cannot be put back now, of a device that is lost, goes back as soon as it can.
+            said = (request.epoch, request.sequence or 0)
+            for key in set(request.device_ids) & set(self.on_expiry):
+                if request.epoch >= self.epoch_of[host] and said >= self.heard.get(key, (0, 0)):
+                    self.on_expiry[key].add(OnExpiry.RESTORE)
 
     def look_at_cap(self, host: WholeHost, command: CapCommand, result: CapResult, before_w: dict[str, float]) -> None:
         key, lease = command.device_id, command.lease
@@ -753,6 +759,33 @@ def test_a_put_back_that_comes_late_does_not_undo_a_cap_nor_a_cap_a_put_back():
     run.release(WELL, old=False)
     run.late_message_comes(0, again=False)
     assert run.limit_w("h00-d0") == 400.0
+    run.teardown()
+
+
+def test_what_a_lost_device_was_to_put_back_it_puts_back_once_it_is_there_again():
+    run = FleetStates()
+    run.begin([110.0] * HOSTS * EACH, None, "one rack", alone=True)
+    run.worker_dies(1)
+    for _ in range(6):
+        run.new_gateway()
+    run.go_on(["request lost", "", ""], old=False)
+    run.all_goes_on(1)
+    for _ in range(3):
+        run.new_gateway()
+    # A host that is away counts with its most, so that what the others have is to be held.
+    run.hold({0: 105.0}, set(), WELL, old=False)
+    assert run.on_expiry["h00-d0"] == {OnExpiry.HOLD}
+    run.new_gateway()
+    run.new_gateway()
+    run.break_down("lost", 0)
+    run.release(WELL, old=False)
+    run.new_gateway()
+    run.what_is_down_starts(1)
+    # There is room again, and all are to go back: the lost one cannot just now.
+    run.go_on(WELL, old=False)
+    assert [run.limit_w(device_id) for device_id in run.ids[:2]] == [100.0, 110.0]
+    run.all_well()
+    assert run.limit_w("h00-d0") == 110.0
     run.teardown()
 
 
