@@ -27,7 +27,7 @@ unit: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp
 	$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak and not gpu" --cov --cov-report=term:skip-covered
 
 # What takes long: run before a larger change lands.
-soak: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp $(VENV)/fuzzer.stamp
+soak: $(VENV)/dev.stamp $(VENV)/system.stamp $(VENV)/peers.stamp $(VENV)/fuzzer.stamp $(VENV)/opendsm.stamp
 	$(RUN) -m pytest -q -m soak tests
 
 # On a host with an NVIDIA GPU. Reads only; GRIDGATE_GPU_WRITE=1 lets it lower a limit for a moment and put it back.
@@ -37,8 +37,8 @@ gpu: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	for script in tests/benchmarks/*.py; do echo "$$script"; PYTHONPATH=. $(RUN) $$script; done
 
-# Other people's OpenADR 3 software, each in an environment of its own.
-peers: $(VENV)/peers.stamp $(VENV)/fuzzer.stamp
+# Other people's software that tests converse with, each in an environment of its own.
+peers: $(VENV)/peers.stamp $(VENV)/fuzzer.stamp $(VENV)/opendsm.stamp
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gridgate needs Python 3.11 or later: make PYTHON=python3.12 ...")'
@@ -64,6 +64,12 @@ $(VENV)/peers.stamp: tests/peers.sh $(CLIENTS:%=tests/peers/%.txt) | $(VENV)/bin
 
 $(VENV)/fuzzer.stamp: tests/peers.sh tests/peers/schemathesis.txt | $(VENV)/bin/python
 	tests/peers.sh $(VENV)/peers schemathesis
+	touch $@
+
+# Large, and slow at its first use: for soak only. Its pins are made from two lines, opendsm and multimethod<2, without
+# which it cannot be imported.
+$(VENV)/opendsm.stamp: tests/peers.sh tests/peers/opendsm.txt | $(VENV)/bin/python
+	tests/peers.sh $(VENV)/peers opendsm
 	touch $@
 
 # Needs uv; run after a change of dependencies in pyproject.toml.

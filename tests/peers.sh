@@ -1,5 +1,5 @@
 #!/bin/sh
-# Other people's OpenADR 3 software that tests converse with, each in an environment of its own under the folder given
+# Other people's software that tests converse with, each in an environment of its own under the folder given
 # (peers.sh FOLDER NAME...): its pins and ours would not fit together, and it needs Python 3.12.
 #
 # Where there is no such Python, or nothing can be fetched, this says so, and the tests that need a peer skip.
@@ -16,7 +16,7 @@ for candidate in "${PEER_PYTHON:-}" python3.12 python3.13 python3.14 "${PYENV_RO
     fi
 done
 if [ -z "$python" ]; then
-    echo "No Python 3.12 or later: tests with OpenADR 3 clients will skip (PEER_PYTHON=... names one)" >&2
+    echo "No Python 3.12 or later: tests with other people's software will skip (PEER_PYTHON=... names one)" >&2
     exit 0
 fi
 

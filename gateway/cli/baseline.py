@@ -1,26 +1,26 @@
 """``gridgate baseline``: a baseline rule over a metered history, offline."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone, tzinfo
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from gateway.cli.history_csv import (
-    HistoryError,
-    MeteredHistory,
-    parse_event,
-    parse_events,
-    parse_instant,
-    parse_readings,
+from gateway.cli.history_csv import HistoryError
+from gateway.cli.metered_event import (
+    instant_option,
+    read_events,
+    read_readings,
+    rule_named,
+    window_option,
+    zone_named,
+    zone_of_days,
 )
-from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, read_input, show
+from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, CandidateDay, Insufficient
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, Rule, find_rule, shipped_rules
+from gateway.domain.baseline.rule import Rule, shipped_rules
 
 
 def baseline(
@@ -56,17 +56,14 @@ def baseline(
     try:
         if rule_id is None or readings is None or event is None:
             raise HistoryError("a RULE, --readings and --event are needed; --list shows the rules")
-        rule = _rule(rule_id)
-        zone = _zone(timezone_name)
-        window = _window(event, zone)
-        history = _readings(readings, zone, json_wanted=json_wanted)
-        output = None if generation is None else _readings(generation, zone, json_wanted=json_wanted).intervals
-        noticed_at = None if notice is None else _notice(notice, zone)
-        excluded: tuple[tuple[datetime, datetime], ...] = ()
-        if events is not None:
-            with _naming(events):
-                excluded = parse_events(read_input(events, json_wanted=json_wanted), zone)
-        day_zone = zone or _zone_of_stamps(rule, history)
+        rule = rule_named(rule_id)
+        zone = zone_named(timezone_name)
+        window = window_option(event, zone)
+        history = read_readings(readings, zone, json_wanted=json_wanted)
+        output = None if generation is None else read_readings(generation, zone, json_wanted=json_wanted).intervals
+        noticed_at = None if notice is None else instant_option("--notice", notice, zone)
+        excluded = read_events(events, zone, json_wanted=json_wanted)
+        day_zone = zone or zone_of_days(rule, history)
     except HistoryError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     answer = evaluate(
@@ -90,58 +87,6 @@ def baseline(
         show(result, json_wanted=json_wanted, text=lambda: _insufficient_text(answer))
         raise typer.Exit(FAILED)
     show(answer, json_wanted=json_wanted, text=lambda: _text(answer, window, day_zone))
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except HistoryError as cause:
-        raise HistoryError(f"{path}: {cause}") from cause
-
-
-def _rule(rule_id: str) -> Rule:
-    try:
-        return find_rule(rule_id)
-    except ValueError as cause:
-        raise HistoryError(str(cause)) from cause
-
-
-def _readings(path: Path, zone: tzinfo | None, *, json_wanted: bool) -> MeteredHistory:
-    with _naming(path):
-        return parse_readings(read_input(path, json_wanted=json_wanted), zone)
-
-
-def _notice(notice: str, zone: tzinfo | None) -> datetime:
-    try:
-        return parse_instant(notice, zone)
-    except HistoryError as cause:
-        raise HistoryError(f"--notice: {cause}") from cause
-
-
-def _zone(name: str | None) -> ZoneInfo | None:
-    try:
-        return None if name is None else ZoneInfo(name)
-    # An unknown name, a name that leads out of the database, or one of a folder in it (such as America).
-    except (ZoneInfoNotFoundError, ValueError, OSError) as cause:
-        raise HistoryError(f"no time zone {name!r}: use an IANA name such as America/Phoenix") from cause
-
-
-def _zone_of_stamps(rule: Rule, history: MeteredHistory) -> tzinfo:
-    """Without a zone the days are those of the stamps' own offset, where there is but one."""
-    if len(history.offsets) > 1 and isinstance(rule.method, DayMatching | GeneratorOutput):
-        raise HistoryError("the stamps have more than one UTC offset: say with --timezone what a day is")
-    return timezone(min(history.offsets))
-
-
-def _window(event: str, zone: tzinfo | None) -> tuple[datetime, datetime]:
-    start, slash, end = event.partition("/")
-    if not slash:
-        raise HistoryError(f"--event {event!r} is not START/END")
-    try:
-        return parse_event(start, end, zone)
-    except HistoryError as cause:
-        raise HistoryError(f"--event: {cause}") from cause
 
 
 def _about(rule: Rule) -> dict[str, str]:

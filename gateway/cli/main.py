@@ -20,6 +20,7 @@ from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
 from gateway.cli.tariff import tariff
+from gateway.cli.verification import verification
 from gateway.cli.vtn import vtn
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ app.add_typer(opt, name="opt")
 app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
 app.add_typer(statement, name="statement")
+app.add_typer(verification, name="verification")
 app.add_typer(archive, name="archive")
 app.add_typer(evidence, name="evidence")
 app.add_typer(tariff, name="tariff")

@@ -1,0 +1,95 @@
+"""What an assessment is made from, and the one way in which it asks a rule."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from gateway.domain.baseline.engine import evaluate
+from gateway.domain.baseline.result import Baseline, Insufficient
+from gateway.domain.baseline.rule import Rule
+from gateway.domain.measurement import IntervalEnergy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInForce:
+    """From ``since`` on the site was settled by ``rule``; ``chosen_by_site`` where the site itself asked for it."""
+
+    since: datetime
+    rule: str
+    chosen_by_site: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkKept:
+    """What a job on ``gpus`` GPUs went without over the event, in seconds of its full work (``WorkAccount.lost_s``)."""
+
+    job_id: str
+    gpus: int
+    lost_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssuranceInputs:
+    """Everything that an assessment is computed from.
+
+    ``history`` is the site meter's energy, the event's day and the hours after it included; ``excluded`` the other
+    events as ``(start, end)``. ``devices`` is the energy of all GPUs together on the meter's own intervals.
+    ``past_rules``, ``work`` and ``job_starts`` are ``None`` where nobody has said. ``look_back_days`` bounds the
+    placebo days, ``after_h`` is how long the rebound is looked for.
+    """
+
+    rule: Rule
+    history: tuple[IntervalEnergy, ...]
+    event_start: datetime
+    event_end: datetime
+    timezone: tzinfo
+    excluded: tuple[tuple[datetime, datetime], ...] = ()
+    ramp_start: datetime | None = None
+    noticed_at: datetime | None = None
+    generation: tuple[IntervalEnergy, ...] | None = None
+    declared_w: float | None = None
+    other_rules: tuple[Rule, ...] = ()
+    devices: tuple[IntervalEnergy, ...] | None = None
+    past_rules: tuple[RuleInForce, ...] | None = None
+    work: tuple[WorkKept, ...] | None = None
+    job_starts: tuple[datetime, ...] | None = None
+    look_back_days: int = 60
+    after_h: float = 4.0
+
+
+def answer(
+    inputs: AssuranceInputs, rule: Rule, start: datetime, end: datetime, *, as_placebo: bool = False
+) -> Baseline | Insufficient:
+    """A rule's answer for ``[start, end)``; ramp and notice stand to that start as they do to the event's.
+
+    A placebo is asked as if nobody had called: the real event is one of the others then.
+    """
+    moved = start - inputs.event_start
+    excluded = (*inputs.excluded, (inputs.event_start, inputs.event_end)) if as_placebo else inputs.excluded
+    return evaluate(
+        rule,
+        inputs.history,
+        event_start=start,
+        event_end=end,
+        timezone=inputs.timezone,
+        excluded=excluded,
+        ramp_start=None if inputs.ramp_start is None else inputs.ramp_start + moved,
+        noticed_at=None if inputs.noticed_at is None else inputs.noticed_at + moved,
+        generation=inputs.generation,
+        declared_w=inputs.declared_w,
+    )
+
+
+def reduction_wh(baseline: Baseline) -> float:
+    """Signed reduction over the intervals that have a reading."""
+    return math.fsum((interval.reduction_w or 0.0) * interval.duration_s / 3_600 for interval in baseline.intervals)
+
+
+def mean_between_w(history: Sequence[IntervalEnergy], start: datetime, end: datetime) -> float | None:
+    """Mean power over the intervals that lie wholly in ``[start, end)``, ``None`` unless readings fill it."""
+    inside = [energy for energy in history if start <= energy.starts_at and energy.ends_at <= end]
+    covered_s = math.fsum(energy.duration_s * energy.coverage_fraction for energy in inside)
+    if covered_s <= 0.0 or covered_s < 0.9 * (end - start).total_seconds():
+        return None
+    return math.fsum(energy.energy_wh for energy in inside) * 3_600 / covered_s
