@@ -235,7 +235,7 @@ def test_a_statement_is_computed_again_from_the_record(
         (("decode", "fleet.json"), 2, "fleet.json"),
         (("allocate", "--fleet", "readings.csv", "--target-w", "1"), 2, "not JSON"),
         (("allocate", "--fleet", "fleet.json", "--target-w", "nan"), 2, "0 or more watts"),
-        (("baseline", "caiso", "--readings", "readings.csv", "--event", EVENT), 2, "did you mean caiso-10-in-10?"),
+        (("baseline", "caiso", "--readings", "readings.csv", "--event", EVENT), 2, "did you mean caiso-5-in-10?"),
         (("baseline", "meter-before-after", "--readings", "fleet.json", "--event", EVENT), 2, "fleet.json"),
         (("tariff", "show", "ercot"), 2, "did you mean ercot-ers?"),
         (("tariff", "try", "flat-energy", "--delivery", "fleet.json"), 2, "fleet.json"),

@@ -5,8 +5,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache, partial
 from types import MappingProxyType
 
-from holidays import country_holidays
-
 _MONDAY, _THURSDAY, _SUNDAY = 0, 3, 6
 
 
@@ -36,6 +34,9 @@ def no_holidays(year: int) -> Mapping[date, str]:  # noqa: ARG001 - a calendar i
 @cache
 def _national(country: str, part: str | None, year: int) -> tuple[Mapping[date, str], frozenset[date]]:
     """A country's public holidays of a year, and the days of rest that were made working days for them."""
+    # Loaded when a calendar is asked for: it takes as long as all else that a command loads.
+    from holidays import country_holidays  # noqa: PLC0415
+
     found = country_holidays(country, subdiv=part, years=year, language="en_US")
     worked = frozenset(day for day in found.weekend_workdays if day.year == year)
     return MappingProxyType({day: name for day, name in found.items() if day.year == year}), worked
