@@ -244,6 +244,6 @@ async def test_without_a_broker_there_is_nothing_to_listen_to(definition: Defini
     told.vtn.before = lambda request: said(200, {"WEBHOOK": True}) if request.path == "/notifiers" else None
     await told.pair.poll()
     assert not await told.pair.ven.listen(told.pair.now)
-    told.vtn.before = lambda _: None
+    told.vtn.before = lambda request: said(404, {"status": 404}) if request.path == "/notifiers" else None
     assert not await told.pair.ven.listen(told.pair.now), "nor of a VTN that knows no notifiers"
     assert Version.V3_1 is told.vtn.version
