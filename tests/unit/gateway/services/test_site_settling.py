@@ -135,8 +135,8 @@ async def test_a_site_that_corrects_itself_later_is_verified_and_reported_anew_a
     async def corrected() -> None:
         await reports(rig, A, 450.0, preliminary=False)
 
-    # Started anew: what came before is not forgotten.
-    await rig.run(rig.metering(), rig.reporting(), rig.settling(A, B), for_s=60, script={20: corrected})
+    # Started anew, and with B no longer below: what was verified of it before is not forgotten.
+    await rig.run(rig.metering(), rig.reporting(), rig.settling(A), for_s=60, script={20: corrected})
     after = await rig.ledger.verified(CONNECTION_ID, "peak-1")
     assert after is not None
     assert sum(one.delivered_wh for one in after.intervals) == pytest.approx(750 / 30)
@@ -147,6 +147,27 @@ async def test_a_site_that_corrects_itself_later_is_verified_and_reported_anew_a
     assert told.intervals[0].reduction_w == pytest.approx(750.0)
     history = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "verified again"]
     assert history == ["a site has reported other figures: 0.025 kWh in place of 0.027 kWh; what was stated stands"]
+
+
+async def test_a_correction_that_cannot_be_written_just_now_is_made_once_it_can(called: Rig) -> None:
+    rig = called
+    await stated(rig)
+    before = await rig.ledger.verified(CONNECTION_ID, "peak-1")
+    seen = []
+
+    async def corrected() -> None:
+        await reports(rig, A, 450.0, preliminary=False)
+        rig.database.locked = True
+
+    async def unlock() -> None:
+        seen.append(await rig.ledger.verified(CONNECTION_ID, "peak-1"))
+        rig.database.locked = False
+
+    await rig.run(rig.settling(A, B), for_s=60, script={20: corrected, 40: unlock})
+    assert seen == [before]
+    after = await rig.ledger.verified(CONNECTION_ID, "peak-1")
+    assert after is not None
+    assert sum(one.delivered_wh for one in after.intervals) == pytest.approx(750 / 30)
 
 
 async def test_what_a_site_says_again_or_of_another_time_is_no_new_verification(called: Rig) -> None:
