@@ -252,7 +252,16 @@ class Ledger(Protocol):
     async def received_reports(self, connection_id: str, after: datetime) -> tuple[tuple[str, IntervalReport], ...]:
         """What sites below have reported over a connection, by party_id, created after the instant, oldest first."""
 
-    async def record_verified(self, report: VerifiedReport) -> None: ...
+    async def received_since(
+        self, connection_id: str, number: int | None
+    ) -> tuple[int, tuple[tuple[str, IntervalReport], ...]]:
+        """What sites below have reported over a connection since a call that returned this number, as it came.
+
+        By party_id; with the number to go on from. ``None`` begins now, with nothing.
+        """
+
+    async def record_verified(self, report: VerifiedReport) -> None:
+        """Keep a verification beside earlier ones of its event."""
 
     async def verified(self, connection_id: str, event_id: str) -> VerifiedReport | None:
         """The latest verification of the event."""

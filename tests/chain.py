@@ -1,5 +1,6 @@
 """Three gateways on loopback, each a process: one under a utility's VTN and over two sites with simulated GPUs."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ kind = "openadr2b"
 url = "http://127.0.0.1:{{vtn_port}}/OpenADR2/Simple/2.0b"
 name = "portfolio"
 poll_s = 1
+reports = ["power", "baseline", "reduction"]
 [[program]]
 id = "http://utility.example/peak"
 levels = {{{{ 1 = 0.10, 2 = 0.25, 3 = 0.40 }}}}
@@ -41,7 +43,7 @@ name = "below"
 listen = "127.0.0.1:{below_port}"
 poll_s = 1
 report_s = 2
-verified_s = 5
+verified_s = 2
 [[connection.party]]
 name = "site-b"
 
@@ -52,7 +54,7 @@ name = "below-3"
 listen = "127.0.0.1:{third_port}"
 url = "http://127.0.0.1:{third_port}"
 report_s = 2
-verified_s = 5
+verified_s = 2
 [[connection.client]]
 client_id = "client-a"
 secret_hash = "{secret_hash}"
@@ -166,8 +168,17 @@ class Chain:
 
     def vtn_heard_w(self) -> float:
         """The last power that the utility was told."""
-        heard = [value for item in self.vtn.heard if item["what"] == "report data" for _, value in item["data"]]
-        return heard[-1]
+        return list(self.vtn_heard("usage").values())[-1]
+
+    def vtn_heard(self, report_type: str) -> dict[float, float]:
+        """What the utility was told of each interval of two seconds, by its start: the last word."""
+        self.vtn.count("report data")
+        return {
+            datetime.fromisoformat(at).timestamp(): value
+            for item in self.vtn.heard
+            if item["what"] == "report data" and item["report_type"] == report_type
+            for at, value in item["data"]
+        }
 
     def close(self) -> None:
         for gateway in (*self.sites.values(), self.above):

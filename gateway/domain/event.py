@@ -59,6 +59,10 @@ class EventRecord:
     left_at: datetime | None = None
 
 
+EventVersion = tuple[str, str, int, datetime | None]
+"""Connection, event, revision, and when it was ended early."""
+
+
 def is_answer_told(record: EventRecord) -> bool:
     """Whether the grid has the answer that stands now, not an earlier one."""
     told = (record.acknowledged_at, record.restated_at)
@@ -120,6 +124,11 @@ def took_part_until(record: EventRecord) -> datetime | None:
         left_at = max(record.left_at, start)
         return left_at if end is None else min(left_at, end)
     return start if record.decision is None or record.decision.opt is not Opt.IN else end
+
+
+def version(record: EventRecord) -> EventVersion:
+    """What of an event is settled once: another revision, or another end, is settled anew."""
+    return record.event.connection_id, record.event.event_id, record.event.revision, record.ended_at
 
 
 def dispatch_ends_at(record: EventRecord) -> datetime | None:

@@ -89,7 +89,7 @@ def site_reports(
     end: datetime,
 ) -> SiteReports:
     """Those of a site's reports that say a baseline or a reduction within ``[start, end)``, each once."""
-    taken = {report.report_id: report for report in reports if _is_of(report, start, end)}
+    taken = {report.report_id: report for report in reports if is_of(report, start, end)}
     return SiteReports(
         site=site,
         reports=tuple(sorted(taken.values(), key=lambda report: (report.created_at, report.report_id))),
@@ -134,7 +134,8 @@ def verify_by_sites(inputs: SiteVerificationInputs, *, verified_at: datetime) ->
     )
 
 
-def _is_of(report: IntervalReport, start: datetime, end: datetime) -> bool:
+def is_of(report: IntervalReport, start: datetime, end: datetime) -> bool:
+    """Whether a report says a baseline or a reduction within ``[start, end)``."""
     return any(
         (interval.baseline_w is not None or interval.reduction_w is not None)
         and interval.starts_at < end

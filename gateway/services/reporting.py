@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,6 +11,7 @@ from gateway.clock import Clock
 from gateway.domain.fleet import Site
 from gateway.domain.report_grid import forecast_end, forecast_start, report_end, report_start
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.verification import VerifiedReport
 from gateway.ledger import Ledger, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
 from gateway.services.report_data import AvailableIn, ReportData, needs_baseline
@@ -41,9 +43,21 @@ HOPELESS_AFTER = 5
 """So often an order's reports met an error that might pass, while others were taken: there it does not pass."""
 
 CORRECTED_FOR = timedelta(days=1)
-"""A statement that is older corrects no report any more."""
+"""A statement, or a later verification, that is older corrects no report any more."""
+
+_TOLD_DIGITS = 12
+"""Of a verification's fingerprint, enough to tell it from others of the event."""
 
 Subject = tuple[str, tuple[ReportQuantity, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Correction:
+    """What takes the place of what was reported before ``at``; ``name`` tells it from others."""
+
+    name: str
+    verified: VerifiedReport
+    at: datetime
 
 
 class Reporting:
@@ -51,7 +65,7 @@ class Reporting:
 
     ``state`` and ``available_w`` are asked for the present whenever an order wants them, ``available_in`` for hours to
     come; without them nothing is reported of these. A baseline or reduction that was reported while it was preliminary
-    is reported once more when a statement has settled it.
+    is reported once more when a statement has settled it, and when sites below have changed their part after that.
     """
 
     def __init__(
@@ -175,51 +189,67 @@ class Reporting:
         return min(reported_to, order.starts_at) if goes_on or order_id == order.order_id else order.starts_at
 
     async def _report(
-        self, order: ReportOrder, start: datetime, end: datetime, now: datetime, *, statement_id: str = ""
+        self, order: ReportOrder, start: datetime, end: datetime, now: datetime, *, correction: str = ""
     ) -> IntervalReport:
         # Two counterparties may well number their orders alike.
         report_id = f"{order.connection_id}-{order.order_id}-{int(start.timestamp())}"
         return IntervalReport(
-            report_id=f"{report_id}~{statement_id}" if statement_id else report_id,
+            report_id=f"{report_id}~{correction}" if correction else report_id,
             order_id=order.order_id,
             connection_id=order.connection_id,
             resource_id=order.resource_id,
             created_at=now,
             intervals=await self._data.intervals(order, start, end, now),
-            corrects=report_id if statement_id else "",
+            corrects=report_id if correction else "",
         )
 
     async def _queue_corrections(self, orders: Collection[ReportOrder], now: datetime) -> None:
-        """Queue anew what was reported of an event before its statement was there, once for each statement."""
+        """Queue anew what was reported of an event before it was settled, once for each correction."""
         if not orders or not self._settled.is_set():
             return
         self._settled.clear()
         try:
-            due = [one for one in await self._ledger.statements() if one.issued_at + CORRECTED_FOR > now]
-            for statement in due:
-                if statement.verified.connection_id == self._connection.connection_id and statement.verified.intervals:
-                    for order in orders:
-                        await self._correct(order, statement, now)
+            due = await self._corrections(now)
+            for correction in due:
+                for order in orders:
+                    await self._correct(order, correction, now)
         except EXPECTED_FAULTS:
             self._settled.set()
             raise
-        self._corrected &= {(order.order_id, one.statement_id) for order in orders for one in due}
+        self._corrected &= {(order.order_id, one.name) for order in orders for one in due}
 
-    async def _correct(self, order: ReportOrder, statement: SettlementStatement, now: datetime) -> None:
-        key = (order.order_id, statement.statement_id)
+    async def _corrections(self, now: datetime) -> list[_Correction]:
+        """Of each statement that is not too old: its figures, or those that its sites have given since."""
+        found = [await self._correction(statement) for statement in await self._ledger.statements()]
+        return [one for one in found if one is not None and one.at + CORRECTED_FOR > now and one.verified.intervals]
+
+    async def _correction(self, statement: SettlementStatement) -> _Correction | None:
+        stated = statement.verified
+        if stated.connection_id != self._connection.connection_id:
+            return None
+        # Only what is verified by sites is verified more than once.
+        latest = await self._ledger.verified(stated.connection_id, stated.event_id) if stated.sites else None
+        if latest is None or latest.revision != stated.revision or latest.verified_at <= stated.verified_at:
+            return _Correction(statement.statement_id, stated, statement.issued_at)
+        return _Correction(
+            f"{statement.statement_id}-{latest.inputs_sha256[:_TOLD_DIGITS]}", latest, latest.verified_at
+        )
+
+    async def _correct(self, order: ReportOrder, correction: _Correction, now: datetime) -> None:
+        key = (order.order_id, correction.name)
         reported_to = await self._ledger.report_cursor(order.connection_id, order.order_id)
         if key in self._corrected or reported_to is None:
             return
-        first, last = statement.verified.intervals[0], statement.verified.intervals[-1]
+        first, last = correction.verified.intervals[0], correction.verified.intervals[-1]
         ends_at = last.starts_at + timedelta(seconds=last.duration_s)
         start = report_start(order, first.starts_at)
         while start < ends_at:
             end = report_end(order, start)
-            # What is reported from now on has the statement's figures anyway.
-            if end is None or end > reported_to or end + SETTLE_DELAY > statement.issued_at:
+            # What is reported from now on has the corrected figures anyway.
+            if end is None or end > reported_to or end + SETTLE_DELAY > correction.at:
                 break
             if end > first.starts_at:
-                corrected = await self._report(order, start, end, now, statement_id=statement.statement_id)
+                corrected = await self._report(order, start, end, now, correction=correction.name)
                 await self._ledger.queue_report(corrected, reported_to)
             start = end
         self._corrected.add(key)

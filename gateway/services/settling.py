@@ -10,15 +10,24 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Rule
 from gateway.domain.contract import Program
-from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state, took_part_until
+from gateway.domain.event import (
+    EventRecord,
+    EventState,
+    EventVersion,
+    effective_end,
+    ramp_starts_at,
+    state,
+    took_part_until,
+    version,
+)
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
 from gateway.domain.settlement import settle
-from gateway.domain.site_verification import SiteBelow, is_final, verify_by_sites
+from gateway.domain.site_verification import SiteBelow
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from gateway.services.site_inputs import gather_site_inputs
+from gateway.services.site_verifying import SiteVerifying
 from protocols.grid import SignalKind
 
 log = structlog.get_logger()
@@ -63,12 +72,12 @@ class Settling:
         self._site = site
         self._programs = programs
         self._rules = rules
-        self._below = below
+        self._sites = SiteVerifying(site=site, ledger=ledger, clock=clock, below=below)
         self._ledger = ledger
         self._clock = clock
         self._readiness = readiness
         readiness.expect(PART)
-        self._settled: set[tuple[str, str, int, datetime | None]] = set()
+        self._settled: set[EventVersion] = set()
         self._began_at = clock.now()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,17 +95,23 @@ class Settling:
 
     async def _settle_due(self) -> None:
         now = self._clock.now()
-        records = {_version(record): record for record in await self._ledger.events(since=now - LOOK_BACK)}
-        self._settled &= records.keys()
-        for version, record in records.items():
+        records = [one for one in await self._ledger.events(since=now - LOOK_BACK) if settles(one)]
+        self._settled &= {version(record) for record in records}
+        await self._sites.listen([record for record in records if self._is_by_sites(record)])
+        for record in records:
             program = self._programs.get(record.event.program_id)
-            if version in self._settled or program is None or not settles(record):
-                continue
-            if await self._is_metered(record, now):
+            if version(record) in self._settled:
+                if self._is_by_sites(record):
+                    await self._sites.verify_again(record)
+            elif program is not None and await self._is_metered(record, now):
                 verified = await self._verified(record, program)
                 if verified is not None:
                     await self._state(record, program, verified)
-                    self._settled.add(version)
+                    self._settled.add(version(record))
+
+    def _is_by_sites(self, record: EventRecord) -> bool:
+        program = self._programs.get(record.event.program_id)
+        return program is not None and program.by_sites
 
     async def _is_metered(self, record: EventRecord, now: datetime) -> bool:
         """Whether the event is over and its last interval closed, or never will be."""
@@ -116,20 +131,10 @@ class Settling:
         if known is not None and known.revision == record.event.revision:
             return known
         if program.by_sites:
-            return await self._verified_by_sites(record, program)
+            return await self._sites.verify(record, program.sites_patience_s)
         inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
         report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
-        await self._ledger.record_verified(report)
-        return report
-
-    async def _verified_by_sites(self, record: EventRecord, program: Program) -> VerifiedReport | None:
-        inputs = await gather_site_inputs(self._ledger, self._site, record, self._below())
-        now = self._clock.now()
-        final = all(is_final(one, inputs.event_start, inputs.event_end) for one in inputs.sites)
-        if not final and now < inputs.event_end + timedelta(seconds=program.sites_patience_s):
-            return None
-        report = await asyncio.to_thread(verify_by_sites, inputs, verified_at=now)
         await self._ledger.record_verified(report)
         return report
 
@@ -170,10 +175,6 @@ def _cut(record: EventRecord) -> str:
     if record.left_at is None:
         return ""
     return f"; only up to {record.left_at:%H:%M:%SZ}, when an operator opted out"
-
-
-def _version(record: EventRecord) -> tuple[str, str, int, datetime | None]:
-    return record.event.connection_id, record.event.event_id, record.event.revision, record.ended_at
 
 
 def settles(record: EventRecord) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import RowMapping, delete, select
+from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import party_tables, rows, tables
@@ -156,3 +156,20 @@ async def received(
         .order_by(table.c.created_at, table.c.id)
     )
     return tuple((row.party_id, row.document) for row in await connection.execute(asked))
+
+
+async def received_since(
+    connection: AsyncConnection, connection_id: str, number: int | None
+) -> tuple[int, tuple[tuple[str, IntervalReport], ...]]:
+    """What was reported to us over a connection after the report of that number, and the last number."""
+    table = party_tables.received_report
+    if number is None:
+        last = (await connection.execute(select(func.max(table.c.id)))).scalar_one_or_none()
+        return last or 0, ()
+    asked = (
+        select(table.c.id, table.c.party_id, table.c.document)
+        .where(table.c.connection_id == connection_id, table.c.id > number)
+        .order_by(table.c.id)
+    )
+    found = (await connection.execute(asked)).all()
+    return (found[-1].id if found else number), tuple((row.party_id, row.document) for row in found)

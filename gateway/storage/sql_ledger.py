@@ -336,8 +336,15 @@ class SqlLedger(OptVerbs, Ledger):
         async with self.database.read() as connection:
             return await report_rows.received(connection, connection_id, after)
 
+    async def received_since(
+        self, connection_id: str, number: int | None
+    ) -> tuple[int, tuple[tuple[str, IntervalReport], ...]]:
+        async with self.database.read() as connection:
+            return await report_rows.received_since(connection, connection_id, number)
+
     async def record_verified(self, report: VerifiedReport) -> None:
-        await self._add(tables.verified_report, _of_event(report), Topic.REPORTS)
+        # What was reported of an event is corrected by what was stated of it, and by what was verified after that.
+        await self._add(tables.verified_report, _of_event(report), Topic.REPORTS, Topic.STATEMENTS)
 
     async def verified(self, connection_id: str, event_id: str) -> VerifiedReport | None:
         async with self.database.read() as connection:

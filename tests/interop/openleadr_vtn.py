@@ -54,30 +54,29 @@ class Utility:
         say("registered", ven_id=ven_id, ven_name=info["ven_name"], fingerprint=info.get("fingerprint"))
         return ven_id, registration_id
 
-    async def on_register_report(
-        self,
-        ven_id: str,
-        resource_id: str,
-        measurement: str,
-        unit: str,
-        scale: str,
-        min_sampling_interval: timedelta,
-        max_sampling_interval: timedelta,
-    ) -> tuple[Any, timedelta]:
+    async def on_register_report(self, report: dict[str, Any]) -> list[tuple[str, Any, timedelta]]:
+        """Every data point is ordered. What a point is of, openleadr says only to a handler of whole reports."""
+        return [self.order(point) for point in report["report_descriptions"]]
+
+    def order(self, point: dict[str, Any]) -> tuple[str, Any, timedelta]:
+        resource_id = (point.get("report_data_source") or {}).get("resource_id")
+        measurement = point.get("measurement") or {"description": "Status", "unit": None, "scale": None}
         say(
             "report offered",
-            ven_id=ven_id,
             resource_id=resource_id,
-            measurement=measurement,
-            unit=unit,
-            scale=scale,
-            min_sampling_s=min_sampling_interval.total_seconds(),
-            max_sampling_s=max_sampling_interval.total_seconds(),
+            report_type=point["report_type"],
+            measurement=measurement["description"],
+            unit=measurement["unit"],
+            scale=measurement["scale"],
+            min_sampling_s=point["sampling_rate"]["min_period"].total_seconds(),
+            max_sampling_s=point["sampling_rate"]["max_period"].total_seconds(),
         )
-        return partial(self.on_data, resource_id=resource_id), timedelta(seconds=2)
+        heard = partial(self.on_data, resource_id=resource_id, report_type=point["report_type"])
+        return point["r_id"], heard, timedelta(seconds=2)
 
-    async def on_data(self, data: list[tuple[datetime, float]], resource_id: str) -> None:
-        say("report data", resource_id=resource_id, data=[(at.isoformat(), value) for at, value in data])
+    async def on_data(self, data: list[tuple[datetime, float]], resource_id: str, report_type: str) -> None:
+        told = [(at.isoformat(), value) for at, value in data]
+        say("report data", resource_id=resource_id, report_type=report_type, data=told)
 
     async def on_cancel(self, payload: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         ven_id, registration_id = payload["ven_id"], payload["registration_id"]

@@ -186,6 +186,21 @@ async def test_received_reports_are_those_after_the_instant_oldest_first(parties
     assert [report.report_id for _, report in received] == ["r2", "r3"]
 
 
+async def test_what_came_since_is_told_once_in_the_order_of_arrival_whenever_it_was_created(
+    parties: PartyStore, ledger: Ledger
+) -> None:
+    await parties.save_received_report("ven-1", a_report("before", 9))
+    number, none = await ledger.received_since("program", None)
+    assert none == ()
+
+    for name, minutes, connection_id in (("late", 3, "program"), ("early", 1, "program"), ("else", 2, "other")):
+        await parties.save_received_report("ven-1", a_report(name, minutes, connection_id=connection_id))
+
+    number, new = await ledger.received_since("program", number)
+    assert [(party_id, report.report_id) for party_id, report in new] == [("ven-1", "late"), ("ven-1", "early")]
+    assert (await ledger.received_since("program", number))[1] == ()
+
+
 async def test_each_call_is_durable_when_it_returns(parties: PartyStore, url: str) -> None:
     await parties.save_registration(a_registration())
     await parties.save_party(a_party())

@@ -153,6 +153,7 @@ async def test_reporting_and_settling_wake_their_subscribers_once(ledger: Ledger
         (reports, lambda: ledger.queue_report(a_report(), NOON)),
         (reports, lambda: ledger.record_receipt(a_receipt())),
         (reports, lambda: ledger.record_verified(a_verification())),
+        (statements, lambda: ledger.record_verified(a_verification(event_id="e2"))),
         (statements, lambda: ledger.record_statement(a_statement())),
     )
     for wake, verb in verbs:
