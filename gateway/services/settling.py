@@ -10,7 +10,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Rule
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, EventState, effective_end, ramp_starts_at, state, took_part_until
 from gateway.domain.fleet import Site
@@ -245,6 +245,8 @@ async def _history(
         if isinstance(days, DayMatching):
             counted_from = record.first_received_at if days.count_from is Anchor.NOTICE else ramp
             first = min(ramp, counted_from) - timedelta(days=(days.extended_days or days.look_back_days) + 1)
+        if isinstance(days, Regression):
+            first -= timedelta(days=days.look_back_days)
         return await ledger.energy_between(site.meter_id, first, last)
     anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
     before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
