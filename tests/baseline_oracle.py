@@ -312,6 +312,12 @@ def time_of_week(case: Case) -> list[Fraction]:
     return [mean([case.load[at] for at in stamps if at in case.load]) for stamps in moved]
 
 
+def generator_output(case: Case, output: Case) -> list[Fraction]:
+    """The site's load and what its generator gave more than on the ten days."""
+    rows = zip(case.event, ten_of_ten(output), strict=True)
+    return [case.load[at] + output.load[at] - typical for at, typical in rows]
+
+
 ORACLE: Mapping[str, Callable[[Case], list[Fraction]]] = {
     "10-of-10": ten_of_ten,
     "beijing": beijing,

@@ -212,6 +212,41 @@ def test_ten_in_ten_over_seven_hours_of_the_cluster_cannot_say(cluster_csv: Path
     assert not any(day["selected"] for day in found["days"])
 
 
+def test_over_seven_hours_of_the_cluster_only_rules_of_the_same_day_answer(cluster: dict[datetime, Fraction]):
+    history = [
+        IntervalEnergy(starts_at=at, duration_s=60.0, energy_wh=float(power_w / 60), coverage_fraction=1.0)
+        for at, power_w in cluster.items()
+    ]
+    start = datetime.fromisoformat("2025-05-04T16:15-07:00")
+    found = {
+        rule_id: evaluate(
+            rule,
+            history,
+            event_start=start,
+            event_end=start + timedelta(hours=3),
+            timezone=ZoneInfo("America/Phoenix"),
+            noticed_at=start - timedelta(minutes=30),
+            declared_w=70_000.0,
+        )
+        for rule_id, rule in shipped_rules().items()
+    }
+    answered = {rule_id for rule_id, answer in found.items() if isinstance(answer, Baseline)}
+    flat = {"meter-before-after", "elia-last-quarter-hour", "ercot-meter-before-after"}
+    assert answered == {*flat, "maximum-base-load"}
+    assert {item.baseline_w for item in found["maximum-base-load"].intervals} == {70_000.0}
+    reasons = {rule_id: answer.reason for rule_id, answer in found.items() if isinstance(answer, Insufficient)}
+    # Four hours before the event are wanted, and there are 95 minutes.
+    assert "intervals of the hours before and after the event are missing" in reasons.pop("pjm-same-day-3-2")
+    assert "outside the event, by which like days are found, are missing" in reasons.pop("pjm-match-day")
+    assert "give the readings of its output" in reasons.pop("generator-output")
+    assert "0 readings of the same time of the week" in reasons.pop("time-of-week-regression")
+    assert "no 3 hours without an event or a gap" in reasons.pop("ipto")
+    assert len(reasons) == 14
+    assert all(
+        " usable " in reason and "the readings begin at 2025-05-04T14:40" in reason for reason in reasons.values()
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
