@@ -304,6 +304,20 @@ def last_quarter(case: Case) -> list[Fraction]:
     return [mean(own)] * len(case.event)
 
 
+def time_of_week(case: Case) -> list[Fraction]:
+    """Without temperature the fit is the mean of what there is of the same time of the week."""
+    free = [day for n in range(1, 71) if not busy(case, day := case.day - timedelta(days=n))]
+    weeks = [day for day in free if day.weekday() == case.day.weekday()]
+    moved = [[at + (day - case.day) for day in weeks] for at in case.event]
+    return [mean([case.load[at] for at in stamps if at in case.load]) for stamps in moved]
+
+
+def generator_output(case: Case, output: Case) -> list[Fraction]:
+    """The site's load and what its generator gave more than on the ten days."""
+    rows = zip(case.event, ten_of_ten(output), strict=True)
+    return [case.load[at] + output.load[at] - typical for at, typical in rows]
+
+
 ORACLE: Mapping[str, Callable[[Case], list[Fraction]]] = {
     "10-of-10": ten_of_ten,
     "beijing": beijing,
@@ -325,4 +339,5 @@ ORACLE: Mapping[str, Callable[[Case], list[Fraction]]] = {
     "pjm-3-day-types-saa": pjm,
     "pjm-match-day": match_day,
     "pjm-same-day-3-2": three_and_two,
+    "time-of-week-regression": time_of_week,
 }

@@ -92,7 +92,7 @@ class VerificationInputs:
     """Everything that a verification is computed from, so that anybody can compute it again.
 
     ``history`` is the metered energy that the rule looks at, ``measured`` the settled slices of the event; ``excluded``
-    are the other events of the site as ``(start, end)``.
+    are the other events of the site as ``(start, end)``. ``noticed_at`` is when the site was told of the event.
     """
 
     connection_id: str
@@ -106,6 +106,7 @@ class VerificationInputs:
     history: tuple[IntervalEnergy, ...]
     measured: tuple[IntervalEnergy, ...]
     excluded: tuple[tuple[datetime, datetime], ...] = ()
+    noticed_at: datetime | None = None
 
 
 def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> VerifiedReport:
@@ -118,6 +119,7 @@ def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> Verifi
         timezone=inputs.timezone,
         excluded=inputs.excluded,
         ramp_start=inputs.ramp_start,
+        noticed_at=inputs.noticed_at,
     )
     return verify(
         baseline,

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from gateway.clock import Clock
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Rule
+from gateway.domain.baseline.method import Anchor
+from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import (
     EventRecord,
@@ -103,7 +105,7 @@ class Settling:
             if version(record) in self._settled:
                 if self._is_by_sites(record):
                     await self._sites.verify_again(record)
-            elif program is not None and await self._is_metered(record, now):
+            elif program is not None and await self._is_metered(record, program, now):
                 verified = await self._verified(record, program)
                 if verified is not None:
                     await self._state(record, program, verified)
@@ -113,11 +115,13 @@ class Settling:
         program = self._programs.get(record.event.program_id)
         return program is not None and program.by_sites
 
-    async def _is_metered(self, record: EventRecord, now: datetime) -> bool:
-        """Whether the event is over and its last interval closed, or never will be."""
+    async def _is_metered(self, record: EventRecord, program: Program, now: datetime) -> bool:
+        """Whether the event is over and the last interval that its rule reads closed, or never will be."""
         end = effective_end(record)
         if end is None or state(record, now) not in {EventState.COMPLETED, EventState.CANCELLED}:
             return False
+        if not program.by_sites:
+            end = reads_until(self._rules[program.baseline_rule], record.event.starts_at, end, self._site.timezone)
         last = _interval_end(end, self._site.interval_s)
         if now < last + SETTLE_DELAY:
             return False
@@ -212,45 +216,52 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
         ramp_start=ramp_starts_at(event),
         rule=rule,
         timezone=site.timezone,
-        history=await _history(ledger, site, rule, ramp_starts_at(event), last),
+        history=await _history(
+            ledger, site, rule, record, _interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
+        ),
         measured=integrate(readings, slices(start, end, site.interval_s)),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
             for other in others
             if settles(other) and other.event.starts_at < end and other.first_received_at <= last
         ),
+        # When we had it, which nobody else's clock decides.
+        noticed_at=record.first_received_at,
     )
 
 
 async def _history(
-    ledger: Ledger, site: Site, rule: Rule, start: datetime, last: datetime
+    ledger: Ledger, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
-    The minutes are counted from the start of the ramp, so that none of them mixes before and after. Nothing is read
-    from after ``last``, which has passed when an event is settled: whoever asks later gets the same.
+    The minutes are counted from the rule's anchor (the start of the ramp, or the notice), so that none of them mixes
+    before and after. Nothing is read from after ``last``, which has passed when an event is settled: whoever asks later
+    gets the same.
     """
-    if not isinstance(rule.method, MeterBeforeAfter):
-        look_back = timedelta(days=_look_back_days(rule) + 1)
-        return await ledger.energy_between(site.meter_id, start - look_back, last)
-    before = math.ceil(rule.method.length_s / MINUTE_S)
-    after = math.ceil((last - start).total_seconds() / MINUTE_S)
-    minutes = [
-        Slice(starts_at=start + timedelta(seconds=index * MINUTE_S), duration_s=MINUTE_S)
-        for index in range(-before, after)
-    ]
-    readings = await ledger.readings_between(site.meter_id, minutes[0].starts_at - MARGIN, last)
-    return integrate(readings, minutes)
-
-
-def _look_back_days(rule: Rule) -> int:
-    match rule.method:
-        case DayMatching() as method:
-            return method.extended_days or method.look_back_days
-        case GeneratorOutput(typical=method):
-            return method.extended_days or method.look_back_days
-        case _:
-            return 0
+    ramp, method = ramp_starts_at(record.event), rule.method
+    if not isinstance(method, MeterBeforeAfter):
+        first = ramp - timedelta(days=1)
+        days = method.typical if isinstance(method, GeneratorOutput) else method
+        if isinstance(days, DayMatching):
+            counted_from = record.first_received_at if days.count_from is Anchor.NOTICE else ramp
+            first = min(ramp, counted_from) - timedelta(days=(days.extended_days or days.look_back_days) + 1)
+        if isinstance(days, Regression):
+            first -= timedelta(days=days.look_back_days)
+        return await ledger.energy_between(site.meter_id, first, last)
+    anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
+    before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
+    # Between a notice and the event may lie days, of which nothing is asked.
+    after = max(ramp, anchor)
+    minutes: list[IntervalEnergy] = []
+    for origin, begin, end in [(anchor, -before, 0), (after, 0, math.ceil((last - after).total_seconds() / MINUTE_S))]:
+        pieces = [
+            Slice(starts_at=origin + timedelta(seconds=index * MINUTE_S), duration_s=MINUTE_S)
+            for index in range(begin, end)
+        ]
+        until = min(pieces[-1].ends_at, last)
+        minutes += integrate(await ledger.readings_between(site.meter_id, pieces[0].starts_at - MARGIN, until), pieces)
+    return tuple(minutes)
 
 
 def _interval_end(at: datetime, interval_s: int) -> datetime:

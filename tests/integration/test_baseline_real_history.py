@@ -7,6 +7,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from gateway.cli.baseline import baseline
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, Insufficient
-from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.baseline.rule import Adjustment, AdjustmentKind, DayMatching, shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import check, settle
@@ -30,6 +31,7 @@ QUARTER = timedelta(minutes=15)
 EVENT_DAY = date(2013, 9, 23)
 PACIFIC = ZoneInfo("America/Los_Angeles")
 LABOR_DAY = date(2013, 9, 2)
+TWO_HOURS_AHEAD = Adjustment(kind=AdjustmentKind.MULTIPLICATIVE, from_h=-3, to_h=-1)
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(baseline)
@@ -135,6 +137,38 @@ def test_ten_in_ten_over_the_building_agrees_with_the_worked_example(
         assert item["reduction_w"] == pytest.approx(float((expected_kw - building[at]) * 1000), rel=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("rule_id", "as_shipped", "as_worked", "change"),
+    [
+        ("gb-bl01", 4.09, 4.50, {"calendar": "nerc"}),
+        ("ipto", 4.99, 5.64, {"calendar": "nerc"}),
+        ("beijing", 5.49, 7.56, {"calendar": "nerc"}),
+        ("jiangsu", -4.07, 2.21, {"calendar": "nerc"}),
+        ("korea-middle-6-of-10", 1.64, 2.63, {"calendar": "nerc"}),
+        ("ercot-middle-8-of-10", 6.01, 3.44, {"adjustment": TWO_HOURS_AHEAD}),
+    ],
+)
+def test_where_a_rule_differs_from_the_worked_figure_its_sheet_says_by_which_reading(
+    building: dict[datetime, Fraction], rule_id: str, as_shipped: float, as_worked: float, change: dict
+):
+    rule = shipped_rules()[rule_id]
+    assert isinstance(rule.method, DayMatching)
+    other = replace(rule.method, **change)
+    start = datetime(2013, 9, 23, 14, tzinfo=PACIFIC)
+    for method, kwh in [(rule.method, as_shipped), (other, as_worked)]:
+        found = evaluate(
+            replace(rule, method=method),
+            list(of_building(building)),
+            event_start=start,
+            event_end=start + timedelta(hours=2),
+            timezone=PACIFIC,
+            noticed_at=start,
+        )
+        assert isinstance(found, Baseline)
+        reductions_w = [item.reduction_w for item in found.intervals]
+        assert sum(one for one in reductions_w if one is not None) / 4000 == pytest.approx(kwh, abs=0.006)
+
+
 def test_every_candidate_day_of_the_building_has_its_reason(building_csv: Path, events_csv: Path):
     _, found = run(
         "caiso-10-in-10",
@@ -210,6 +244,41 @@ def test_ten_in_ten_over_seven_hours_of_the_cluster_cannot_say(cluster_csv: Path
     )
     assert len(found["days"]) == 45
     assert not any(day["selected"] for day in found["days"])
+
+
+def test_over_seven_hours_of_the_cluster_only_rules_of_the_same_day_answer(cluster: dict[datetime, Fraction]):
+    history = [
+        IntervalEnergy(starts_at=at, duration_s=60.0, energy_wh=float(power_w / 60), coverage_fraction=1.0)
+        for at, power_w in cluster.items()
+    ]
+    start = datetime.fromisoformat("2025-05-04T16:15-07:00")
+    found = {
+        rule_id: evaluate(
+            rule,
+            history,
+            event_start=start,
+            event_end=start + timedelta(hours=3),
+            timezone=ZoneInfo("America/Phoenix"),
+            noticed_at=start - timedelta(minutes=30),
+            declared_w=70_000.0,
+        )
+        for rule_id, rule in shipped_rules().items()
+    }
+    answered = {rule_id for rule_id, answer in found.items() if isinstance(answer, Baseline)}
+    flat = {"meter-before-after", "elia-last-quarter-hour", "ercot-meter-before-after"}
+    assert answered == {*flat, "maximum-base-load"}
+    assert {item.baseline_w for item in found["maximum-base-load"].intervals} == {70_000.0}
+    reasons = {rule_id: answer.reason for rule_id, answer in found.items() if isinstance(answer, Insufficient)}
+    # Four hours before the event are wanted, and there are 95 minutes.
+    assert "intervals of the hours before and after the event are missing" in reasons.pop("pjm-same-day-3-2")
+    assert "outside the event, by which like days are found, are missing" in reasons.pop("pjm-match-day")
+    assert "give the readings of its output" in reasons.pop("generator-output")
+    assert "0 readings of the same time of the week" in reasons.pop("time-of-week-regression")
+    assert "no 3 hours without an event or a gap" in reasons.pop("ipto")
+    assert len(reasons) == 14
+    assert all(
+        " usable " in reason and "the readings begin at 2025-05-04T14:40" in reason for reason in reasons.values()
+    )
 
 
 @pytest.mark.parametrize(

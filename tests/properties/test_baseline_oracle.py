@@ -14,7 +14,7 @@ from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.measurement import IntervalEnergy
-from tests.baseline_oracle import ORACLE, Case
+from tests.baseline_oracle import ORACLE, Case, generator_output
 
 ZONE = ZoneInfo("America/Phoenix")
 STEP = timedelta(minutes=15)
@@ -37,6 +37,15 @@ def year(seed: int) -> dict[datetime, Fraction]:
     return load
 
 
+def energies(load: dict[datetime, Fraction]) -> list[IntervalEnergy]:
+    return [
+        IntervalEnergy(
+            starts_at=at.replace(tzinfo=ZONE), duration_s=900.0, energy_wh=float(power / 4), coverage_fraction=1.0
+        )
+        for at, power in load.items()
+    ]
+
+
 def ask(rule_id: str, day: date, hour: int, seed: int) -> tuple[Baseline, list[Fraction]]:
     chance = Random(seed + day.toordinal())
     start = datetime.combine(day, datetime.min.time()) + timedelta(hours=hour)
@@ -49,15 +58,9 @@ def ask(rule_id: str, day: date, hour: int, seed: int) -> tuple[Baseline, list[F
     midnight = datetime.combine(day, datetime.min.time())
     for quarter in range(96):
         load.setdefault(midnight + quarter * STEP, Fraction(whole.randint(30_000, 60_000)))
-    history = [
-        IntervalEnergy(
-            starts_at=at.replace(tzinfo=ZONE), duration_s=900.0, energy_wh=float(power / 4), coverage_fraction=1.0
-        )
-        for at, power in load.items()
-    ]
     found = evaluate(
         shipped_rules()[rule_id],
-        history,
+        energies(load),
         event_start=start.replace(tzinfo=ZONE),
         event_end=end.replace(tzinfo=ZONE),
         timezone=ZONE,
@@ -88,6 +91,37 @@ DAYS = [(6, 18), (6, 21), (6, 22), (5, 26), (7, 21), (8, 15), (10, 1), (10, 11),
 def test_the_oracle_agrees_on_every_day_type(rule_id: str):
     for month, day in DAYS:
         agree(rule_id, date(2025, month, day), 14, 7)
+
+
+@settings(deadline=None, max_examples=20)  # each example is two months of quarter hours
+@given(number=st.integers(75, 360), hour=st.integers(6, 18), seed=st.integers(0, 1000))
+def test_the_oracle_agrees_on_a_generator_and_a_declared_level(number: int, hour: int, seed: int):
+    start = FIRST + timedelta(days=number, hours=hour)
+    end = start + timedelta(hours=2)
+    load, output = (
+        {at: power for at, power in year(kind).items() if start - timedelta(days=62) < at < end}
+        for kind in (seed % 4, (seed + 1) % 4)
+    )
+    for quarter in range(8):
+        load.setdefault(start + quarter * STEP, Fraction(40_000))
+        output.setdefault(start + quarter * STEP, Fraction(9_000))
+    exact = generator_output(Case(load, start, end, STEP), Case(output, start, end, STEP))
+    declared_w = 30_000 + seed
+    for rule_id, expected in [("generator-output", exact), ("maximum-base-load", [Fraction(declared_w)] * 8)]:
+        found = evaluate(
+            shipped_rules()[rule_id],
+            energies(load),
+            event_start=start.replace(tzinfo=ZONE),
+            event_end=end.replace(tzinfo=ZONE),
+            timezone=ZONE,
+            generation=energies(output),
+            declared_w=float(declared_w),
+        )
+        assert isinstance(found, Baseline), found
+        quarters = [start + quarter * STEP for quarter in range(8)]
+        reductions = [float(value - load[at]) for value, at in zip(expected, quarters, strict=True)]
+        assert [item.baseline_w for item in found.intervals] == pytest.approx([float(value) for value in expected])
+        assert [item.reduction_w for item in found.intervals] == pytest.approx(reductions, rel=1e-9, abs=1e-6)
 
 
 def test_every_rule_that_reads_no_second_meter_has_its_oracle():

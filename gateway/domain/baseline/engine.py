@@ -1,6 +1,6 @@
 """The engine: a rule, a metered history and an event in; a baseline, or why there is none, out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import assert_never
 
@@ -8,8 +8,17 @@ from gateway.domain.baseline.before_after import before_after
 from gateway.domain.baseline.generator import generator_output
 from gateway.domain.baseline.matching import match_days
 from gateway.domain.baseline.method import Anchor
+from gateway.domain.baseline.regression import time_of_week
 from gateway.domain.baseline.result import Baseline, Insufficient
-from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Rule, SameDay
+from gateway.domain.baseline.rule import (
+    DayMatching,
+    DeclaredLevel,
+    GeneratorOutput,
+    MeterBeforeAfter,
+    Regression,
+    Rule,
+    SameDay,
+)
 from gateway.domain.baseline.same_day import declared_level, same_day
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 
@@ -26,6 +35,7 @@ def evaluate(
     noticed_at: datetime | None = None,
     generation: Sequence[IntervalEnergy] | None = None,
     declared_w: float | None = None,
+    temperature_c: Mapping[datetime, float] | None = None,
 ) -> Baseline | Insufficient:
     """Evaluate a rule for one event.
 
@@ -33,7 +43,8 @@ def evaluate(
     ``timezone`` decides what a day is. ``excluded`` are other events as ``(start, end)``, the event itself may be among
     them. ``ramp_start`` is where the response begins, by default the event's start. Some rules need more, and say so
     where it is not given: ``noticed_at``, when the site was told; ``generation``, output of the generator behind the
-    meter, positive; ``declared_w``, the level declared to the programme. Raises ``ValueError`` for an event that does
+    meter, positive; ``declared_w``, the level declared to the programme. ``temperature_c``, by the start of the meter's
+    intervals in UTC, may be given to a regression. Raises ``ValueError`` for an event that does
     not end after its start, or a naive instant.
     """
     if epoch_us(event_end) <= epoch_us(event_start):
@@ -52,21 +63,13 @@ def evaluate(
                 noticed_at=noticed_at,
             )
         case MeterBeforeAfter():
-            before = noticed_at if method.anchor is Anchor.NOTICE else ramp_start or event_start
-            if before is None:
-                return Insufficient(
-                    rule=rule.rule_id,
-                    rule_version=rule.version,
-                    reason="the rule looks before the notice: give the time at which the site was told of the event",
-                )
-            return before_after(
+            return _meter_before(
                 rule,
                 method,
                 history,
-                event_start=event_start,
-                event_end=event_end,
-                ramp_start=min(before, event_start),
+                event=(event_start, event_end),
                 timezone=timezone,
+                anchor=noticed_at if method.anchor is Anchor.NOTICE else ramp_start or event_start,
             )
         case SameDay():
             return same_day(rule, method, history, event_start=event_start, event_end=event_end, timezone=timezone)
@@ -84,4 +87,42 @@ def evaluate(
                 noticed_at=noticed_at,
                 generation=generation,
             )
+        case Regression():
+            return time_of_week(
+                rule,
+                method,
+                history,
+                event_start=event_start,
+                event_end=event_end,
+                timezone=timezone,
+                excluded=excluded,
+                temperature_c=temperature_c,
+            )
     assert_never(method)
+
+
+def _meter_before(
+    rule: Rule,
+    method: MeterBeforeAfter,
+    history: Sequence[IntervalEnergy],
+    *,
+    event: tuple[datetime, datetime],
+    timezone: tzinfo,
+    anchor: datetime | None,
+) -> Baseline | Insufficient:
+    if anchor is None:
+        return Insufficient(
+            rule=rule.rule_id,
+            rule_version=rule.version,
+            reason="the rule looks before the notice: give the time at which the site was told of the event",
+        )
+    start, end = event
+    return before_after(
+        rule,
+        method,
+        history,
+        event_start=start,
+        event_end=end,
+        ramp_start=min(anchor, start),
+        timezone=timezone,
+    )

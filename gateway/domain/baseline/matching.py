@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from gateway.domain.baseline.adjusting import adjust, moved, windows
-from gateway.domain.baseline.history import beside_meter, gather, grid_note
+from gateway.domain.baseline.history import LoadHistory, beside_meter, gather, grid_note
 from gateway.domain.baseline.method import Anchor, DayMatching
 from gateway.domain.baseline.question import Candidate, Question, ask, look_at, type_of
 from gateway.domain.baseline.result import Baseline, CandidateDay, Insufficient
@@ -25,19 +25,45 @@ def match_days(
     excluded: Sequence[tuple[datetime, datetime]],
     noticed_at: datetime | None,
 ) -> Baseline | Insufficient:
-    """The baseline after a day-matching rule.
+    """The baseline after a day-matching rule, as ``match_load``."""
+    load = gather(history, minimum_coverage_fraction=method.minimum_coverage_fraction)
+    if load is None:
+        return Insufficient(
+            rule=rule.rule_id, rule_version=rule.version, reason="there are no readings at all" + _falls_back(method)
+        )
+    return match_load(
+        rule,
+        method,
+        load,
+        event_start=event_start,
+        event_end=event_end,
+        timezone=timezone,
+        excluded=excluded,
+        noticed_at=noticed_at,
+    )
+
+
+def match_load(
+    rule: Rule,
+    method: DayMatching,
+    load: LoadHistory,
+    *,
+    event_start: datetime,
+    event_end: datetime,
+    timezone: tzinfo,
+    excluded: Sequence[tuple[datetime, datetime]],
+    noticed_at: datetime | None,
+) -> Baseline | Insufficient:
+    """The baseline after a day-matching rule, of a history that is on its grid.
 
     Days are local to ``timezone`` and compared by the clock on the wall. An event or an adjustment window off the
     meter's grid is taken with every interval that overlaps it.
     """
 
     def insufficient(reason: str, days: tuple[CandidateDay, ...] = ()) -> Insufficient:
-        more = f"; the rule's text falls back on {method.fallback}: evaluate that" if method.fallback else ""
-        return Insufficient(rule=rule.rule_id, rule_version=rule.version, reason=reason + more, days=days)
+        words = reason + _falls_back(method)
+        return Insufficient(rule=rule.rule_id, rule_version=rule.version, reason=words, days=days)
 
-    load = gather(history, minimum_coverage_fraction=method.minimum_coverage_fraction)
-    if load is None:
-        return insufficient("there are no readings at all")
     counted_from = noticed_at if method.count_from is Anchor.NOTICE else event_start
     if counted_from is None:
         return insufficient(
@@ -49,6 +75,10 @@ def match_days(
         return insufficient(adjustment_at)
     question = ask(method, load, event, timezone, excluded, counted_from=counted_from, adjustment=adjustment_at)
     return _answer(question, event, rule, insufficient)
+
+
+def _falls_back(method: DayMatching) -> str:
+    return f"; the rule's text falls back on {method.fallback}: evaluate that" if method.fallback else ""
 
 
 def _answer(

@@ -159,4 +159,17 @@ class GeneratorOutput:
     typical: DayMatching
 
 
-Method = DayMatching | MeterBeforeAfter | SameDay | DeclaredLevel | GeneratorOutput
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """A level for each time of the week, and a line of so many pieces in the temperature where it is given.
+
+    ``minimum_weeks`` is the least number of readings of a time of the week.
+    """
+
+    look_back_days: int
+    minimum_weeks: int
+    temperature_pieces: int
+    minimum_coverage_fraction: float
+
+
+Method = DayMatching | MeterBeforeAfter | SameDay | DeclaredLevel | GeneratorOutput | Regression

@@ -17,6 +17,7 @@ from gateway.domain.baseline.method import (
     Method,
     RankBy,
     Refill,
+    Regression,
     SameDay,
     Selection,
 )
@@ -49,6 +50,20 @@ def _same_day(sheet: Table) -> SameDay:
 
 def _declared_level(sheet: Table) -> DeclaredLevel:  # noqa: ARG001 - a kind without tables of its own
     return DeclaredLevel()
+
+
+def _regression(sheet: Table) -> Regression:
+    fit = sheet.table("fit")
+    method = Regression(
+        look_back_days=fit.whole("look_back_days", above=0),
+        minimum_weeks=fit.whole("minimum_weeks", above=0),
+        temperature_pieces=fit.whole("temperature_pieces", above=0),
+        minimum_coverage_fraction=_minimum_coverage(sheet),
+    )
+    fit.done()
+    if method.minimum_weeks > method.look_back_days // 7:
+        raise RuleError("fit.minimum_weeks: more than the weeks of look_back_days")
+    return method
 
 
 def _generator_output(sheet: Table) -> GeneratorOutput:
@@ -184,5 +199,6 @@ KINDS: Mapping[str, Callable[[Table], Method]] = MappingProxyType(
         "same-day": _same_day,
         "declared-level": _declared_level,
         "generator-output": _generator_output,
+        "regression": _regression,
     }
 )

@@ -106,14 +106,23 @@ def look_at(question: Question, day: date) -> Candidate:
         skipped = len(asked) - len(existing)
         clock = f", {skipped} of them skipped by the clock change" if skipped else ""
         reason, detail = "incomplete", f"{missing} of {len(asked)} intervals are missing{clock}"
-    leaves_out = question.method.exclude_event_days and not question.day_type.with_event_days
-    if leaves_out and _had_event(question, day, existing.values()):
-        reason = "event day"
-    if question.method.exclude_clock_change_days and _changes_clock(day, question.zone):
-        reason, detail = "clock change", "the clocks change on it"
-    if type_of(question.method, day) != question.day_type:
-        reason, detail = _other_type(question, day)
+    outside = why_not(question, day, existing.values())
+    if outside is not None:
+        reason, detail = outside[0], detail if outside[1] is None else outside[1]
     return Candidate(day=day, load_w=load_w, missing=missing, reason=reason, detail=detail)
+
+
+def why_not(question: Question, day: date, starts: Collection[datetime]) -> tuple[str, str | None] | None:
+    """Why a day is out whatever its readings: reason and detail, which of an event day is what its readings lack.
+
+    ``starts`` are the intervals that would be read. ``None`` for a day that may be taken.
+    """
+    if type_of(question.method, day) != question.day_type:
+        return _other_type(question, day)
+    if question.method.exclude_clock_change_days and _changes_clock(day, question.zone):
+        return "clock change", "the clocks change on it"
+    leaves_out = question.method.exclude_event_days and not question.day_type.with_event_days
+    return ("event day", None) if leaves_out and _had_event(question, day, starts) else None
 
 
 def _holiday(method: DayMatching, day: date) -> str | None:

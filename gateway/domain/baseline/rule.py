@@ -29,6 +29,9 @@ brackets may be left out.
 ``declared-level``: nothing more.
 
 ``generator-output``: the tables of day-matching, read of the generator's output.
+
+``regression``: ``[fit]`` look_back_days, minimum_weeks (the least number of readings of a time of the week),
+temperature_pieces (of the line in the temperature, where temperatures are given); ``[readings]``.
 """
 
 import tomllib
@@ -52,6 +55,7 @@ from gateway.domain.baseline.method import (
     Method,
     RankBy,
     Refill,
+    Regression,
     SameDay,
     Selection,
 )
@@ -71,6 +75,7 @@ __all__ = [
     "Method",
     "RankBy",
     "Refill",
+    "Regression",
     "Rule",
     "SameDay",
     "Selection",

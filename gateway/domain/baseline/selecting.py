@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.domain.baseline.method import LowUse, RankBy, Refill, Selection
+from gateway.domain.baseline.method import DayMatching, DayType, LowUse, RankBy, Refill, Selection
 from gateway.domain.baseline.question import Candidate, Question
 from gateway.domain.baseline.result import CandidateDay
 
@@ -32,7 +32,7 @@ def choose(question: Question, candidates: Sequence[Candidate]) -> Chosen:
         spare.sort(key=lambda candidate: math.fsum(candidate.load_w[at] for at in hours), reverse=True)
         pool += spare[:lacking]
     ranked, words = _rank(question, pool)
-    first, last = _kept(question, len(ranked))
+    first, last = kept(question.method, question.day_type, len(ranked))
     selected = tuple(ranked[first:last])
     weights = day_type.weights[: len(selected)] or (1.0,) * len(selected)
     passed = {
@@ -64,11 +64,10 @@ def _reason(question: Question, candidate: Candidate, *, taken: bool, passed: bo
     return words.get(candidate.reason, candidate.reason)
 
 
-def _kept(question: Question, found: int) -> tuple[int, int]:
+def kept(method: DayMatching, day_type: DayType, found: int) -> tuple[int, int]:
     """From where to where the ranked days are selected."""
-    day_type = question.day_type
     wanted = day_type.target_days if day_type.select_days is None else day_type.select_days
-    if question.method.selection is Selection.MIDDLE:
+    if method.selection is Selection.MIDDLE:
         dropped = (day_type.target_days - wanted) // 2
         return dropped, max(found - dropped, dropped)
     return 0, wanted

@@ -53,6 +53,7 @@ SHIPPED = {
     "ercot-meter-before-after", "ercot-middle-8-of-10", "gb-bl01", "generator-output", "ipto", "iso-ne",
     "japan-high-4-of-5", "jiangsu", "korea-middle-6-of-10", "maximum-base-load", "meter-before-after",
     "nyiso-average-day", "nyiso-average-day-adjusted", "pjm-3-day-types-saa", "pjm-match-day", "pjm-same-day-3-2",
+    "time-of-week-regression",
 }  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def test_an_adjustment_needs_no_clamp():
         ('id = "mine"', "", "id: missing"),
         ('id = "mine"', 'id = ""', "id: text that is not empty is wanted"),
         ('id = "mine"', "id = 7", "id: text that is not empty is wanted, not 7"),
-        ('kind = "day-matching"', 'kind = "regression"', "kind: one of day-matching, meter-before-after, same-day,"),
+        ('kind = "day-matching"', 'kind = "average"', "kind: one of day-matching, meter-before-after, same-day,"),
         ('read = "read in the text"', 'read = "yes"', "read: one of"),
         ("look_back_days = 45", "look_back_days = 0", "days.look_back_days: a whole number above 0"),
         ("look_back_days = 45", "look_back_days = 4.5", "days.look_back_days: a whole number above 0"),

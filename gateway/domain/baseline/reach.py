@@ -1,0 +1,24 @@
+"""Until when a rule reads the meter: some look at hours after the event, and wait for them."""
+
+from datetime import datetime, timedelta, tzinfo
+
+from gateway.domain.baseline.days import midnight
+from gateway.domain.baseline.method import Selection
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, Rule, SameDay
+
+
+def reads_until(rule: Rule, event_start: datetime, event_end: datetime, timezone: tzinfo) -> datetime:
+    """The end of the last hour that a rule reads for an event, never before the event's end."""
+    method = rule.method.typical if isinstance(rule.method, GeneratorOutput) else rule.method
+    match method:
+        case SameDay():
+            return event_end + timedelta(hours=method.after_h[1])
+        case DayMatching():
+            adjusted = event_end + timedelta(hours=method.adjustment.after_to_h)
+            if method.selection is not Selection.NEAREST:
+                return adjusted
+            # Like days are found by the whole of the event's own day.
+            tomorrow = event_start.astimezone(timezone).date() + timedelta(days=1)
+            return max(adjusted, midnight(tomorrow, timezone))
+        case _:
+            return event_end

@@ -1,0 +1,116 @@
+"""Rules that look beyond the event: at the notice, or at hours after it, which have to be over first."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.rule import Rule, SameDay, shipped_rules
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.settlement import SettlementStatement, check
+from gateway.services.settling import gather_inputs
+from hardware.device import PowerReading
+from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, SITE, STARTS_AT, Rig
+
+SHORT = SameDay(before_h=(-2 / 60, -1 / 60), after_h=(2 / 60, 3 / 60), minimum_coverage_fraction=0.95)
+
+
+def use(rig: Rig, rule_id: str) -> None:
+    rig.programs = {PROGRAM_ID: replace(PROGRAM, baseline_rule=rule_id)}
+
+
+async def statement(rig: Rig) -> SettlementStatement:
+    (found,) = await rig.ledger.statements()
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    program = rig.programs[PROGRAM_ID]
+    inputs = await gather_inputs(rig.ledger, SITE, record, shipped_rules()[program.baseline_rule])
+    assert check(found, inputs, program) is None
+    return found
+
+
+async def meter(rig: Rig, power_w: float, opens: datetime, closes: datetime) -> None:
+    """Half-minute readings of the meter from before the rig's time."""
+    count = int((closes - opens).total_seconds() / 30)
+    rig.ledger.publish(
+        [
+            PowerReading(meter_id=SITE.meter_id, power_w=power_w, measured_at=opens + timedelta(seconds=30 * index))
+            for index in range(count)
+        ]
+    )
+    await rig.ledger.flush()
+
+
+async def test_a_meter_before_the_notice_is_not_moved_by_what_the_site_did_after_it(rig: Rig) -> None:
+    use(rig, "ercot-meter-before-after")
+    await meter(rig, 2_000.0, STARTS_AT - timedelta(minutes=16), STARTS_AT)
+    await meter(rig, 9_000.0, STARTS_AT, STARTS_AT + timedelta(hours=1))
+    await rig.take(rig.event(in_s=3600, lasts_s=60))
+    rig.clock._now += timedelta(hours=1)
+    await rig.run(rig.metering(), rig.settling(), for_s=140)
+    verified = (await statement(rig)).verified
+    assert verified.insufficient is None
+    assert sum(one.baseline_wh for one in verified.intervals) == pytest.approx(2_000.0 / 60)
+
+
+async def test_days_are_counted_from_the_notice(rig: Rig) -> None:
+    use(rig, "jiangsu")
+    for days in range(1, 40):
+        start = STARTS_AT - timedelta(days=days) + timedelta(minutes=1)
+        energy = IntervalEnergy(starts_at=start, duration_s=60.0, energy_wh=float(days), coverage_fraction=1.0)
+        await rig.ledger.record_energy(SITE.meter_id, [energy])
+    told_at = STARTS_AT - timedelta(days=14)
+    rig.clock._now = told_at
+    await rig.take(rig.event(in_s=14 * 86_400 + 60, lasts_s=60))
+    rig.clock._now = STARTS_AT
+    await rig.run(rig.metering(), rig.settling(), for_s=180)
+    verified = (await statement(rig)).verified
+    assert verified.insufficient is None
+    assert max(day.date for day in verified.days) == (told_at.astimezone(SITE.timezone) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
+
+
+async def test_a_rule_that_reads_after_the_event_waits_for_it_and_delays_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = replace(shipped_rules()["pjm-same-day-3-2"], method=SHORT)
+    known = {**shipped_rules(), rule.rule_id: rule}
+    monkeypatch.setattr("tests.unit.gateway.services.rig.shipped_rules", lambda: known)
+    rig.programs = {
+        PROGRAM_ID: replace(PROGRAM, baseline_rule=rule.rule_id),
+        "quick": replace(PROGRAM, program_id="quick", baseline_rule="meter-before-after"),
+    }
+    await rig.take(rig.event(in_s=180, lasts_s=60))
+    await rig.take(replace(rig.event(event_id="other", in_s=180, lasts_s=60), program_id="quick"))
+    seen: list[set[str]] = []
+
+    async def look() -> None:
+        seen.append({one.verified.event_id for one in await rig.ledger.statements()})
+
+    # The event ends after 240 s; the last minute that the rule reads ends three minutes later.
+    await rig.run(rig.metering(), rig.settling(), for_s=450, script={260: look, 415: look, 440: look})
+    assert seen == [{"other"}, {"other"}, {"other", "peak-1"}]
+    settled = {one.verified.event_id: one.verified for one in await rig.ledger.statements()}
+    assert settled["peak-1"].insufficient is None
+
+
+@pytest.mark.parametrize(
+    ("rule_id", "hours"),
+    [
+        ("pjm-same-day-3-2", 3),
+        ("caiso-5-in-10", 4),
+        # The event ends at 16:00 in Phoenix: the day has eight hours more.
+        ("pjm-match-day", 8),
+        ("caiso-10-in-10", 0),
+        ("jiangsu", 0),
+        ("meter-before-after", 0),
+        ("maximum-base-load", 0),
+        ("generator-output", 0),
+    ],
+)
+def test_how_long_after_the_event_a_rule_reads(rule_id: str, hours: int) -> None:
+    rule: Rule = shipped_rules()[rule_id]
+    end = datetime(2026, 7, 15, 23, tzinfo=UTC)
+    assert reads_until(rule, end - timedelta(hours=2), end, SITE.timezone) == end + timedelta(hours=hours)
