@@ -2,10 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.app import recheck
+from gateway.app import product_version, recheck
+from gateway.bundle_file import BundleFile
+from gateway.bundling import NotBundled, make_bundle
 from gateway.config import Settings
+from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger
+from gateway.stages import Record
 
 
 async def all_statements(ledger: Ledger) -> tuple[SettlementStatement, ...]:
@@ -27,6 +31,29 @@ def difference(statement: SettlementStatement, settings: Settings) -> Callable[[
 
     async def asked(ledger: Ledger) -> str | None:
         return await recheck(ledger, settings, statement)
+
+    return asked
+
+
+def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Awaitable[BundleFile]]:
+    """A question for the bundle of a statement. Raises ``NotBundled``."""
+
+    async def asked(record: Record) -> BundleFile:
+        found = await record.ledger.statement(statement_id)
+        if found is None:
+            raise NotBundled("no such statement on record; see: gridgate statement list")
+        program = settings.programs().get(found.program_id)
+        if program is None:
+            raise NotBundled(f"program {found.program_id!r} is no longer declared")
+        return await make_bundle(
+            record.ledger,
+            record.evidence,
+            found,
+            site=settings.site.site(),
+            program=program,
+            sheet=shipped_sheets()[found.verified.rule],
+            product_version=product_version(),
+        )
 
     return asked
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 
@@ -19,6 +20,7 @@ from gateway.domain.verification import VerificationInputs, VerifiedReport, veri
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.site_inputs import gather_site_inputs
+from hardware.device import PowerReading
 from protocols.grid import SignalKind
 
 log = structlog.get_logger()
@@ -103,7 +105,7 @@ class Settling:
         end = effective_end(record)
         if end is None or state(record, now) not in {EventState.COMPLETED, EventState.CANCELLED}:
             return False
-        last = _interval_end(end, self._site.interval_s)
+        last = interval_end(end, self._site.interval_s)
         if now < last + SETTLE_DELAY:
             return False
         start = last - timedelta(seconds=self._site.interval_s)
@@ -190,7 +192,17 @@ def settles(record: EventRecord) -> bool:
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
-async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
+class SettledFrom(Protocol):
+    """What a settlement asks of a record; a ``Ledger`` answers it, and so does what somebody hands over of one."""
+
+    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]: ...
+
+    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]: ...
+
+    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
+
+
+async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record.
 
     The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
@@ -199,7 +211,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
     start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
-    last = _interval_end(end, site.interval_s)
+    last = interval_end(end, site.interval_s)
     readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
@@ -222,7 +234,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
 
 
 async def _history(
-    ledger: Ledger, site: Site, rule: Rule, start: datetime, last: datetime
+    ledger: SettledFrom, site: Site, rule: Rule, start: datetime, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
@@ -230,8 +242,7 @@ async def _history(
     from after ``last``, which has passed when an event is settled: whoever asks later gets the same.
     """
     if isinstance(rule.method, DayMatching):
-        look_back = timedelta(days=rule.method.look_back_days + 1)
-        return await ledger.energy_between(site.meter_id, start - look_back, last)
+        return await ledger.energy_between(site.meter_id, start - look_back(rule), last)
     before = math.ceil(rule.method.length_s / MINUTE_S)
     after = math.ceil((last - start).total_seconds() / MINUTE_S)
     minutes = [
@@ -242,6 +253,11 @@ async def _history(
     return integrate(readings, minutes)
 
 
-def _interval_end(at: datetime, interval_s: int) -> datetime:
+def look_back(rule: Rule) -> timedelta:
+    """How long before the start closed intervals are looked at; nothing for a rule that looks at minutes instead."""
+    return timedelta(days=rule.method.look_back_days + 1) if isinstance(rule.method, DayMatching) else timedelta()
+
+
+def interval_end(at: datetime, interval_s: int) -> datetime:
     """End of the metered interval that ends at or after the instant."""
     return datetime.fromtimestamp(-(-at.timestamp() // interval_s) * interval_s, UTC)
