@@ -20,7 +20,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 MOST_FILES = 1000
-MOST_BYTES = 2 * 2**30
+MOST_BYTES = 2**29
 """Unpacked. A statement whose baseline looks back over 45 days of readings by the second stays well under it."""
 
 _CHUNK = 2**20

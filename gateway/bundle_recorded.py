@@ -111,8 +111,8 @@ class Recorded:
     def log(self) -> LogCopy:
         """The log up to the last head."""
         return LogCopy(
-            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in self._file(ENTRIES).splitlines()),
-            heads=tuple(_parsed(_HEAD, line, HEADS) for line in self._file(HEADS).splitlines()),
+            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in _lines(self._file(ENTRIES))),
+            heads=tuple(_parsed(_HEAD, line, HEADS) for line in _lines(self._file(HEADS))),
         )
 
     @cached_property
@@ -122,7 +122,7 @@ class Recorded:
         for name, body in self.bundle.files.items():
             if not name.startswith("records/"):
                 continue
-            for line in body.splitlines():
+            for line in _lines(body):
                 number, _, content = line.partition(b" ")
                 if not number.isdigit() or len(number) > 15 or int(number) in found:
                     raise BundleError(f"{name} has a line that is no record, or one twice: {line[:40]!r}")
@@ -299,6 +299,11 @@ def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
     except ValueError as cause:
         raise BundleError(f"entry {entry.number} names no hour: {entry.key!r}") from cause
     return at, meter_id
+
+
+def _lines(body: bytes) -> list[bytes]:
+    """Lines by line feeds alone: a carriage return is content."""
+    return body.removesuffix(b"\n").split(b"\n") if body else []
 
 
 def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:
