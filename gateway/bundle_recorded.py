@@ -24,6 +24,7 @@ from gateway.domain.evidence import canonical_json
 from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
+from gateway.domain.merkle import leaf_hash
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.tree_head import SignedHead
 from gateway.services.settling import interval_end, look_back
@@ -110,8 +111,10 @@ class Recorded:
     @cached_property
     def log(self) -> LogCopy:
         """The log up to the last head."""
+        entries = _lines(self._file(ENTRIES))
         return LogCopy(
-            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in _lines(self._file(ENTRIES))),
+            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in entries),
+            leaves=tuple(map(leaf_hash, entries)),
             heads=tuple(_parsed(_HEAD, line, HEADS) for line in _lines(self._file(HEADS))),
         )
 
@@ -151,7 +154,7 @@ class Recorded:
         """The rule as its sheet in the bundle states it."""
         try:
             return parse_rule(self._file(RULE).decode())
-        except ValueError as cause:
+        except (ValueError, RecursionError) as cause:
             raise BundleError(f"{RULE} is no rule sheet: {cause}") from cause
 
     @cached_property

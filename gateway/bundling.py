@@ -128,8 +128,10 @@ async def _log(evidence: EvidenceStore) -> LogCopy:
     if not heads:
         raise NotBundled("the log of evidence has no head yet: the first is made after the end of the day")
     last = heads[-1].head
+    entries = await evidence.entries(0, last.size)
     return LogCopy(
-        entries=await evidence.entries(0, last.size),
+        entries=entries,
+        leaves=tuple(entry.leaf for entry in entries),
         heads=tuple(signed for signed in heads if signed.head.log_id == last.log_id),
     )
 

@@ -1,6 +1,7 @@
 """Whichever bit of what a statement rests on is changed, verification does not hold."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -45,3 +46,19 @@ def test_a_bit_of_the_last_reading_record(made: Made) -> None:
     found = verified(tampered(made, lambda changed: _flip(changed, name, at)))
     assert "is not what was logged" in faults(found)["records"]
     assert not found.holds
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_whatever_is_changed_there_is_an_answer(made: Made, data: st.DataObject) -> None:
+    files = made.bundle.files
+    name = data.draw(st.sampled_from(sorted(files)))
+    at = data.draw(st.integers(0, len(files[name])))
+    piece = data.draw(st.sampled_from([b"", b"0", b"9" * 30, b"-", b"null", b"[" * 5000, b"\xff", b"\n", b'"', b"e9"]))
+    kept = data.draw(st.sampled_from([0, 1, 10]))
+
+    def change(changed: Files) -> None:
+        changed[name] = changed[name][:at] + piece + changed[name][at + kept :]
+
+    with suppress(BundleError):
+        verified(tampered(made, change), made.heads[-1])
