@@ -4,14 +4,15 @@
 
 Makes the record of one site with an event whose baseline looks back over 15 afternoons of closed intervals and of
 readings each READING_S seconds (60 by default), bundles its statement, and verifies that bundle SITES times (100 by
-default), each time from the zip's bytes on. The bound is 10 s for 100 sites; what one site costs is printed beside it.
+default), each time from the zip's bytes on. The bound is 10 s for 100 sites, held against the time of the processor:
+the clock on the wall, printed beside it, counts what else the machine does.
 """
 
 import asyncio
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from tests.bundle_record import make, verified
 
@@ -26,16 +27,15 @@ def main() -> None:
         began = perf_counter()
         made = asyncio.run(make(Path(folder), reading_s=reading_s))
         making_s = perf_counter() - began
-    records = sum(name.startswith("records/") for name in made.bundle.files)
-    began = perf_counter()
+    began, began_cpu = perf_counter(), process_time()
     for _ in range(sites):
         if not verified(made.bundle, *made.heads).holds:
             raise SystemExit("the bundle does not hold")
-    took_s = perf_counter() - began
+    wall_s, cpu_s = perf_counter() - began, process_time() - began_cpu
     bound_s = BOUND_S * sites / 100
-    print(f"made in {making_s:.1f} s: {len(made.body) / 1e6:.2f} MB, {records} kinds of records")
-    print(f"{sites} bundles verified in {took_s:.2f} s, {1000 * took_s / sites:.0f} ms each")
-    print(f"bound {bound_s:.2f} s: {'held' if took_s <= bound_s else 'NOT held'} ({took_s / bound_s:.2f} of it)")
+    print(f"made in {making_s:.1f} s: {len(made.body) / 1e6:.2f} MB, {made.statement.delivered_kwh} kWh")
+    print(f"{sites} bundles verified in {cpu_s:.2f} s of the processor, {wall_s:.2f} s by the clock")
+    print(f"bound {bound_s:.2f} s: {'held' if cpu_s <= bound_s else 'NOT held'} ({cpu_s / bound_s:.2f} of it)")
 
 
 if __name__ == "__main__":

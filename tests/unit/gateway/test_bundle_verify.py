@@ -1,12 +1,16 @@
 """A bundle holds by itself, and whatever is done to it afterwards is caught and named."""
 
 import asyncio
+import io
 import json
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.bundle_file import write_bundle
 from gateway.domain.evidence import canonical_json
@@ -50,6 +54,35 @@ def test_the_same_statement_under_the_same_head_gives_the_same_bytes(made: Made,
     again = asyncio.run(make(tmp_path))
     assert again.body == made.body
     assert write_bundle(made.bundle) == made.body
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    """As RFC 6962, section 2.1 states it, word by word."""
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0]).digest()
+    under = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return sha256(b"\x01" + _root(leaves[:under]) + _root(leaves[under:])).digest()
+
+
+def test_it_can_be_checked_by_other_means_as_its_readme_says(made: Made) -> None:
+    with zipfile.ZipFile(io.BytesIO(made.body)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(files["manifest.json"])
+    assert {name: sha256(files[name]).hexdigest() for name in manifest["files"]} == manifest["files"]
+    entries = files["log/entries.jsonl"].splitlines()
+    heads = [json.loads(line) for line in files["log/heads.jsonl"].splitlines()]
+    for signed in heads:
+        head = signed["head"]
+        assert _root(entries[: head["size"]]).hex() == head["root_sha256"]
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed["public_key"]))
+        key.verify(bytes.fromhex(signed["signature"]), canonical_json(head))
+    assert heads[1]["head"]["previous_sha256"] == sha256(canonical_json(heads[0]["head"])).hexdigest()
+    for name in (name for name in files if name.startswith("records/")):
+        for line in files[name].splitlines():
+            number, _, content = line.partition(b" ")
+            assert json.loads(entries[int(number)])["sha256"] == sha256(content).hexdigest()
+    for name in (name for name in files if name.startswith("messages/")):
+        assert name == f"messages/{sha256(files[name]).hexdigest()}"
 
 
 def test_what_is_taken_on_trust_is_said(made: Made) -> None:
