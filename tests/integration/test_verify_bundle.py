@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -81,6 +83,8 @@ async def make_head(folder: Path) -> None:
         at = STARTS_AT + timedelta(days=1)
         while await record.evidence.log_new(at):
             pass
+        if await record.evidence.heads():
+            return
         head = a_head(await record.evidence.leaves(), at, None)
         await record.evidence.record_head(head)
         (folder / "head.json").write_bytes(canonical_json(head))
@@ -114,6 +118,21 @@ def test_a_statement_is_bundled_and_verified_and_a_changed_reading_found(site: S
     assert (code, found["holds"]) == (1, False)
     (records,) = [one for one in found["checks"] if one["name"] == "records"]
     assert "the hour of readings from 2026-07-15T22:00:00Z of meter site" in records["faults"][0]
+
+
+def test_a_bundle_of_a_record_that_was_changed_says_so_to_the_one_who_makes_it(site: Site, tmp_path: Path) -> None:
+    """Behind the triggers' back, by whoever has the file."""
+    asyncio.run(make_head(site.folder))
+    changed = Site(tmp_path, site.statement_id)
+    for name in ("site.toml", "site.db"):
+        shutil.copy(site.folder / name, tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / "site.db")) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE reading SET power_w = power_w - 1 WHERE meter_id = 'site'")
+    code, said = changed.bundle(tmp_path / "bundle.zip")
+    assert code == 1
+    assert "is written and does not hold: records: the hour of readings from 2026-07-15T22:00:00Z" in said
 
 
 def test_what_is_no_bundle_or_too_new_is_said_with_exit_code_2(site: Site, tmp_path: Path) -> None:
