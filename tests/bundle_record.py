@@ -169,6 +169,13 @@ async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
     said = decode_message(body)["events"]
     assert isinstance(said, list)
     event: GridEvent = replace(said[0], connection_id=CONNECTION_ID)
+    days = timedelta(days=4)
+    # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
+    await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)
+    await _opt_in(ledger, event, at)
+
+
+async def _opt_in(ledger: SqlLedger, event: GridEvent, at: datetime) -> None:
     decision = OptDecision(
         connection_id=CONNECTION_ID, event_id=event.event_id, revision=event.revision, opt=Opt.IN, decided_at=at
     )

@@ -13,7 +13,7 @@ from tests.bundle_record import Files, Made, faults, make, tampered, verified
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return asyncio.run(make(tmp_path_factory.mktemp("record"), reading_s=300))
+    return asyncio.run(make(tmp_path_factory.mktemp("record")))
 
 
 def _rests_on(name: str) -> bool:

@@ -173,14 +173,40 @@ def test_an_event_that_the_message_does_not_give_is_named(made: Made) -> None:
     """The log is rewritten with the event, so that only the message itself speaks against it."""
 
     def change(files: Files) -> None:
-        files["events.json"] = files["events.json"].replace(b'"value":2', b'"value":3')
+        old, ours = json.loads(files["events.json"])
+        ours["event"]["signals"][0]["intervals"][0]["value"] = 3
+        files["events.json"] = canonical_json([old, ours])
         edit_record(
-            files, "event_revision", lambda _: True, lambda content: content.replace(b'\\"value\\":2', b'\\"value\\":3')
+            files,
+            "event_revision",
+            lambda line: b"peak-1" in line,
+            lambda content: content.replace(b'\\"value\\":2', b'\\"value\\":3'),
         )
         rewrite_log(files)
 
     found = faults(verified(tampered(made, change)))
     assert found == {"signal": "the event's signals[0].intervals[0].value is recorded as 3, the message says 2"}
+
+
+def test_an_event_left_out_that_the_baseline_has_to_know_of_is_named(made: Made) -> None:
+    def leave_out(files: Files) -> None:
+        old, ours = json.loads(files["events.json"])
+        assert old["event"]["event_id"] == "old-1"
+        files["events.json"] = canonical_json([ours])
+
+    found = faults(verified(tampered(made, leave_out)))
+    assert found["events"] == "event old-1 of utility was left out"
+    assert "inputs_sha256" in found["figures"]
+
+
+def test_an_answer_that_was_not_ours_is_named(made: Made) -> None:
+    def opt_out(files: Files) -> None:
+        old, ours = json.loads(files["events.json"])
+        old["decision"]["opt"] = "out"
+        files["events.json"] = canonical_json([old, ours])
+
+    found = faults(verified(tampered(made, opt_out)))
+    assert found["events"] == 'event old-1: decision.opt is "out", logged was "in"'
 
 
 def test_a_rule_sheet_altered_is_named_by_what_was_altered(made: Made) -> None:
