@@ -16,7 +16,7 @@ from gateway.domain.settlement import check
 from gateway.domain.tree_head import SignedHead
 from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs, settles
 from protocols.errors import ProtocolError
-from protocols.grid import EventStatus, GridEvent
+from protocols.grid import EventStatus, GridEvent, Signal
 
 Decode = Callable[[bytes], dict[str, object]]
 """A message of any dialect in neutral form; raises ``ProtocolError``."""
@@ -146,11 +146,38 @@ def _unlike(event: GridEvent, decoded: dict[str, object]) -> list[str]:
     said = decoded.get("events")
     for one in said if isinstance(said, list) else []:
         if isinstance(one, GridEvent) and (one.event_id, one.revision) == (event.event_id, event.revision):
-            found = first_difference(event, replace(one, connection_id=event.connection_id))
+            found = first_difference(event, _as_received(one, event))
             if found is None:
                 return []
             return [f"the event's {found.figure} is recorded as {found.stated}, the message says {found.recomputed}"]
     return [f"the message does not speak of event {event.event_id} revision {event.revision}"]
+
+
+def _as_received(said: GridEvent, event: GridEvent) -> GridEvent:
+    """What a message says by itself, with what it takes from when it came and from its program's own message.
+
+    A program of OpenADR 3 gives its name, and units where the event has none: values are compared where the kinds of
+    signals agree, names and times of intervals in any case.
+    """
+    cancelled = EventStatus.CANCELLED in {said.status, event.status}
+    signals = said.signals
+    if len(signals) == len(event.signals):
+        signals = tuple(
+            ours if theirs.kind is not ours.kind and _outline(theirs) == _outline(ours) else theirs
+            for theirs, ours in zip(signals, event.signals, strict=True)
+        )
+    return replace(
+        said,
+        connection_id=event.connection_id,
+        program_id=event.program_id,
+        created_at=event.created_at,
+        status=said.status if cancelled else event.status,
+        signals=signals,
+    )
+
+
+def _outline(signal: Signal) -> tuple[object, ...]:
+    return signal.name, tuple((one.starts_at, one.duration_s) for one in signal.intervals)
 
 
 def _events(recorded: Recorded) -> Check:
@@ -284,6 +311,9 @@ def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tu
 
 def _trust_in_content(recorded: Recorded) -> list[str]:
     trust: list[str] = []
+    body = recorded.bundle.files.get(f"messages/{recorded.event.event.raw_sha256}", b"")
+    if body.lstrip().startswith((b"{", b"[")):
+        trust.append("Of this OpenADR 3 message: the name and the units that its program has, and when it came.")
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")

@@ -34,7 +34,7 @@ from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from gateway.storage.upgrade import upgrade
 from hardware.device import PowerReading
-from protocols.grid import GridEvent, Opt, OptDecision
+from protocols.grid import EventStatus, GridEvent, Opt, OptDecision
 from protocols.party_store import Direction, RawMessage
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -56,7 +56,7 @@ MESSAGE = {
     "createdDateTime": "2026-07-15T20:00:00Z",
     "modificationDateTime": "2026-07-15T20:00:00Z",
     "objectType": "EVENT",
-    "programID": "peak",
+    "programID": "program-17",
     "eventName": "peak",
     "intervalPeriod": {"start": "2026-07-15T22:00:00Z", "duration": "PT1H"},
     "intervals": [{"id": 0, "payloads": [{"type": "SIMPLE", "values": [2]}]}],
@@ -168,7 +168,10 @@ async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
     )
     said = decode_message(body)["events"]
     assert isinstance(said, list)
-    event: GridEvent = replace(said[0], connection_id=CONNECTION_ID)
+    # As a connection takes it, which knows the program's name and when the message came.
+    event: GridEvent = replace(
+        said[0], connection_id=CONNECTION_ID, program_id=PROGRAM.program_id, status=EventStatus.NEAR
+    )
     days = timedelta(days=4)
     # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
     await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)

@@ -188,6 +188,25 @@ def test_an_event_that_the_message_does_not_give_is_named(made: Made) -> None:
     assert found == {"signal": "the event's signals[0].intervals[0].value is recorded as 3, the message says 2"}
 
 
+@pytest.mark.parametrize(
+    ("figure", "value", "says"),
+    [
+        ("duration_s", 1800, "duration_s is recorded as 1800, the message says 3600"),
+        ("test", True, "test is recorded as true, the message says false"),
+        ("status", "cancelled", 'status is recorded as "cancelled", the message says "far"'),
+    ],
+)
+def test_what_settlement_asks_of_an_event_is_held_against_the_message(
+    made: Made, figure: str, value: object, says: str
+) -> None:
+    def change(files: Files) -> None:
+        old, ours = json.loads(files["events.json"])
+        ours["event"][figure] = value
+        files["events.json"] = canonical_json([old, ours])
+
+    assert says in faults(verified(tampered(made, change)))["signal"]
+
+
 def test_an_event_left_out_that_the_baseline_has_to_know_of_is_named(made: Made) -> None:
     def leave_out(files: Files) -> None:
         old, ours = json.loads(files["events.json"])
