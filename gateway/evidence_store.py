@@ -3,7 +3,7 @@
 All may raise ``LedgerUnavailable``; each call is durable when it returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -38,6 +38,9 @@ class EvidenceStore(Protocol):
 
     async def content(self, kind: str, key: str) -> bytes | None:
         """The content of a record as it is now, in canonical JSON; ``None`` where it is not there."""
+
+    async def contents(self, kind: str, keys: Collection[str]) -> Mapping[str, bytes]:
+        """The content of many records of a kind (any but readings) by key, those left out that are not there."""
 
     async def mismatches(self, limit: int = 100) -> Sequence[Mismatch]:
         """Hold every entry against the record and its own leaf; what differs, in order, up to the limit."""

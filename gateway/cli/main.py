@@ -21,6 +21,7 @@ from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
 from gateway.cli.tariff import tariff
 from gateway.cli.verification import verification
+from gateway.cli.verify import verify
 from gateway.cli.vtn import vtn
 
 app = typer.Typer(
@@ -49,7 +50,7 @@ def root(
     """Demand-response gateway for AI data centres."""
 
 
-for command in (demo, simulate, serve, agent, allocate, baseline, decode):
+for command in (demo, simulate, serve, agent, allocate, baseline, decode, verify):
     app.command()(command)
 asset.command("enrol")(enrol)
 asset.command("remove")(remove)

@@ -1,5 +1,6 @@
 """``gridgate statement``: what was delivered, and what it is worth."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,3 +62,45 @@ def show_statement(
             fail(f"statement {found.statement_id} does not follow from the record: {wrong}", json_wanted=json_wanted)
         typer.echo(f"every figure of {found.statement_id} follows from the record", err=True)
     show(found, json_wanted=json_wanted, text=lambda: in_words(found))
+
+
+@statement.command("bundle")
+def bundle_statement(
+    statement_id: str,
+    config: Annotated[Path, typer.Option("--config", help="Config file: site, programs and database.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write [default: STATEMENT_ID.zip].")] = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Write all that a statement rests on into one file, for somebody who has to check it: gridgate verify FILE.
+
+    It names every record of the log, and holds every event, answer and statement, so that none can be left out.
+    """
+    from gateway.bundle_file import write_bundle
+    from gateway.bundling import NotBundled
+    from gateway.cli.ask import read_all
+    from gateway.cli.statement_text import bundle_of
+    from gateway.config import ConfigError, load_config
+
+    try:
+        settings = load_config(config)
+    except ConfigError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    path = out or Path(f"{statement_id.replace('/', '_')}.zip")
+    url = database_url(config, database, json_wanted=json_wanted)
+    try:
+        made, faults = read_all(url, bundle_of(statement_id, settings), json_wanted=json_wanted)
+        body = write_bundle(made)
+        path.write_bytes(body)
+    except NotBundled as cause:
+        fail(f"no bundle of {statement_id}: {cause}", code=FAILED, json_wanted=json_wanted)
+    except OSError as cause:
+        fail(f"cannot write {path}: {cause.strerror}", code=FAILED, json_wanted=json_wanted)
+    if faults:
+        fail(f"{path} is written and does not hold: {'; '.join(faults)}", code=FAILED, json_wanted=json_wanted)
+    result = {"file": str(path), "statement_id": statement_id, "bytes": len(body), "files": len(made.files)}
+    show(
+        result,
+        json_wanted=json_wanted,
+        text=lambda: f"{path}: {len(body) / 1e6:.1f} MB, and everything in it holds; check it: gridgate verify {path}",
+    )

@@ -2,10 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.app import recheck
+from gateway.app import decode_message, product_version, recheck
+from gateway.bundle_file import BundleFile
+from gateway.bundle_verify import verify
+from gateway.bundling import NotBundled, make_bundle
 from gateway.config import Settings
+from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
 from gateway.ledger import Ledger
+from gateway.stages import Record
 
 
 async def all_statements(ledger: Ledger) -> tuple[SettlementStatement, ...]:
@@ -27,6 +32,31 @@ def difference(statement: SettlementStatement, settings: Settings) -> Callable[[
 
     async def asked(ledger: Ledger) -> str | None:
         return await recheck(ledger, settings, statement)
+
+    return asked
+
+
+def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Awaitable[tuple[BundleFile, list[str]]]]:
+    """A question for the bundle of a statement, and for what does not hold in it. Raises ``NotBundled``."""
+
+    async def asked(record: Record) -> tuple[BundleFile, list[str]]:
+        statement = await record.ledger.statement(statement_id)
+        if statement is None:
+            raise NotBundled("no such statement on record; see: gridgate statement list")
+        program = settings.programs().get(statement.program_id)
+        if program is None:
+            raise NotBundled(f"program {statement.program_id!r} is no longer declared")
+        made = await make_bundle(
+            record.ledger,
+            record.evidence,
+            statement,
+            site=settings.site.site(),
+            program=program,
+            sheet=shipped_sheets()[statement.verified.rule],
+            product_version=product_version(),
+        )
+        found = await verify(made, decode=decode_message)
+        return made, [f"{one.name}: {fault}" for one in found.checks for fault in one.faults]
 
     return asked
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 
@@ -30,6 +31,7 @@ from gateway.domain.verification import VerificationInputs, VerifiedReport, veri
 from gateway.ledger import Ledger, LogEntry, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.site_verifying import SiteVerifying
+from hardware.device import PowerReading
 from protocols.grid import SignalKind
 
 log = structlog.get_logger()
@@ -122,7 +124,7 @@ class Settling:
             return False
         if not program.by_sites:
             end = reads_until(self._rules[program.baseline_rule], record.event.starts_at, end, self._site.timezone)
-        last = _interval_end(end, self._site.interval_s)
+        last = interval_end(end, self._site.interval_s)
         if now < last + SETTLE_DELAY:
             return False
         start = last - timedelta(seconds=self._site.interval_s)
@@ -195,7 +197,17 @@ def settles(record: EventRecord) -> bool:
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
-async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
+class SettledFrom(Protocol):
+    """What a settlement asks of a record; a ``Ledger`` answers it, and so does what somebody hands over of one."""
+
+    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]: ...
+
+    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]: ...
+
+    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
+
+
+async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record.
 
     The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
@@ -204,7 +216,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
     start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
-    last = _interval_end(end, site.interval_s)
+    last = interval_end(end, site.interval_s)
     readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
@@ -217,7 +229,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
         rule=rule,
         timezone=site.timezone,
         history=await _history(
-            ledger, site, rule, record, _interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
+            ledger, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
         ),
         measured=integrate(readings, slices(start, end, site.interval_s)),
         excluded=tuple(
@@ -231,7 +243,7 @@ async def gather_inputs(ledger: Ledger, site: Site, record: EventRecord, rule: R
 
 
 async def _history(
-    ledger: Ledger, site: Site, rule: Rule, record: EventRecord, last: datetime
+    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
@@ -241,13 +253,9 @@ async def _history(
     """
     ramp, method = ramp_starts_at(record.event), rule.method
     if not isinstance(method, MeterBeforeAfter):
-        first = ramp - timedelta(days=1)
         days = method.typical if isinstance(method, GeneratorOutput) else method
-        if isinstance(days, DayMatching):
-            counted_from = record.first_received_at if days.count_from is Anchor.NOTICE else ramp
-            first = min(ramp, counted_from) - timedelta(days=(days.extended_days or days.look_back_days) + 1)
-        if isinstance(days, Regression):
-            first -= timedelta(days=days.look_back_days)
+        by_notice = isinstance(days, DayMatching) and days.count_from is Anchor.NOTICE
+        first = min(ramp, record.first_received_at if by_notice else ramp) - look_back(rule)
         return await ledger.energy_between(site.meter_id, first, last)
     anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
     before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
@@ -264,6 +272,19 @@ async def _history(
     return tuple(minutes)
 
 
-def _interval_end(at: datetime, interval_s: int) -> datetime:
+def look_back(rule: Rule) -> timedelta:
+    """How long before the start closed intervals are looked at; nothing for a rule that looks at minutes instead."""
+    method = rule.method.typical if isinstance(rule.method, GeneratorOutput) else rule.method
+    if isinstance(method, MeterBeforeAfter):
+        return timedelta()
+    days = 0
+    if isinstance(method, DayMatching):
+        days = method.extended_days or method.look_back_days
+    elif isinstance(method, Regression):
+        days = method.look_back_days
+    return timedelta(days=days + 1)
+
+
+def interval_end(at: datetime, interval_s: int) -> datetime:
     """End of the metered interval that ends at or after the instant."""
     return datetime.fromtimestamp(-(-at.timestamp() // interval_s) * interval_s, UTC)

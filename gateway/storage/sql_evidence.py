@@ -1,7 +1,7 @@
 """The log of evidence, in the same database and through the same writer as the record that it is of."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -116,6 +116,12 @@ class SqlEvidenceStore(EvidenceStore):
             table = SOURCES[kind]
             row = (await connection.execute(contents(table).where(key_of(table) == key))).mappings().one_or_none()
             return None if row is None else spelled(row)
+
+    async def contents(self, kind: str, keys: Collection[str]) -> Mapping[str, bytes]:
+        table = SOURCES[kind]
+        async with self._database.read() as connection:
+            found = (await connection.execute(contents(table))).mappings()
+            return {row["_key"]: spelled(row) for row in found if row["_key"] in keys}
 
     async def mismatches(self, limit: int = 100) -> Sequence[Mismatch]:
         found: list[Mismatch] = []

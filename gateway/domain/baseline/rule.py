@@ -121,10 +121,16 @@ def parse_rule(text: str) -> Rule:
 @cache
 def shipped_rules() -> Mapping[str, Rule]:
     """The rules that come with gridgate, by id."""
+    return MappingProxyType({rule_id: parse_rule(sheet) for rule_id, sheet in shipped_sheets().items()})
+
+
+@cache
+def shipped_sheets() -> Mapping[str, str]:
+    """The sheets of the rules that come with gridgate, by the rule's id."""
     folder = files("gateway.domain.baseline").joinpath("rules")
     sheets = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
-    rules = [parse_rule(entry.read_text(encoding="utf-8")) for entry in sheets]
-    return MappingProxyType({rule.rule_id: rule for rule in rules})
+    texts = [entry.read_text(encoding="utf-8") for entry in sheets]
+    return MappingProxyType({parse_rule(text).rule_id: text for text in texts})
 
 
 def find_rule(rule_id: str) -> Rule:

@@ -83,6 +83,18 @@ async def test_what_is_recorded_is_logged_once(
     assert not await evidence.mismatches()
 
 
+async def test_contents_of_many_records_are_those_of_each(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    await ledger.record_log(a_line("planned"))
+    await evidence.log_new(LATER)
+    keys = [entry.key for entry in await evidence.entries(0, 100) if entry.kind == "event_log"]
+    assert len(keys) == 2
+    found = await evidence.contents("event_log", {*keys, "999"})
+    assert found == {key: await evidence.content("event_log", key) for key in keys}
+
+
 async def test_every_record_gives_the_content_that_was_logged(
     ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
 ) -> None:

@@ -1,0 +1,338 @@
+"""What a bundle holds, read into terms of the domain: the log, the records by their entry, and whose statement it is.
+
+A record is a line of ``records/KIND.txt``: the number of its entry, a space, and its content, over which the entry's
+SHA-256 is.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter, ValidationError
+
+from gateway.bundle_file import BundleError, BundleFile
+from gateway.domain.baseline.method import Anchor
+from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
+from gateway.domain.bundle_check import LogCopy, Recomputed, hours_that_count, recompute_energy
+from gateway.domain.contract import Program
+from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
+from gateway.domain.evidence import canonical_json
+from gateway.domain.evidence_log import EvidenceEntry
+from gateway.domain.fleet import Site
+from gateway.domain.measurement import IntervalEnergy, epoch_us
+from gateway.domain.merkle import leaf_hash
+from gateway.domain.settlement import SettlementStatement
+from gateway.domain.tree_head import SignedHead
+from gateway.services.settling import interval_end, look_back
+from hardware.device import PowerReading, Quality
+from protocols.grid import GridEvent, OptDecision
+
+T = TypeVar("T")
+
+ENTRIES, HEADS = "log/entries.jsonl", "log/heads.jsonl"
+STATEMENT, INPUTS, EVENTS, TERMS, RULE = "statement.json", "inputs.json", "events.json", "terms.json", "rule.toml"
+README = "README.txt"
+
+READING, ENERGY, STATEMENTS, REVISIONS, DECISIONS = "reading", "energy", "statement", "event_revision", "decision"
+MESSAGES = "raw_message"
+
+WHOLE_KINDS = (STATEMENTS, REVISIONS, DECISIONS)
+"""Kinds of which a bundle holds every record: by an entry alone nobody sees which event it is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteTerms:
+    """What of a site a settlement depends on; see ``Site``."""
+
+    site_id: str
+    timezone: str
+    meter_id: str
+    interval_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Whose statement it is and under which program, without the bounds of its calls, which no settlement asks for."""
+
+    site: SiteTerms
+    program: Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EventRow:
+    connection_id: str
+    event_id: str
+    revision: int
+    received_at: datetime
+    document: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EnergyRow:
+    meter_id: str
+    starts_at: datetime
+    duration_s: float
+    energy_wh: float
+    coverage_fraction: float
+    quality: Quality
+
+
+_ENTRY = TypeAdapter(EvidenceEntry)
+_HEAD = TypeAdapter(SignedHead)
+_STATEMENT = TypeAdapter(SettlementStatement)
+_EVENTS = TypeAdapter(tuple[EventRecord, ...])
+_TERMS = TypeAdapter(Terms)
+_EVENT = TypeAdapter(GridEvent)
+_DECISION = TypeAdapter(OptDecision)
+_EVENT_ROW = TypeAdapter(_EventRow)
+_ENERGY_ROW = TypeAdapter(_EnergyRow)
+_READINGS = TypeAdapter(list[tuple[datetime, float, float | None, Quality]])
+_OBJECT = TypeAdapter(dict[str, Any])
+
+
+def terms_json(terms: Terms) -> bytes:
+    """The terms' file."""
+    return _TERMS.dump_json(terms)
+
+
+class Recorded:
+    """A bundle's content; every property raises ``BundleError`` where what it is read from cannot be read.
+
+    Answers like a ledger what ``gather_inputs`` asks.
+    """
+
+    def __init__(self, bundle: BundleFile) -> None:
+        self.bundle = bundle
+
+    @cached_property
+    def log(self) -> LogCopy:
+        """The log up to the last head."""
+        entries = _lines(self._file(ENTRIES))
+        return LogCopy(
+            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in entries),
+            leaves=tuple(map(leaf_hash, entries)),
+            heads=tuple(_parsed(_HEAD, line, HEADS) for line in _lines(self._file(HEADS))),
+        )
+
+    @cached_property
+    def records(self) -> Mapping[int, bytes]:
+        """The records' content, by the number of their entry."""
+        found: dict[int, bytes] = {}
+        for name, body in self.bundle.files.items():
+            if not name.startswith("records/"):
+                continue
+            for line in _lines(body):
+                number, _, content = line.partition(b" ")
+                if not number.isdigit() or len(number) > 15 or int(number) in found:
+                    raise BundleError(f"{name} has a line that is no record, or one twice: {line[:40]!r}")
+                found[int(number)] = content
+        return found
+
+    @cached_property
+    def terms(self) -> Terms:
+        """Site and program."""
+        return _parsed(_TERMS, self._file(TERMS), TERMS)
+
+    @cached_property
+    def site(self) -> Site:
+        """The site, as far as settling needs it."""
+        terms = self.terms.site
+        try:
+            zone = ZoneInfo(terms.timezone)
+        except (ValueError, OSError, KeyError) as cause:
+            raise BundleError(f"{TERMS} names a time zone that is not known here: {terms.timezone!r}") from cause
+        if terms.interval_s <= 0:
+            raise BundleError(f"{TERMS} has an interval of {terms.interval_s} s")
+        return Site(site_id=terms.site_id, timezone=zone, meter_id=terms.meter_id, interval_s=terms.interval_s)
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The rule as its sheet in the bundle states it."""
+        try:
+            return parse_rule(self._file(RULE).decode())
+        except (ValueError, RecursionError) as cause:
+            raise BundleError(f"{RULE} is no rule sheet: {cause}") from cause
+
+    @cached_property
+    def statements(self) -> tuple[SettlementStatement, ...]:
+        """Every statement on record, of every event, in the order in which they were issued."""
+        rows = (_parsed(_OBJECT, content, STATEMENTS) for _, content in self.of_kind(STATEMENTS))
+        return tuple(_parsed(_STATEMENT, str(row.get("document")).encode(), STATEMENTS) for row in rows)
+
+    @cached_property
+    def statement(self) -> SettlementStatement:
+        """The one that the bundle is of."""
+        wanted = self.bundle.statement_id
+        found = next((one for one in self.statements if one.statement_id == wanted), None)
+        if found is None:
+            raise BundleError(f"statement {wanted!r} is not among its records")
+        return found
+
+    @cached_property
+    def event(self) -> EventRecord:
+        """The statement's event."""
+        verified = self.statement.verified
+        for one in self.all_events:
+            if (one.event.connection_id, one.event.event_id) == (verified.connection_id, verified.event_id):
+                return one
+        raise BundleError(f"event {verified.event_id!r} is not in {EVENTS}")
+
+    @cached_property
+    def all_events(self) -> tuple[EventRecord, ...]:
+        """The event and those that the rule has to know of."""
+        return _parsed(_EVENTS, self._file(EVENTS), EVENTS)
+
+    @cached_property
+    def revisions(self) -> Mapping[tuple[str, str, int], tuple[datetime, GridEvent]]:
+        """Every revision on record, by connection, event and number: when it was received, and what it says."""
+        rows = [_parsed(_EVENT_ROW, content, REVISIONS) for _, content in self.of_kind(REVISIONS)]
+        return {
+            (row.connection_id, row.event_id, row.revision): (
+                row.received_at,
+                _parsed(_EVENT, row.document.encode(), REVISIONS),
+            )
+            for row in rows
+        }
+
+    @cached_property
+    def decisions(self) -> Mapping[tuple[str, str, int], OptDecision]:
+        """The decision that stands for each revision: the last one recorded."""
+        rows = (_parsed(_OBJECT, content, DECISIONS) for _, content in self.of_kind(DECISIONS))
+        found = (_parsed(_DECISION, str(row.get("document")).encode(), DECISIONS) for row in rows)
+        return {(one.connection_id, one.event_id, one.revision): one for one in found}
+
+    @cached_property
+    def message_bodies(self) -> frozenset[str]:
+        """The SHA-256 of the bodies that the message records in the bundle name."""
+        rows = (_parsed(_OBJECT, content, MESSAGES) for _, content in self.of_kind(MESSAGES))
+        return frozenset(str(row.get("sha256")) for row in rows)
+
+    @cached_property
+    def readings(self) -> tuple[PowerReading, ...]:
+        """The site meter's, in order of time."""
+        meter_id = self.site.meter_id
+        rows = (row for _, content in self.of_kind(READING) for row in _parsed(_READINGS, content, READING))
+        found = (
+            PowerReading(meter_id=meter_id, measured_at=at, power_w=power_w, energy_j=energy_j, quality=quality)
+            for at, power_w, energy_j, quality in rows
+        )
+        return tuple(sorted(found, key=lambda one: one.measured_at))
+
+    @cached_property
+    def hours(self) -> frozenset[datetime]:
+        """The hours that readings are there of."""
+        return frozenset(hour_of(entry)[0] for entry, _ in self.of_kind(READING))
+
+    @cached_property
+    def closed(self) -> tuple[IntervalEnergy, ...]:
+        """Closed intervals, in order of time."""
+        rows = [_parsed(_ENERGY_ROW, content, ENERGY) for _, content in self.of_kind(ENERGY)]
+        found = [
+            IntervalEnergy(
+                starts_at=row.starts_at,
+                duration_s=row.duration_s,
+                energy_wh=row.energy_wh,
+                coverage_fraction=row.coverage_fraction,
+                quality=row.quality,
+            )
+            for row in rows
+        ]
+        return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
+
+    @cached_property
+    def recomputed(self) -> Recomputed:
+        """Closed intervals again from raw readings."""
+        return recompute_energy(self.closed, self.readings, self.hours)
+
+    def of_kind(self, kind: str) -> Iterator[tuple[EvidenceEntry, bytes]]:
+        """The records of a kind with their entries, in the log's order."""
+        entries = self.log.entries
+        for number, content in sorted(self.records.items()):
+            if number < len(entries) and entries[number].kind == kind:
+                yield entries[number], content
+
+    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
+        """As ``Ledger.readings_between``."""
+        first, last = (bisect_left(self.readings, at, key=attrgetter("measured_at")) for at in (start, end))
+        return self.readings[first:last] if meter_id == self.site.meter_id else ()
+
+    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """As ``Ledger.energy_between``."""
+        return tuple(one for one in self.closed if meter_id == self.site.meter_id and start <= one.starts_at < end)
+
+    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
+        """As ``Ledger.events``, of those that the bundle holds."""
+        return self.all_events
+
+    def _file(self, name: str) -> bytes:
+        if name not in self.bundle.files:
+            raise BundleError(f"{name} is missing from the bundle")
+        return self.bundle.files[name]
+
+
+def wanted(log: LogCopy, *, site: Site, rule: Rule, record: EventRecord) -> tuple[EvidenceEntry, ...]:
+    """The entries whose records a bundle of the event's statement must hold, in the log's order.
+
+    Of what may grow, the last entry. Messages are not among them: an entry does not say which message it is of.
+    """
+    start, end = ramp_starts_at(record.event), took_part_until(record)
+    if end is None:
+        raise BundleError(f"event {record.event.event_id!r} is open ended and not over")
+    noticed_at = min(start, record.first_received_at) if _looks_at_notice(rule) else start
+    last = interval_end(reads_until(rule, record.event.starts_at, end, site.timezone), site.interval_s)
+    hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
+    closed_from = last if isinstance(rule.method, MeterBeforeAfter) else noticed_at - look_back(rule)
+    tests: dict[str, Callable[[EvidenceEntry], bool]] = {
+        READING: lambda entry: hour_of(entry)[0] in hours and hour_of(entry)[1] == site.meter_id,
+        ENERGY: lambda entry: _closes(entry, site.meter_id, epoch_us(closed_from), epoch_us(last)),
+        **dict.fromkeys(WHOLE_KINDS, lambda _: True),
+    }
+    found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
+    return tuple(sorted(found, key=lambda entry: entry.number))
+
+
+def _looks_at_notice(rule: Rule) -> bool:
+    """Whether the rule looks back from the notice of the event, instead of from its start."""
+    match rule.method:
+        case MeterBeforeAfter(anchor=anchor) | DayMatching(count_from=anchor):
+            return anchor is Anchor.NOTICE
+        case _:
+            return False
+
+
+def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
+    """The hour and the meter of an entry of readings. Raises ``BundleError``."""
+    hour, _, meter_id = entry.key.partition("/")
+    try:
+        at = datetime.fromisoformat(hour)
+    except ValueError as cause:
+        raise BundleError(f"entry {entry.number} names no hour: {entry.key!r}") from cause
+    return at, meter_id
+
+
+def _lines(body: bytes) -> list[bytes]:
+    """Lines by line feeds alone: a carriage return is content."""
+    return body.removesuffix(b"\n").split(b"\n") if body else []
+
+
+def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:
+    meter, _, rest = entry.key.rpartition("/")[0].rpartition("/")
+    return meter == meter_id and rest.isdigit() and first_us <= int(rest) < last_us
+
+
+def _parsed(adapter: TypeAdapter[T], body: bytes, what: str) -> T:
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as cause:
+        raise BundleError(f"{what} cannot be read: {cause.errors()[0]['msg']}") from cause
+
+
+def lines(values: Sequence[object]) -> bytes:
+    """Each in canonical JSON on a line of its own."""
+    return b"".join(canonical_json(value) + b"\n" for value in values)

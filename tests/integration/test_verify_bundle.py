@@ -1,0 +1,163 @@
+"""A bundle of what the demonstration played, written and verified by the command line."""
+
+import asyncio
+import io
+import json
+import shutil
+import sqlite3
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typer.testing import CliRunner
+
+from gateway.app import open_record
+from gateway.bundle_file import FORMAT, read_bundle, write_bundle
+from gateway.cli.main import app
+from gateway.demo.once import STARTS_AT, run_once
+from gateway.demo.utility import Schedule
+from gateway.domain.evidence import canonical_json
+from tests.bundle_record import KEY, KEY_ID, a_head
+
+SHORT = Schedule(first_s=5.0, notice_s=60.0, duration_s=180.0, again_after_s=None)
+
+CONFIG = """
+[site]
+id = "demo-site"
+timezone = "America/Phoenix"
+interval_s = 60
+
+[[program]]
+id = "demo-peak"
+levels = { 1 = 0.10, 2 = 0.25, 3 = 0.40 }
+baseline = "caiso-10-in-10"
+price_per_kwh = "0.75"
+
+[[hardware]]
+kind = "simulated"
+hosts = 8
+devices_per_host = 8
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder with what a site's auditor was given."""
+
+    folder: Path
+    statement_id: str
+
+    def run(self, *words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*words])
+        return done.exit_code, done.output
+
+    def bundle(self, out: Path) -> tuple[int, str]:
+        database = f"sqlite+aiosqlite:///{self.folder}/site.db"
+        config = str(self.folder / "site.toml")
+        return self.run(
+            "statement", "bundle", self.statement_id, "--config", config, "--database", database, "--out", str(out)
+        )
+
+    def file(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    shown = asyncio.run(run_once(folder, schedule=SHORT, afterwards_s=30.0))
+    (folder / "site.toml").write_text(CONFIG)
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "key.pem").write_bytes(public)
+    yield Site(folder, shown.statement.statement_id)
+    shutil.rmtree(folder)
+
+
+async def make_head(folder: Path) -> None:
+    async with open_record(f"sqlite+aiosqlite:///{folder}/site.db", migrate=False) as record:
+        at = STARTS_AT + timedelta(days=1)
+        while await record.evidence.log_new(at):
+            pass
+        if await record.evidence.heads():
+            return
+        head = a_head(await record.evidence.leaves(), at, None)
+        await record.evidence.record_head(head)
+        (folder / "head.json").write_bytes(canonical_json(head))
+
+
+def test_a_statement_is_bundled_and_verified_and_a_changed_reading_found(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    code, said = site.bundle(path)
+    assert (code, path.exists()) == (1, False)
+    assert "has no head yet" in said
+    asyncio.run(make_head(site.folder))
+    assert site.bundle(path)[0] == 0
+    again = tmp_path / "again.zip"
+    assert site.bundle(again)[0] == 0
+    assert again.read_bytes() == path.read_bytes()
+
+    code, said = site.run("verify", str(path), "--head", site.file("head.json"), "--key", site.file("key.pem"))
+    assert (code, "everything holds" in said, "FAILS" in said) == (0, True, False)
+    assert "taken on trust:" in said
+    assert len(said.splitlines()) < 24
+    code, said = site.run("verify", str(path), "--key", "0" * 64)
+    assert code == 1
+    assert "FAILS  heads" in said
+
+    bundle = read_bundle(path.read_bytes())
+    readings = bundle.files["records/reading.txt"].replace(b"T22:42:00Z", b"T22:42:00.5Z")
+    changed = tmp_path / "changed.zip"
+    changed.write_bytes(write_bundle(replace(bundle, files={**bundle.files, "records/reading.txt": readings})))
+    code, said = site.run("verify", str(changed), "--json", "--key", KEY_ID)
+    found = json.loads(said)
+    assert (code, found["holds"]) == (1, False)
+    (records,) = [one for one in found["checks"] if one["name"] == "records"]
+    assert "the hour of readings from 2026-07-15T22:00:00Z of meter site" in records["faults"][0]
+
+
+def test_a_bundle_of_a_record_that_was_changed_says_so_to_the_one_who_makes_it(site: Site, tmp_path: Path) -> None:
+    """Behind the triggers' back, by whoever has the file."""
+    asyncio.run(make_head(site.folder))
+    changed = Site(tmp_path, site.statement_id)
+    for name in ("site.toml", "site.db"):
+        shutil.copy(site.folder / name, tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / "site.db")) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE reading SET power_w = power_w - 1 WHERE meter_id = 'site'")
+    code, said = changed.bundle(tmp_path / "bundle.zip")
+    assert code == 1
+    assert "is written and does not hold: records: the hour of readings from 2026-07-15T22:00:00Z" in said
+
+
+def test_what_is_no_bundle_or_too_new_is_said_with_exit_code_2(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "newer.zip"
+    path.write_bytes(b"nothing")
+    assert site.run("verify", str(path))[0] == 2
+    newer = write_bundle_of_format(FORMAT + 1)
+    path.write_bytes(newer)
+    code, said = site.run("verify", str(path))
+    assert code == 2
+    assert "of format 2" in said
+    assert path.read_bytes() == newer
+    assert site.run("verify", str(tmp_path / "none.zip"))[0] == 2
+    assert site.run("verify", str(path), "--head", str(tmp_path / "none.json"))[0] == 2
+    assert site.run("verify", str(path), "--key", site.file("site.toml"))[0] == 2
+
+
+def test_a_statement_that_is_not_there_has_no_bundle(site: Site, tmp_path: Path) -> None:
+    code, said = Site(site.folder, "none").bundle(tmp_path / "x.zip")
+    assert code == 1
+    assert "gridgate statement list" in said
+
+
+def write_bundle_of_format(number: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("manifest.json", json.dumps({"format": number, "product_version": "9.0"}))
+    return out.getvalue()
