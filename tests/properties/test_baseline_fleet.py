@@ -124,3 +124,38 @@ def test_a_clock_change_among_the_days_is_kept() -> None:
         alone = evaluate(rule, one(table, first, site), **more)
         assert isinstance(alone, Baseline)
         assert fleet.baseline_w[:, site] == pytest.approx([item.baseline_w for item in alone.intervals], rel=1e-9)
+
+
+def days_of_hours(*days: list[float]) -> np.ndarray:
+    """One site; each day from eleven days before the event's on has the same hours over and over."""
+    return np.array([[hours[hour % len(hours)]] for hours in days for hour in range(24)])
+
+
+def ask_both(rule_id: str, table: np.ndarray, start: datetime, zone: ZoneInfo) -> FleetBaseline:
+    """A fleet's answer, which is each site's own."""
+    first = (start.replace(hour=0) - timedelta(days=len(table) // 24 - 1)).astimezone(UTC)
+    more = {"event_start": start, "event_end": start + timedelta(hours=3), "timezone": zone}
+    fleet = evaluate_fleet(RULES[rule_id], fleet_load(first, 3600.0, table), **more)
+    alone = evaluate(RULES[rule_id], one(table, first, 0), **more)
+    assert fleet.alone == {0: alone}
+    return fleet
+
+
+def test_days_that_only_rounding_tells_apart_are_ranked_as_for_one_site() -> None:
+    ups, downs = [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]
+    table = days_of_hours(*[ups, downs] * 8)
+    found = ask_both("korea-middle-6-of-10", table, datetime(2025, 7, 11, 12, tzinfo=ZONES[1]), ZONES[1])
+    assert isinstance(found.alone[0], Baseline)
+
+
+def test_a_site_that_drew_nothing_gets_no_ratio() -> None:
+    table = days_of_hours(*[[0.0]] * 20, [5.0])
+    found = ask_both("caiso-10-in-10", table, datetime(2025, 7, 11, 12, tzinfo=ZONES[1]), ZONES[1])
+    assert "no ratio can be taken" in found.alone[0].reason
+
+
+def test_hours_that_lie_between_the_meters_are_missing() -> None:
+    """On Lord Howe Island the clocks change by half an hour: before 5 October the hours are off this meter's grid."""
+    zone = ZoneInfo("Australia/Lord_Howe")
+    found = ask_both("10-of-10", days_of_hours(*[[5.0]] * 30), datetime(2025, 10, 8, 12, tzinfo=zone), zone)
+    assert "2 usable business days" in found.alone[0].reason

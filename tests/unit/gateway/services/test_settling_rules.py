@@ -54,15 +54,31 @@ async def test_a_meter_before_the_notice_is_not_moved_by_what_the_site_did_after
     assert sum(one.baseline_wh for one in verified.intervals) == pytest.approx(2_000.0 / 60)
 
 
+async def test_a_whole_quarter_of_an_hour_is_read_to_its_beginning(rig: Rig) -> None:
+    use(rig, "elia-last-quarter-hour")
+    start = STARTS_AT + timedelta(hours=1)
+    quarter = start - timedelta(minutes=25)
+    assert quarter.minute == 15
+    await meter(rig, 2_000.0, quarter, quarter + timedelta(minutes=10))
+    await meter(rig, 5_000.0, quarter + timedelta(minutes=10), quarter + timedelta(minutes=15))
+    await meter(rig, 9_000.0, quarter + timedelta(minutes=15), start)
+    await rig.take(rig.event(in_s=3600, lasts_s=60))
+    rig.clock._now = start
+    await rig.run(rig.metering(), rig.settling(), for_s=140)
+    verified = (await statement(rig)).verified
+    assert sum(one.baseline_wh for one in verified.intervals) == pytest.approx(3_000.0 / 60)
+
+
 async def test_days_are_counted_from_the_notice(rig: Rig) -> None:
     use(rig, "jiangsu")
-    for days in range(1, 40):
+    # Those that count lie further back than the rule looks from the event.
+    for days in range(45, 80):
         start = STARTS_AT - timedelta(days=days) + timedelta(minutes=1)
         energy = IntervalEnergy(starts_at=start, duration_s=60.0, energy_wh=float(days), coverage_fraction=1.0)
         await rig.ledger.record_energy(SITE.meter_id, [energy])
-    told_at = STARTS_AT - timedelta(days=14)
+    told_at = STARTS_AT - timedelta(days=48)
     rig.clock._now = told_at
-    await rig.take(rig.event(in_s=14 * 86_400 + 60, lasts_s=60))
+    await rig.take(rig.event(in_s=48 * 86_400 + 60, lasts_s=60))
     rig.clock._now = STARTS_AT
     await rig.run(rig.metering(), rig.settling(), for_s=180)
     verified = (await statement(rig)).verified
