@@ -1,0 +1,88 @@
+"""A report as a tagged PDF (PDF/UA-1, ISO 14289-1), set by typst with its own fonts: no font or file of the machine.
+
+Text goes to the page as data (``sys.inputs``), so that nothing in it is read as markup.
+"""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import typst
+
+from gateway.domain.report.document import Column, Kind, Report, Section, Table, cell_text, instant_text
+from gateway.domain.report.material import Topic
+from gateway.reports.chart import chart_svg
+
+MOST_ROWS = 1_000
+"""Of one table on the pages; of more, the first are shown and it is said where all of them are."""
+
+_NARROW, _WIDEST = 22, 70
+"""Characters: a column up to the first keeps its width; over the second it does not grow any more."""
+
+
+def write(report: Report) -> bytes:
+    """The PDF; its time of creation is the report's."""
+    chart = chart_svg(report)
+    inputs = {"report": json.dumps(_content(report, drawn=chart is not None)), "chart": chart or ""}
+    return typst.compile(
+        _template(),
+        format="pdf",
+        sys_inputs=inputs,
+        ignore_system_fonts=True,
+        pdf_standards="ua-1",
+        timestamp=int(report.issued_at.timestamp()),
+    )
+
+
+@cache
+def _template() -> bytes:
+    return files("gateway.reports").joinpath("statement.typ").read_bytes()
+
+
+def _content(report: Report, *, drawn: bool) -> dict[str, object]:
+    issued = instant_text(report.issued_at, report.timezone)
+    return {
+        "title": report.title,
+        "author": report.site_id,
+        "under": f"Site {report.site_id}, issued {issued} ({report.timezone.key})",
+        "foot": report.report_id if len(report.report_id) <= 90 else f"{report.report_id[:89]}\N{HORIZONTAL ELLIPSIS}",
+        "alt": "" if report.chart is None else report.chart.description,
+        "sections": [_section(section, report, drawn=drawn) for section in report.sections],
+    }
+
+
+def _section(section: Section, report: Report, *, drawn: bool) -> dict[str, object]:
+    return {
+        "title": f"{section.number}. {section.title}",
+        "lead": section.lead,
+        "chart": drawn and section.title == Topic.CHART.value,
+        "tables": [_table(table, report) for table in section.tables if table.rows],
+        "notes": section.notes,
+    }
+
+
+def _table(table: Table, report: Report) -> dict[str, object]:
+    rows = [
+        [cell_text(cell, column, report.timezone) for cell, column in zip(row, table.columns, strict=True)]
+        for row in table.rows[:MOST_ROWS]
+    ]
+    longest = [max((len(row[place]) for row in rows), default=0) for place in range(len(table.columns))]
+    return {
+        "caption": _caption(table),
+        "columns": [
+            {"heading": column.heading, "right": column.kind is Kind.NUMBER, "share": _share(column, length)}
+            for column, length in zip(table.columns, longest, strict=True)
+        ],
+        "rows": rows,
+    }
+
+
+def _caption(table: Table) -> str:
+    if len(table.rows) <= MOST_ROWS:
+        return table.caption
+    return f"{table.caption}: the first {MOST_ROWS:,} of {len(table.rows):,} rows; xlsx and json have all of them"
+
+
+def _share(column: Column, longest: int) -> int:
+    """A column of long texts takes a share of the width that is left, and may wrap; 0 is as wide as its cells."""
+    return min(longest, _WIDEST) if column.kind is Kind.TEXT and longest > _NARROW else 0
