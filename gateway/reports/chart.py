@@ -23,12 +23,12 @@ from gateway.svg import (
     xml_text,
 )
 
-WIDTH, HEIGHT = 900, 470
-LEFT, RIGHT = 74, 776
+WIDTH, HEIGHT = 740, 456
+LEFT, RIGHT = 68, 612
 TOP, BOTTOM = 34, 290
 PRICE_TOP, PRICE_BOTTOM = 324, 392
 NAME_LEADING = 17.0
-MOST_TICKS = 9
+MOST_TICKS = 7
 
 _PAINT = {
     "baseline": f'stroke="{BASELINE_COLOUR}" stroke-width="2" stroke-dasharray="8 5"',

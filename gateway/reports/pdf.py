@@ -13,10 +13,7 @@ from gateway.domain.report.document import Column, Kind, Report, Section, Table,
 from gateway.domain.report.material import Topic
 from gateway.reports.chart import chart_svg
 
-MOST_ROWS = 1_000
-"""Of one table on the pages; of more, the first are shown and it is said where all of them are."""
-
-_NARROW, _WIDEST = 22, 70
+_NARROW, _WIDEST = 32, 70
 """Characters: a column up to the first keeps its width; over the second it does not grow any more."""
 
 
@@ -64,7 +61,7 @@ def _section(section: Section, report: Report, *, drawn: bool) -> dict[str, obje
 def _table(table: Table, report: Report) -> dict[str, object]:
     rows = [
         [cell_text(cell, column, report.timezone) for cell, column in zip(row, table.columns, strict=True)]
-        for row in table.rows[:MOST_ROWS]
+        for row in table.rows[: table.most_on_pages]
     ]
     longest = [max((len(row[place]) for row in rows), default=0) for place in range(len(table.columns))]
     return {
@@ -78,9 +75,10 @@ def _table(table: Table, report: Report) -> dict[str, object]:
 
 
 def _caption(table: Table) -> str:
-    if len(table.rows) <= MOST_ROWS:
+    shown, count = table.most_on_pages, len(table.rows)
+    if count <= shown:
         return table.caption
-    return f"{table.caption}: the first {MOST_ROWS:,} of {len(table.rows):,} rows; xlsx and json have all of them"
+    return f"{table.caption}: the first {shown:,} of {count:,} rows; the report as xlsx or json has all of them"
 
 
 def _share(column: Column, longest: int) -> int:

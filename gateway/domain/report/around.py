@@ -16,6 +16,9 @@ NOT_ON_RECORD = {
 }
 """Said where nothing was worked out; the section is never left out."""
 
+CONTROLS_ON_PAGES = 30
+"""Of hundreds of devices, so many caps show how they went; a page is for reading."""
+
 _TERMS = (
     ("Adjustment", "Moves a baseline by the event day's own load before the event."),
     ("Baseline", "What the site would have taken without the event, by the program's rule."),
@@ -80,7 +83,13 @@ def _actions(material: StatementMaterial) -> Table:
         Column(title="Outcome"),
     )
     rows = tuple((one.at, one.device_id, one.requested_w, one.applied_w, one.outcome) for one in material.actions)
-    return Table(name="controls", caption="Caps and restores of devices", columns=columns, rows=rows)
+    return Table(
+        name="controls",
+        caption="Caps and restores of devices",
+        columns=columns,
+        rows=rows,
+        most_on_pages=CONTROLS_ON_PAGES,
+    )
 
 
 def versions(material: StatementMaterial) -> Part:

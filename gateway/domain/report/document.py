@@ -13,7 +13,6 @@ MINUS = "\N{MINUS SIGN}"
 LONGEST_TEXT = 2000
 """Characters of one cell; a sender who was carried away is cut, with a sign of it."""
 
-_UNSEEN = frozenset("\N{ZERO WIDTH NO-BREAK SPACE}\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}")
 _BIDIRECTIONAL = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 """Marks that turn the direction of what is shown (Unicode TR9): a figure could be shown back to front."""
 
@@ -45,12 +44,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """``name`` is short and unique in its report: a sheet or a file is called so. A cell of ``None`` is not known."""
+    """``name`` is unique in its report, 31 letters at the most: a sheet is called so. A cell of ``None`` is not known.
+
+    ``most_on_pages`` are so many rows as pages show, from the first; sheets and files have all of them.
+    """
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    most_on_pages: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,8 @@ class Report:
 
 def one_line(text: str) -> str:
     """The text as it can be shown: in one line, without characters that nobody sees, not longer than a cell holds."""
-    seen = "".join(" " if not letter.isprintable() else letter for letter in text if letter not in _BIDIRECTIONAL)
-    line = " ".join("".join(letter for letter in seen if letter not in _UNSEEN).split())
+    seen = (letter if letter.isprintable() else " " for letter in text if letter not in _BIDIRECTIONAL)
+    line = " ".join("".join(seen).split())
     return line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

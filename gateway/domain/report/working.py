@@ -76,7 +76,11 @@ def rule(material: StatementMaterial) -> Part:
     """Which rule, from where, with which parameters."""
     verified = material.statement.verified
     if not isinstance(material.inputs, VerificationInputs):
-        how = "the sum of what the sites below have verified" if verified.sites else "its sheet is not at hand"
+        how = (
+            "the sum of what the sites below have verified"
+            if verified.sites
+            else "its sheet and inputs were not read for this report"
+        )
         return Part(lead=f"The baseline is by rule {verified.rule}, version {verified.rule_version}: {how}.")
     sheet = material.inputs.rule
     rows = (
