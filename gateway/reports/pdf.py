@@ -12,6 +12,10 @@ import typst
 from gateway.domain.report.document import Column, Kind, Report, Section, Table, cell_text, instant_text
 from gateway.domain.report.material import Topic
 from gateway.reports.chart import chart_svg
+from gateway.reports.glyphs import printed
+
+_FOOT = 90
+"""Characters at the foot of each page."""
 
 _NARROW, _WIDEST = 32, 70
 """Characters: a column up to the first keeps its width; over the second it does not grow any more."""
@@ -39,10 +43,10 @@ def _template() -> bytes:
 def _content(report: Report, *, drawn: bool) -> dict[str, object]:
     issued = instant_text(report.issued_at, report.timezone)
     return {
-        "title": report.title,
+        "title": printed(report.title),
         "author": report.site_id,
-        "under": f"Site {report.site_id}, issued {issued} ({report.timezone.key})",
-        "foot": report.report_id if len(report.report_id) <= 90 else f"{report.report_id[:89]}\N{HORIZONTAL ELLIPSIS}",
+        "under": f"Site {printed(report.site_id)}, issued {issued} ({report.timezone.key})",
+        "foot": printed(_cut(report.report_id)),
         "alt": "" if report.chart is None else report.chart.description,
         "sections": [_section(section, report, drawn=drawn) for section in report.sections],
     }
@@ -51,27 +55,31 @@ def _content(report: Report, *, drawn: bool) -> dict[str, object]:
 def _section(section: Section, report: Report, *, drawn: bool) -> dict[str, object]:
     return {
         "title": f"{section.number}. {section.title}",
-        "lead": section.lead,
+        "lead": printed(section.lead),
         "chart": drawn and section.title == Topic.CHART.value,
         "tables": [_table(table, report) for table in section.tables if table.rows],
-        "notes": section.notes,
+        "notes": [printed(note) for note in section.notes],
     }
 
 
 def _table(table: Table, report: Report) -> dict[str, object]:
     rows = [
-        [cell_text(cell, column, report.timezone) for cell, column in zip(row, table.columns, strict=True)]
+        [printed(cell_text(cell, column, report.timezone)) for cell, column in zip(row, table.columns, strict=True)]
         for row in table.rows[: table.most_on_pages]
     ]
     longest = [max((len(row[place]) for row in rows), default=0) for place in range(len(table.columns))]
     return {
-        "caption": _caption(table),
+        "caption": printed(_caption(table)),
         "columns": [
-            {"heading": column.heading, "right": column.kind is Kind.NUMBER, "share": _share(column, length)}
+            {"heading": printed(column.heading), "right": column.kind is Kind.NUMBER, "share": _share(column, length)}
             for column, length in zip(table.columns, longest, strict=True)
         ],
         "rows": rows,
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _FOOT else f"{text[: _FOOT - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _caption(table: Table) -> str:

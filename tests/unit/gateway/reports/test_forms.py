@@ -12,8 +12,9 @@ from pypdf import PdfReader
 from gateway import reports
 from gateway.domain.report.material import Topic
 from gateway.domain.report.statement import report_of
-from gateway.reports import Form, ReportsMissing, written
+from gateway.reports import Form, ReportsMissing, glyphs, written
 from gateway.reports.chart import chart_svg
+from gateway.reports.glyphs import printed
 from tests.statement_material import half_covered, material
 
 HOSTILE = '=HYPERLINK("http://x","y") #eval("1+1") *bold* $x$ @ref <b> \\ `raw` "] #panic("gone") \u202e \ud7ff'
@@ -60,6 +61,19 @@ def test_text_from_outside_is_shown_as_it_is_and_never_read_as_markup() -> None:
     assert '#eval("1+1")' in "".join(text.replace("\n", " "))
     assert "*bold*" in text
     assert "#panic" in text
+
+
+def test_what_the_font_lacks_stands_as_its_code_point() -> None:
+    assert "held by [U+4E2D]" in text_of(written(report_of(material(detail="held by \u4e2d")), Form.PDF))
+
+
+def test_the_font_has_every_character_that_it_is_said_to_have() -> None:
+    has = [chr(point) for first, last in glyphs._COVERED for point in range(first, last + 1)]
+    assert "[U+" not in printed("".join(has))
+    for begin in range(0, len(has), 900):
+        detail = " ".join(has[begin : begin + 900])
+        # A single character without a glyph would be refused under PDF/UA-1.
+        assert written(report_of(material(detail=detail)), Form.PDF).startswith(b"%PDF")
 
 
 def test_ids_of_any_length_leave_the_pdf_whole_and_can_be_copied_from_it() -> None:
