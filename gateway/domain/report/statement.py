@@ -115,10 +115,11 @@ def _in_words(spans: tuple[ChartSpan, ...], material: StatementMaterial) -> str:
     baselines, meters = zip(*known, strict=True)
     price = number_text(material.statement.price_per_kwh, None)
     return (
-        f"During the event the baseline lies between {_range(baselines)} kW and the meter between {_range(meters)} kW. "
+        f"During the event the baseline is {_range(baselines)} and the meter {_range(meters)}. "
         f"The price is {price} {material.statement.currency}/kWh."
     )
 
 
 def _range(values_w: tuple[float, ...]) -> str:
-    return f"{number_text(min(values_w) / 1000, 1)} and {number_text(max(values_w) / 1000, 1)}"
+    low, high = (number_text(value / 1000, 1) for value in (min(values_w), max(values_w)))
+    return f"{low} kW" if low == high else f"{low} to {high} kW"
