@@ -26,9 +26,12 @@ from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
+from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
+from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.tree_head import SignedHead
+from gateway.domain.verification import VerificationInputs
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import ACT_WAIT_S, Actuator
@@ -153,14 +156,19 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    site = settings.site.site()
-    inputs = (
-        await gather_stated_inputs(ledger, site, record, verified.sites)
-        if verified.sites
-        else await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
-    )
+    inputs = await inputs_of(ledger, settings.site.site(), record, statement)
     found = check(statement, inputs, program)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
+
+
+async def inputs_of(
+    ledger: Ledger, site: Site, record: EventRecord, statement: SettlementStatement
+) -> VerificationInputs | SiteVerificationInputs:
+    """What a statement of an event was computed from, read from the record again."""
+    verified = statement.verified
+    if verified.sites:
+        return await gather_stated_inputs(ledger, site, record, verified.sites)
+    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
 
 
 def decode_message(body: bytes) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """``gridgate statement``: what was delivered, and what it is worth."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -104,3 +105,40 @@ def bundle_statement(
         json_wanted=json_wanted,
         text=lambda: f"{path}: {len(body) / 1e6:.1f} MB, and everything in it holds; check it: gridgate verify {path}",
     )
+
+
+@statement.command()
+def report(
+    statement_id: str,
+    form: Annotated[str, typer.Option("--format", help="pdf, xlsx, csv, json or parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write; one that is there is not overwritten.")],
+    *,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Write a report on one statement for people.
+
+    With --config it has the baseline's inputs and local times; with --database alone it says what is missing.
+    """
+    from gateway.cli.ask import read_record
+    from gateway.cli.statement_report import material_of, site_of, write_new
+    from gateway.domain.report.statement import report_of
+    from gateway.reports import Form, ReportsMissing, written
+
+    if form not in set(Form):
+        fail(f"--format {form}: take one of {', '.join(Form)}", code=BAD_USAGE, json_wanted=json_wanted)
+    url = database_url(config, database, json_wanted=json_wanted)
+    site = site_of(config, json_wanted=json_wanted)
+    material = read_record(url, material_of(statement_id, site), json_wanted=json_wanted)
+    if material is None:
+        fail(f"no statement {statement_id!r} on record; see: gridgate statement list", json_wanted=json_wanted)
+    try:
+        body = written(report_of(material), Form(form))
+        write_new(out, body)
+    except (ReportsMissing, ValueError) as cause:
+        fail(str(cause), json_wanted=json_wanted)
+    except OSError as cause:
+        fail(f"cannot write {out}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
+    made = {"file": str(out), "format": form, "bytes": len(body), "sha256": sha256(body).hexdigest()}
+    show(made, json_wanted=json_wanted, text=lambda: f"{out}: {len(body):,} bytes, SHA-256 {made['sha256']}")

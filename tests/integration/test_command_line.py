@@ -220,6 +220,22 @@ def test_a_statement_is_computed_again_from_the_record(
     refused(wrong, 1, "does not follow from the record", "price_per_kwh")
 
 
+def test_a_report_with_its_rule_and_days_is_written_from_the_record(
+    folder: Path, typed: Callable[..., Done], played: tuple[Path, Shown]
+) -> None:
+    statement = played[1].statement
+    ask = ("statement", "report", statement.statement_id, "--format", "json", "--json", *CONFIG_FILE)
+    first = typed(*ask, "--out", "first-report.json")
+    again = typed(*ask, "--out", "again-report.json")
+
+    assert (first.code, again.code) == (0, 0), first.err + again.err
+    assert first.json["sha256"] == again.json["sha256"]
+    report = json.loads((folder / "first-report.json").read_bytes())
+    names = {table["name"] for section in report["sections"] for table in section["tables"]}
+    assert {"parameters", "timeline", "controls", "intervals", "days", "money"} <= names
+    assert any(span["metered_w"] is not None for span in report["chart"]["spans"])
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -8,7 +8,6 @@ from gateway.domain.baseline.before_after import before_after
 from gateway.domain.baseline.generator import generator_output
 from gateway.domain.baseline.matching import match_days
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.regression import time_of_week
 from gateway.domain.baseline.result import Baseline, Insufficient
 from gateway.domain.baseline.rule import (
     DayMatching,
@@ -88,6 +87,9 @@ def evaluate(
                 generation=generation,
             )
         case Regression():
+            # NumPy alone takes longer to load than all other rules; those who ask for none of this need not wait.
+            from gateway.domain.baseline.regression import time_of_week  # noqa: PLC0415
+
             return time_of_week(
                 rule,
                 method,

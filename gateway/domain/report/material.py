@@ -1,0 +1,88 @@
+"""What a report on a statement is made from, as the record gives it. Whatever is not there is ``None`` or empty."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from zoneinfo import ZoneInfo
+
+from gateway.domain.event import EventRecord
+from gateway.domain.operator import OperatorCommand
+from gateway.domain.plan import PowerPlan
+from gateway.domain.report.document import Table
+from gateway.domain.settlement import SettlementStatement
+from gateway.domain.site_verification import SiteVerificationInputs
+from gateway.domain.tariff.statement import TariffStatement
+from gateway.domain.verification import VerificationInputs
+
+
+class Topic(Enum):
+    """The sections, in their order. Values are their titles."""
+
+    RESULT = "Result"
+    RULE = "Rule and its parameters"
+    TIMELINE = "Timeline, from the signal to the meter"
+    CHART = "Baseline, meter and price"
+    INTERVALS = "Intervals"
+    DAYS = "Days behind the baseline"
+    ADJUSTMENT = "Adjustment"
+    QUALITY = "Data quality"
+    ACCURACY = "Accuracy of the baseline"
+    SENSITIVITY = "The same event under other rules"
+    GAMING = "Tests for gaming"
+    REBOUND = "Rebound and net effect"
+    MONEY = "Money"
+    VERSIONS = "Versions and differences"
+    PROOFS = "Proofs, and how to compute it again"
+    EXCEPTIONS = "Exceptions and overrides"
+    GLOSSARY = "Glossary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one section says: a lead in plain words, tables and notes."""
+
+    lead: str
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLine:
+    """One line of the event's history: what happened, in plain words."""
+
+    at: datetime
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlAction:
+    """One cap or restore and what became of it, in watts; ``None`` is no cap."""
+
+    at: datetime
+    device_id: str
+    requested_w: float | None
+    applied_w: float | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementMaterial:
+    """A statement and what is known around it.
+
+    ``versions`` are all statements of the event, oldest first. ``added`` are sections that were worked out elsewhere
+    (assurance, proofs): each stands in place of the sentence that nothing is on record.
+    """
+
+    statement: SettlementStatement
+    timezone: ZoneInfo
+    inputs: VerificationInputs | SiteVerificationInputs | None = None
+    event: EventRecord | None = None
+    plan: PowerPlan | None = None
+    history: tuple[HistoryLine, ...] = ()
+    actions: tuple[ControlAction, ...] = ()
+    command: OperatorCommand | None = None
+    tariff: TariffStatement | None = None
+    versions: tuple[SettlementStatement, ...] = ()
+    added: Mapping[Topic, Part] = field(default_factory=dict)

@@ -1,0 +1,125 @@
+"""The report on a statement: 17 sections in a fixed order, none of them ever left out."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from gateway.domain.plan import target_w
+from gateway.domain.report import around, working
+from gateway.domain.report.document import Chart, ChartSpan, Report, Section, number_text, one_line
+from gateway.domain.report.material import Part, StatementMaterial, Topic
+from gateway.domain.verification import VerificationInputs, VerifiedInterval
+
+BEFORE = timedelta(hours=2)
+"""So much of the meter before the event is drawn, where the rule looked at it."""
+
+_WRITERS: Mapping[Topic, Callable[[StatementMaterial], Part]] = {
+    Topic.RESULT: working.result,
+    Topic.RULE: working.rule,
+    Topic.TIMELINE: around.timeline,
+    Topic.INTERVALS: working.intervals,
+    Topic.DAYS: working.days,
+    Topic.ADJUSTMENT: working.adjustment,
+    Topic.QUALITY: working.quality,
+    Topic.MONEY: working.money,
+    Topic.VERSIONS: around.versions,
+    Topic.PROOFS: around.proofs,
+    Topic.EXCEPTIONS: around.exceptions,
+    Topic.GLOSSARY: around.glossary,
+}
+
+
+def report_of(material: StatementMaterial) -> Report:
+    """The report, the same for the same material: its time is when the statement was issued."""
+    statement = material.statement
+    chart = chart_of(material)
+    return Report(
+        report_id=one_line(statement.statement_id),
+        title=one_line(f"Settlement statement {statement.statement_id}"),
+        site_id=one_line(statement.site_id),
+        issued_at=statement.issued_at,
+        timezone=material.timezone,
+        sections=tuple(_section(number, topic, material, chart) for number, topic in enumerate(Topic, 1)),
+        chart=chart,
+    )
+
+
+def _section(number: int, topic: Topic, material: StatementMaterial, chart: Chart | None) -> Section:
+    part = material.added.get(topic)
+    if part is None and topic is Topic.CHART:
+        part = Part(lead="There is nothing to draw: no interval is settled." if chart is None else chart.description)
+    if part is None:
+        writer = _WRITERS.get(topic)
+        part = Part(lead=around.NOT_ON_RECORD[topic]) if writer is None else writer(material)
+    return Section(
+        number=number,
+        title=topic.value,
+        lead=one_line(part.lead),
+        tables=part.tables,
+        notes=tuple(one_line(note) for note in part.notes),
+    )
+
+
+def chart_of(material: StatementMaterial) -> Chart | None:
+    """Mean power interval by interval, ``None`` where none is settled."""
+    statement = material.statement
+    found = statement.verified.intervals
+    if not found:
+        return None
+    start, end = found[0].starts_at, _ends(found[-1])
+    within = tuple(_span(one, material) for one in found)
+    before = tuple(
+        ChartSpan(
+            starts_at=one.starts_at,
+            ends_at=one.ends_at,
+            metered_w=_mean_w(one.energy_wh, one.duration_s, one.coverage_fraction),
+        )
+        for one in (material.inputs.history if isinstance(material.inputs, VerificationInputs) else ())
+        if start - BEFORE <= one.starts_at and one.ends_at <= start
+    )
+    return Chart(
+        spans=(*before, *within),
+        event_start=start,
+        event_end=end,
+        price_unit=f"{statement.currency}/kWh",
+        description=_in_words(within, material),
+    )
+
+
+def _span(one: VerifiedInterval, material: StatementMaterial) -> ChartSpan:
+    return ChartSpan(
+        starts_at=one.starts_at,
+        ends_at=_ends(one),
+        metered_w=_mean_w(one.measured_wh, one.duration_s, one.coverage_fraction),
+        baseline_w=_mean_w(one.baseline_wh, one.duration_s, one.coverage_fraction),
+        target_w=None if material.plan is None else target_w(material.plan, one.starts_at),
+        price=material.statement.price_per_kwh,
+    )
+
+
+def _ends(one: VerifiedInterval) -> datetime:
+    return one.starts_at + timedelta(seconds=one.duration_s)
+
+
+def _mean_w(energy_wh: float, duration_s: float, coverage_fraction: float) -> float | None:
+    """Over the covered share; ``None`` where nothing is covered."""
+    covered_s = duration_s * coverage_fraction
+    return energy_wh * 3600 / covered_s if covered_s > 0 else None
+
+
+def _in_words(spans: tuple[ChartSpan, ...], material: StatementMaterial) -> str:
+    known = [
+        (one.baseline_w, one.metered_w) for one in spans if one.metered_w is not None and one.baseline_w is not None
+    ]
+    if not known:
+        return "No interval of the event is covered by readings, so that there is no curve to draw."
+    baselines, meters = zip(*known, strict=True)
+    price = number_text(material.statement.price_per_kwh, None)
+    return (
+        f"During the event the baseline is {_range(baselines)} and the meter {_range(meters)}. "
+        f"The price is {price} {material.statement.currency}/kWh."
+    )
+
+
+def _range(values_w: tuple[float, ...]) -> str:
+    low, high = (number_text(value / 1000, 1) for value in (min(values_w), max(values_w)))
+    return f"{low} kW" if low == high else f"{low} to {high} kW"

@@ -1,0 +1,297 @@
+"""The sections that show how a statement was worked out: result, rule, intervals, days, adjustment, quality, money."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+
+from gateway.domain.baseline.rule import Rule
+from gateway.domain.report.document import Column, Kind, Table, number_text
+from gateway.domain.report.material import Part, StatementMaterial, Topic
+from gateway.domain.verification import VerificationInputs
+from hardware.device import Quality
+
+_CLASS = Column(title="Quantity")
+_VALUE = Column(title="Value")
+
+
+def result(material: StatementMaterial) -> Part:
+    """What was delivered and what it is worth."""
+    statement = material.statement
+    verified = statement.verified
+    money = f"{number_text(statement.amount, 2)} {statement.currency}"
+    if verified.insufficient is not None:
+        lead = f"Nothing is settled: the rule gives no baseline ({verified.insufficient}). The zero is no measurement."
+    else:
+        lead = (
+            f"In event {verified.event_id} the site took {number_text(statement.delivered_kwh, 3)} kWh less than its "
+            f"baseline, which is worth {money}."
+        )
+        if statement.delivered_kwh < 0:
+            lead = (
+                f"In event {verified.event_id} the site took {number_text(-statement.delivered_kwh, 3)} kWh more than "
+                f"its baseline; the amount is {money}."
+            )
+    measured = math.fsum(interval.measured_wh for interval in verified.intervals)
+    baseline = math.fsum(interval.baseline_wh for interval in verified.intervals)
+    share = f"{number_text(100 * (baseline - measured) / baseline, 1)} %" if baseline > 0 else "not defined"
+    whole = (
+        ()
+        if verified.insufficient is not None
+        else (
+            ("Baseline energy", f"{number_text(baseline / 1000, 3)} kWh"),
+            ("Metered energy", f"{number_text(measured / 1000, 3)} kWh"),
+            ("Reduction, as a share of the baseline", share),
+        )
+    )
+    rows = (
+        ("Statement", statement.statement_id),
+        ("Event", f"{verified.event_id}, revision {verified.revision}, over {verified.connection_id}"),
+        ("Program", statement.program_id),
+        ("Site", statement.site_id),
+        ("Reduction", f"{number_text(statement.delivered_kwh, 3)} kWh"),
+        *whole,
+        ("Amount", money),
+        (
+            "Range of the result",
+            ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value,
+        ),
+        ("Capability test", "yes" if statement.capability_test else "no"),
+        ("Time zone", material.timezone.key),
+    )
+    return Part(
+        lead=lead,
+        tables=(Table(name="result", caption="The result", columns=(_CLASS, _VALUE), rows=rows),),
+        notes=(
+            "Energy is imported energy. A reduction is baseline less meter, signed, never clamped.",
+            "Times are the start of an interval, in local time with its offset from UTC.",
+        ),
+    )
+
+
+def rule(material: StatementMaterial) -> Part:
+    """Which rule, from where, with which parameters."""
+    verified = material.statement.verified
+    if not isinstance(material.inputs, VerificationInputs):
+        how = (
+            "the sum of what the sites below have verified"
+            if verified.sites
+            else "its sheet and inputs were not read for this report"
+        )
+        return Part(lead=f"The baseline is by rule {verified.rule}, version {verified.rule_version}: {how}.")
+    sheet = material.inputs.rule
+    rows = (
+        ("Rule", f"{sheet.rule_id}, version {sheet.version}"),
+        ("Title", sheet.title),
+        ("In a sentence", sheet.clause),
+        ("Source", sheet.source),
+        ("How far the source was read", sheet.read),
+    )
+    return Part(
+        lead=f"The baseline is by rule {sheet.rule_id}, version {sheet.version}: {sheet.title}.",
+        tables=(
+            Table(name="rule", caption="The rule", columns=(_CLASS, _VALUE), rows=rows),
+            Table(
+                name="parameters",
+                caption="Its parameters, as on its sheet",
+                columns=(Column(title="Parameter"), _VALUE),
+                rows=tuple(_parameters(sheet)),
+            ),
+        ),
+    )
+
+
+def _parameters(sheet: Rule) -> Iterator[tuple[str, str]]:
+    yield from _spelled("", sheet.method)
+
+
+def _spelled(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if is_dataclass(value):
+        for one in fields(value):
+            yield from _spelled(f"{path}.{one.name}" if path else one.name, getattr(value, one.name))
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from _spelled(f"{path}.{name}", member)
+    elif isinstance(value, tuple) and any(is_dataclass(member) for member in value):
+        for number, member in enumerate(value, 1):
+            yield from _spelled(f"{path}[{number}]", member)
+    else:
+        yield path, _word(value)
+
+
+def _word(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Enum():
+            return str(value.value)
+        case tuple():
+            return ", ".join(_word(member) for member in value) or "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value) or "none"
+
+
+def intervals(material: StatementMaterial) -> Part:
+    """Every settled interval."""
+    found = material.statement.verified.intervals
+    if not found:
+        return Part(lead="No interval is settled.")
+    columns = (
+        Column(title="From", kind=Kind.INSTANT),
+        Column(title="Length", kind=Kind.NUMBER, unit="min", decimals=1),
+        Column(title="Baseline", kind=Kind.NUMBER, unit="kWh", decimals=3),
+        Column(title="Metered", kind=Kind.NUMBER, unit="kWh", decimals=3),
+        Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
+        Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
+        Column(title="Quality"),
+    )
+    rows = tuple(
+        (
+            one.starts_at,
+            one.duration_s / 60,
+            one.baseline_wh / 1000,
+            one.measured_wh / 1000,
+            one.delivered_wh / 1000,
+            100 * one.coverage_fraction,
+            one.quality.value,
+        )
+        for one in found
+    )
+    return Part(
+        lead=f"{_count(len(found), 'interval')} between {_span(material)}. Time that no reading covers is neither "
+        "credited nor charged.",
+        tables=(Table(name="intervals", caption="Settled intervals", columns=columns, rows=rows),),
+        notes=("The statement rounds once, the sum: rows that are shown rounded may add up to a watt-hour beside it.",),
+    )
+
+
+def _span(material: StatementMaterial) -> str:
+    found = material.statement.verified.intervals
+    last = found[-1].starts_at + timedelta(seconds=found[-1].duration_s)
+    first, after = (at.astimezone(material.timezone) for at in (found[0].starts_at, last))
+    return f"{first:%Y-%m-%d %H:%M} and {after:%Y-%m-%d %H:%M}"
+
+
+def days(material: StatementMaterial) -> Part:
+    """The ledger of days: taken, and passed over with the reason."""
+    found = material.statement.verified.days
+    if not found:
+        return Part(lead="The rule looks at no earlier days.")
+    taken = sum(day.selected for day in found)
+    columns = (Column(title="Day"), Column(title="Taken"), Column(title="Reason"), Column(title="Detail"))
+    rows = tuple((day.date, "yes" if day.selected else "no", day.reason, day.detail) for day in found)
+    return Part(
+        lead=f"{_count(len(found), 'day')} looked at, {taken} taken, {len(found) - taken} passed over.",
+        tables=(Table(name="days", caption="Days, taken and passed over", columns=columns, rows=rows),),
+    )
+
+
+def adjustment(material: StatementMaterial) -> Part:
+    """How the event's own day moved the baseline."""
+    verified = material.statement.verified
+    raw, applied = verified.adjustment_raw, verified.adjustment_applied
+    if raw is None or applied is None:
+        return Part(lead="The rule has no adjustment, or there was no baseline to adjust.")
+    unit = "W" if verified.adjustment_kind == "additive" else "times the baseline"
+    bounded = "was bounded by the rule" if raw != applied else "was applied as it came"
+    rows = (
+        ("Kind", verified.adjustment_kind),
+        ("Before bounds", f"{number_text(raw, 6)} {unit}"),
+        ("Applied", f"{number_text(applied, 6)} {unit}"),
+    )
+    return Part(
+        lead=f"The {verified.adjustment_kind} adjustment came to {number_text(raw, 6)} {unit} and {bounded}.",
+        tables=(Table(name="adjustment", caption="The adjustment", columns=(_CLASS, _VALUE), rows=rows),),
+        notes=("Its window and its bounds stand with the parameters of the rule.",),
+    )
+
+
+def quality(material: StatementMaterial) -> Part:
+    """How much of the event the meter saw, and how well."""
+    verified = material.statement.verified
+    if not verified.intervals:
+        return Part(lead="No interval is settled, so that there is no quality to state.")
+    count = len(verified.intervals)
+    seconds = math.fsum(one.duration_s for one in verified.intervals)
+    covered = 100 * math.fsum(one.duration_s * one.coverage_fraction for one in verified.intervals) / seconds
+    tally = Counter(one.quality for one in verified.intervals)
+    rows = tuple((kind.value, tally[kind], 100 * tally[kind] / count) for kind in Quality)
+    sites = tuple(
+        (part.party, part.delivered_wh / 1000, 100 * part.coverage_fraction, float(len(part.report_ids)), part.reason)
+        for part in verified.sites
+    )
+    tables = [
+        Table(
+            name="quality",
+            caption="Intervals by the worst quality of their readings",
+            columns=(
+                Column(title="Quality"),
+                Column(title="Intervals", kind=Kind.NUMBER),
+                Column(title="Share", kind=Kind.NUMBER, unit="%", decimals=1),
+            ),
+            rows=rows,
+        )
+    ]
+    if sites:
+        columns = (
+            Column(title="Site"),
+            Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
+            Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
+            Column(title="Reports", kind=Kind.NUMBER),
+            Column(title="Why it is not whole"),
+        )
+        tables.append(Table(name="sites", caption="What each site below gives", columns=columns, rows=sites))
+    return Part(
+        lead=f"Readings cover {number_text(covered, 1)} % of the event's time; "
+        f"{tally[Quality.GOOD]} of {_count(count, 'interval')} rest on good readings only.",
+        tables=tuple(tables),
+        notes=("Readings are kept as they came. No value was put in place of a missing one.",),
+    )
+
+
+def money(material: StatementMaterial) -> Part:
+    """The amount, to the cent."""
+    statement = material.statement
+    exact = statement.delivered_kwh * statement.price_per_kwh
+    rows: tuple[tuple[str, Decimal, str], ...] = (
+        ("Reduction, rounded to the watt-hour", statement.delivered_kwh, "kWh"),
+        ("Price", statement.price_per_kwh, f"{statement.currency}/kWh"),
+        ("Product", exact, statement.currency),
+        ("Amount, rounded half to even", statement.amount, statement.currency),
+    )
+    columns = (Column(title="Figure"), Column(title="Value", kind=Kind.NUMBER, decimals=None), Column(title="Unit"))
+    tables = [Table(name="money", caption="From energy to money", columns=columns, rows=rows)]
+    notes: tuple[str, ...] = ()
+    if material.tariff is not None:
+        tariff = material.tariff
+        notes = (f"Tariff {tariff.tariff}, version {tariff.tariff_version}: {tariff.read}.", *tariff.notes)
+        tables.append(
+            Table(
+                name="tariff",
+                caption=f"Lines of the tariff, in {tariff.currency}",
+                columns=(
+                    Column(title="Line"),
+                    Column(title="What"),
+                    Column(title="Working"),
+                    Column(title="Amount", kind=Kind.NUMBER, unit=tariff.currency, decimals=None),
+                ),
+                rows=tuple((line.line_id, line.what, line.working, line.amount) for line in tariff.lines),
+            )
+        )
+    return Part(
+        lead=f"{number_text(statement.delivered_kwh, 3)} kWh at {number_text(statement.price_per_kwh, None)} "
+        f"{statement.currency}/kWh is {number_text(statement.amount, 2)} {statement.currency}.",
+        tables=tuple(tables),
+        notes=notes,
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
