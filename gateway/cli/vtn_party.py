@@ -23,12 +23,13 @@ def list_parties(
     database: DatabaseOption = None,
     json_wanted: JsonOption = False,
 ) -> None:
-    """List who has registered with an OpenADR 2.0b VTN of ours, those that have left too."""
+    """List who has registered with a VTN of ours; of OpenADR 2.0b those that have left too."""
+    from gateway.app import parties_to
     from gateway.cli.ask import read_all
     from gateway.cli.vtn_text import parties_text
 
     url = database_url(config, database, json_wanted=json_wanted)
-    found = read_all(url, lambda record: record.parties.parties(connection), json_wanted=json_wanted)
+    found = read_all(url, lambda record: parties_to(record, connection), json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: parties_text(found, connection))
 
 
