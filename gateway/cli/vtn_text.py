@@ -61,6 +61,15 @@ def give(
     say(given, given.outcome, not_done(given, wait_s), json_wanted=json_wanted)
 
 
+def parties_of(connection_ids: Sequence[str]) -> Callable[[Record], Awaitable[tuple[Party, ...]]]:
+    """Asks who has registered with these VTNs."""
+
+    async def asked(record: Record) -> tuple[Party, ...]:
+        return tuple([party for name in connection_ids for party in await parties_to(record, name)])
+
+    return asked
+
+
 def standing_of(name: str, connection_id: str) -> Callable[[Record], Awaitable[PartyStanding]]:
     """Asks how a party stands. Raises ``ValueError`` that names the nearest where there is none."""
 
@@ -114,6 +123,14 @@ def _with_said(item: ReportInterval, before: ReportInterval | None) -> ReportInt
         return item
     kept = {name: getattr(before, name) for name in (*_COLUMNS, "state") if getattr(item, name) is None}
     return replace(item, **kept)
+
+
+def parties_by_vtn(parties: Sequence[Party], connection_ids: Sequence[str]) -> str:
+    """A line a party; under the name of each VTN where there are several."""
+    texts = {
+        name: parties_text([party for party in parties if party.connection_id == name], name) for name in connection_ids
+    }
+    return "\n".join(text if len(texts) == 1 else f"{name}:\n{text}" for name, text in texts.items())
 
 
 def parties_text(parties: Sequence[Party], connection_id: str) -> str:
