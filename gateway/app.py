@@ -41,7 +41,7 @@ from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
 from gateway.services.site_inputs import gather_stated_inputs
 from gateway.stages import Record
-from protocols.grid import GridConnection, GridProgram
+from protocols.grid import GridConnection, GridProgram, Party
 from protocols.party_store import PartyStore
 
 log = structlog.get_logger()
@@ -189,6 +189,13 @@ async def mosquitto_acl(settings: Settings, name: str) -> str:
 
     async with open_record(settings.gateway.database, migrate=True) as record:
         return await acl_of(vtn, record, SystemClock())
+
+
+async def parties_to(record: Record, connection_id: str) -> tuple[Party, ...]:
+    """Who is registered with a VTN of ours, whatever its dialect; vens of OpenADR 3 are objects."""
+    from protocols.openadr3.vtn_parties import stored_parties
+
+    return (*await record.parties.parties(connection_id), *await stored_parties(record.objects, connection_id))
 
 
 def new_secret() -> tuple[str, str]:

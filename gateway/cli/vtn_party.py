@@ -1,11 +1,12 @@
 """``gridgate vtn party`` and ``vtn opt``: who is registered with us, and when they said they will not take part."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli.event import ByOption, WaitOption
-from gateway.cli.output import FAILED, fail, show
+from gateway.cli.output import BAD_USAGE, FAILED, fail, show
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
 
 party = typer.Typer(help="Who is registered with us.", no_args_is_help=True)
@@ -18,18 +19,36 @@ PartyArgument = Annotated[str, typer.Argument(help="The party's id or name.")]
 @party.command("list")
 def list_parties(
     *,
-    connection: ViaOption,
+    connection: Annotated[
+        str | None, typer.Option(help="Name of the VTN, as in [[connection]] [default: every VTN of --config].")
+    ] = None,
     config: ConfigOption = None,
     database: DatabaseOption = None,
     json_wanted: JsonOption = False,
 ) -> None:
-    """List who has registered with an OpenADR 2.0b VTN of ours, those that have left too."""
+    """List who has registered with a VTN of ours; of OpenADR 2.0b those that have left too."""
     from gateway.cli.ask import read_all
-    from gateway.cli.vtn_text import parties_text
+    from gateway.cli.vtn_text import parties_by_vtn, parties_of
 
     url = database_url(config, database, json_wanted=json_wanted)
-    found = read_all(url, lambda record: record.parties.parties(connection), json_wanted=json_wanted)
-    show(found, json_wanted=json_wanted, text=lambda: parties_text(found, connection))
+    names = _vtns(config, json_wanted=json_wanted) if connection is None else (connection,)
+    found = read_all(url, parties_of(names), json_wanted=json_wanted)
+    show(found, json_wanted=json_wanted, text=lambda: parties_by_vtn(found, names))
+
+
+def _vtns(config: Path | None, *, json_wanted: bool) -> tuple[str, ...]:
+    """The names of the VTNs that a config file declares. Ends the command with exit code 2 where there is none."""
+    from gateway.config import ConfigError, load_config
+
+    if config is None:
+        fail("say --connection NAME, or --config FILE for every VTN in it", code=BAD_USAGE, json_wanted=json_wanted)
+    try:
+        names = tuple(vtn.name for vtn in load_config(config).vtns)
+    except ConfigError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    if not names:
+        fail(f'{config} declares no connection with role "vtn"', code=BAD_USAGE, json_wanted=json_wanted)
+    return names
 
 
 @party.command("show")

@@ -1,11 +1,12 @@
 """Parties, their opts and reports: asked of the record, as text; and commands about them."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from uuid import uuid4
 
+from gateway.app import parties_to
 from gateway.cli.event import given_by, say
 from gateway.cli.issue import issue, not_done
 from gateway.domain.issuing import IssueCommand, IssueKind, PartyWish
@@ -60,12 +61,21 @@ def give(
     say(given, given.outcome, not_done(given, wait_s), json_wanted=json_wanted)
 
 
+def parties_of(connection_ids: Sequence[str]) -> Callable[[Record], Awaitable[tuple[Party, ...]]]:
+    """Asks who has registered with these VTNs."""
+
+    async def asked(record: Record) -> tuple[Party, ...]:
+        return tuple([party for name in connection_ids for party in await parties_to(record, name)])
+
+    return asked
+
+
 def standing_of(name: str, connection_id: str) -> Callable[[Record], Awaitable[PartyStanding]]:
     """Asks how a party stands. Raises ``ValueError`` that names the nearest where there is none."""
 
     async def asked(record: Record) -> PartyStanding:
         store = record.parties
-        party = found_party(name, await store.parties(connection_id))
+        party = found_party(name, await parties_to(record, connection_id))
         return PartyStanding(
             party=party,
             orders=tuple(one for one in await store.placed_orders(connection_id) if one.party_id == party.party_id),
@@ -80,7 +90,7 @@ def told_opts(connection_id: str) -> Callable[[Record], Awaitable[tuple[ToldOpt,
     """Asks what parties told by EiOpt."""
 
     async def asked(record: Record) -> tuple[ToldOpt, ...]:
-        names = {party.party_id: party.name for party in await record.parties.parties(connection_id)}
+        names = {party.party_id: party.name for party in await parties_to(record, connection_id)}
         return tuple(
             ToldOpt(party_id=party_id, party=names.get(party_id, party_id), opt=opt)
             for party_id, opt in await record.parties.opts(connection_id)
@@ -99,18 +109,34 @@ def data_of(order_id: str, connection_id: str) -> Callable[[Record], Awaitable[t
             hint = f"there is {', '.join(near)}" if near else "see: gridgate vtn report list"
             raise ValueError(f"no report {order_id!r} was ordered by {connection_id}: {hint}")
         reports = await record.parties.received_reports(connection_id, _EVER)
-        latest = {
-            item.starts_at: item for _, report in reports if report.order_id == order_id for item in report.intervals
-        }
+        latest: dict[datetime, ReportInterval] = {}
+        for item in (item for _, report in reports if report.order_id == order_id for item in report.intervals):
+            latest[item.starts_at] = _with_said(item, latest.get(item.starts_at))
         return tuple(latest[at] for at in sorted(latest))
 
     return asked
 
 
+def _with_said(item: ReportInterval, before: ReportInterval | None) -> ReportInterval:
+    """An interval with what was said of it before and is not now: in 3.1 each quantity comes in a report of its own."""
+    if before is None:
+        return item
+    kept = {name: getattr(before, name) for name in (*_COLUMNS, "state") if getattr(item, name) is None}
+    return replace(item, **kept)
+
+
+def parties_by_vtn(parties: Sequence[Party], connection_ids: Sequence[str]) -> str:
+    """A line a party; under the name of each VTN where there are several."""
+    texts = {
+        name: parties_text([party for party in parties if party.connection_id == name], name) for name in connection_ids
+    }
+    return "\n".join(text if len(texts) == 1 else f"{name}:\n{text}" for name, text in texts.items())
+
+
 def parties_text(parties: Sequence[Party], connection_id: str) -> str:
     """A line a party."""
     lines = [_party(party) for party in parties]
-    none = f"nobody has registered with an OpenADR 2.0b VTN called {connection_id!r} (vens of OpenADR 3 are not here)"
+    none = f"nobody has registered with a VTN called {connection_id!r}"
     return "\n".join(lines) or none
 
 
@@ -144,7 +170,8 @@ def data_text(intervals: Sequence[ReportInterval], separator: str) -> str:
 
 def _party(party: Party) -> str:
     since = f"since {_instant(party.registered_at)}" if party.registration_id else "left"
-    return f"{party.party_id}  {party.name}  {since}  {f'push to {party.address}' if party.address else 'pull'}"
+    said = f"  targets {party.detail}" if party.registration_id == party.party_id and party.detail else ""
+    return f"{party.party_id}  {party.name}  {since}  {f'push to {party.address}' if party.address else 'pull'}{said}"
 
 
 def _cells(item: ReportInterval) -> tuple[str, ...]:
@@ -156,8 +183,9 @@ def _cells(item: ReportInterval) -> tuple[str, ...]:
 def _order(placed: PlacedOrder) -> str:
     order = placed.order
     ended = "stands" if placed.ended_at is None else f"ended {_instant(placed.ended_at)}"
+    what = f"{', '.join(order.quantities)} of {order.resource_id or 'all'}"
     return (
-        f"{order.order_id}  {placed.party_id}  {', '.join(order.quantities)} of {order.resource_id} in intervals of"
+        f"{order.order_id}  {placed.party_id}  {what} in intervals of"
         f" {order.granularity_s:g} s, every {order.report_back_s:g} s: {ended}"
     )
 

@@ -166,6 +166,22 @@ def scheduled_out(
     return replace(decision, opt=Opt.OUT, refusal=Refusal.OPERATOR, detail=why_out(found))
 
 
+def own_word(standing: OperatorCommand | None, records: Iterable[OptRecord]) -> OperatorCommand | None:
+    """The operator's last word on an event itself: ``None`` where it is what a schedule had said to the event.
+
+    That holds for as long as the schedule keeps us out of the event, and not when a revision has moved it away.
+    """
+    if standing is None:
+        return None
+    said = {said_id(record.command, standing.event_id) for record in records}
+    return None if standing.command_id in said else standing
+
+
+def said_id(command: OptCommand, event_id: str) -> str:
+    """The id of what a command about a schedule says to an event."""
+    return f"{command.command_id}-{event_id}"
+
+
 def keeps_out(schedule: OptSchedule, event: GridEvent) -> bool:
     """Whether an event touches a period in which we said that we are out.
 

@@ -13,7 +13,7 @@ from gateway.domain.contract import Program
 from gateway.domain.contract_answer import left_after, within_contract
 from gateway.domain.event import Change, ChangeKind, EventRecord, EventState, acts, changes, decide, state
 from gateway.domain.operator import kept_out
-from gateway.domain.opting import scheduled_out, standing_schedules
+from gateway.domain.opting import own_word, scheduled_out, standing_schedules
 from gateway.domain.random_start import begun_late, cancelled_late, delay_s
 from gateway.ledger import Ledger, LogEntry, Quarantined
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
@@ -236,12 +236,12 @@ class Intake:
         """Our answer to a revision, or the operator's where they have opted out of its event."""
         if _is_over(event, now):
             return decision
-        standing = await self._ledger.standing_command(event.connection_id, event.event_id)
+        opts = await self._ledger.opts()
+        standing = own_word(await self._ledger.standing_command(event.connection_id, event.event_id), opts)
         program = self._programs.get(event.program_id)
         if record is None or record.decision is None or record.decision.opt is Opt.OUT or event.starts_at > now:
             # One that we take part in already goes on: a schedule is about events to come.
-            schedules = standing_schedules(await self._ledger.opts())
-            decision = scheduled_out(decision, event, program, schedules, standing)
+            decision = scheduled_out(decision, event, program, standing_schedules(opts), standing)
         return kept_out(decision, event, program, standing, now)
 
     async def _log(self, change: Change, decision: OptDecision | None = None) -> None:

@@ -18,6 +18,7 @@ from gateway.domain.opting import (
     OptTold,
     judge_opt,
     keeps_out,
+    said_id,
     standing_schedules,
     why_out,
 )
@@ -140,7 +141,7 @@ class Opting:
 
     def _said_to(self, record: EventRecord, command: OptCommand, kind: CommandKind) -> OperatorCommand:
         return OperatorCommand(
-            command_id=f"{command.command_id}-{record.event.event_id}",
+            command_id=said_id(command, record.event.event_id),
             at=self._clock.now(),
             by=command.by,
             kind=kind,

@@ -12,7 +12,11 @@ from protocols.party_store import PlacedOrder
 
 @runtime_checkable
 class AsksParties(Protocol):
-    """A VTN whose protocol has registrations that can be ended, and reports that are ordered one by one."""
+    """A VTN that orders reports one by one. What its protocol has no word for it refuses by ``ValueError``."""
+
+    @property
+    def has_offers(self) -> bool:
+        """Whether parties say beforehand what they can report, and of which resource; else it is of all they have."""
 
     async def orders(self) -> tuple[PlacedOrder, ...]: ...
 
@@ -40,10 +44,7 @@ class AsksParties(Protocol):
 async def ask_party(program: GridProgram, command: IssueCommand, asked: PartyWish, now: datetime) -> str:
     """Do it, and say so in plain words. Raises ``ValueError`` with why not, ``QueueFull``."""
     if not isinstance(program, AsksParties):
-        raise ValueError(
-            f"{command.connection_id} has no such thing: in its protocol vens come and go by themselves, and reports"
-            " are asked for in events"
-        )
+        raise ValueError(f"{command.connection_id} has no such thing: its protocol asks nothing of single parties")
     if command.kind is IssueKind.END_ORDER:
         return await _end(program, asked)
     party = found_party(asked.party, await program.parties())
@@ -52,8 +53,10 @@ async def ask_party(program: GridProgram, command: IssueCommand, asked: PartyWis
         return f"{party.name} is asked to register anew when it listens next"
     if command.kind is IssueKind.DEREGISTER:
         await program.cancel_registration(party.party_id)
+        if party.party_id not in {one.party_id for one in await program.parties()}:
+            return f"{party.name} is registered no more; it may register again"
         return f"{party.name} is told that its registration has ended; it is over once {party.name} has answered"
-    resource_id = asked.resource_id or _only_resource(party)
+    resource_id = asked.resource_id or (_only_resource(party) if program.has_offers else "")
     order_id = await program.order_report(
         party.party_id,
         resource_id,
@@ -65,7 +68,8 @@ async def ask_party(program: GridProgram, command: IssueCommand, asked: PartyWis
         history=asked.history,
         order_id=asked.order_id,
     )
-    return f"report {order_id} of {', '.join(asked.quantities)} of {resource_id} is ordered from {party.name}"
+    of = f" of {resource_id}" if resource_id else ""
+    return f"report {order_id} of {', '.join(asked.quantities)}{of} is ordered from {party.name}"
 
 
 def found_party(name: str, parties: Sequence[Party]) -> Party:

@@ -127,6 +127,11 @@ class Vtn:
     def connection_id(self) -> str:
         return self._connection_id
 
+    @property
+    def has_offers(self) -> bool:
+        """Whether parties say beforehand what they can report."""
+        return True
+
     async def publish(self, event: GridEvent) -> None:
         """As the port says; ``ValueError`` for an event that 2.0b cannot say, or a revision that is not higher."""
         await self._state.load(self._now())

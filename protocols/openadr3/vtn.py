@@ -29,6 +29,8 @@ from protocols.grid import (
     IntervalReport,
     OptDecision,
     Party,
+    ReportOrder,
+    ReportQuantity,
     Target,
 )
 from protocols.object_store import ObjectStore
@@ -37,18 +39,20 @@ from protocols.openadr3.codec import encode
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_writing import write_event
-from protocols.openadr3.values import FOREVER
 from protocols.openadr3.vtn_access import READ_ALL, READ_TARGETS, READ_VEN_OBJECTS, Caller, Client, require
 from protocols.openadr3.vtn_answers import Answer, Refused, Request, problem
+from protocols.openadr3.vtn_granting import grant, program_called
 from protocols.openadr3.vtn_http import PATH, over_http
 from protocols.openadr3.vtn_objects import VtnObjects, id_of
+from protocols.openadr3.vtn_orders import VtnOrders
+from protocols.openadr3.vtn_parties import party_of
 from protocols.openadr3.vtn_reports import VtnReports
 from protocols.openadr3.vtn_rest import KINDS, VtnRest
 from protocols.openadr3.vtn_telling import Publisher, VtnTelling
 from protocols.openadr3.vtn_tokens import Tokens
 from protocols.openadr3.vtn_topics import mosquitto_acl, topics_at
 from protocols.openadr3.vtn_webhook import CallbackRefused, Callbacks
-from protocols.party_store import PartyStore
+from protocols.party_store import PartyStore, PlacedOrder
 
 log = structlog.get_logger()
 
@@ -134,6 +138,13 @@ class Vtn:
             connection_id=connection_id, clients=clients, store=objects, now=now, lifetime_s=token_lifetime_s
         )
         self._reports = VtnReports(connection_id=connection_id, store=store, objects=self._objects, now=now)
+        self._orders = VtnOrders(
+            connection_id=connection_id,
+            store=store,
+            objects=self._objects,
+            now=now,
+            program_name=REPORTS,
+        )
         self._rest = VtnRest(
             objects=self._objects, now=now, accept=self._accept, kept=self._reports.take, read=self._was_read
         )
@@ -143,6 +154,11 @@ class Vtn:
     @property
     def connection_id(self) -> str:
         return self._connection_id
+
+    @property
+    def has_offers(self) -> bool:
+        """Whether parties say beforehand what they can report."""
+        return False
 
     @property
     def wake(self) -> asyncio.Event:
@@ -185,21 +201,71 @@ class Vtn:
         """Grant a ven its own id as a target before there is an event for it: it looks for new ones only at times."""
         async with self._publishing:
             await self._load()
-            await self._grant(Target(kind="ven", value=party_id))
+            await grant(self._objects, Target(kind="ven", value=party_id))
 
     async def parties(self) -> tuple[Party, ...]:
         await self._load()
-        return tuple(
-            Party(
-                connection_id=self._connection_id,
-                party_id=id_of(ven),
-                registration_id=id_of(ven),
-                name=ven.name,
-                registered_at=ven.metadata.created_at,
-            )
-            for ven in self._objects.all(model.Ven)
-            if ven.metadata is not None and ven.metadata.created_at is not None
+        found = (party_of(ven, self._connection_id) for ven in self._objects.all(model.Ven))
+        return tuple(party for party in found if party is not None)
+
+    async def orders(self) -> tuple[PlacedOrder, ...]:
+        """Every report that was ordered one by one, by time of ordering."""
+        return await self._orders.placed()
+
+    async def order_report(
+        self,
+        party_id: str,
+        resource_id: str,
+        quantities: tuple[ReportQuantity, ...],
+        *,
+        granularity_s: float,
+        report_back_s: float,
+        starts_at: datetime,
+        ends_at: datetime | None = None,
+        history: bool = False,
+        order_id: str | None = None,
+    ) -> str:
+        """Order a report of a ven, as 2.0b's VTN does; ``resource_id`` is empty, as it is of all that the ven has.
+
+        Raises ``KeyError`` for an unknown party, ``ValueError`` for what 3.1 cannot ask for.
+        """
+        order = ReportOrder(
+            order_id=order_id or f"order-{uuid4().hex}",
+            connection_id=self._connection_id,
+            resource_id=resource_id,
+            granularity_s=granularity_s,
+            report_back_s=report_back_s,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            quantities=quantities,
+            history=history,
         )
+        async with self._publishing:
+            await self._load()
+            await self._orders.place(party_id, order)
+        return order.order_id
+
+    async def cancel_report(self, order_id: str, *, last_report: bool = False) -> None:
+        """End an order. Raises ``KeyError`` for one never placed, ``ValueError`` for ``last_report``."""
+        if last_report:
+            raise ValueError("OpenADR 3.1 has no word for one last report: cancel without it")
+        async with self._publishing:
+            await self._load()
+            await self._orders.end(order_id)
+
+    async def ask_to_reregister(self, party_id: str) -> None:
+        """Raises ``ValueError``, always."""
+        raise ValueError(f"OpenADR 3.1 has no word to ask {party_id} to register anew: vens register by themselves")
+
+    async def cancel_registration(self, party_id: str) -> None:
+        """Delete the ven with its resources (deleteVen) and end its orders. Raises ``KeyError``."""
+        async with self._publishing:
+            await self._load()
+            ven = self._objects.one(model.Ven, party_id)
+            if ven is None:
+                raise KeyError(party_id)
+            await self._orders.end_all(party_id)
+            await self._objects.remove(ven)
 
     async def answers(self, event_id: str) -> tuple[tuple[str, OptDecision], ...]:
         return await self._store.answers(self._connection_id, event_id)
@@ -266,25 +332,8 @@ class Vtn:
                 await self._telling.load()
                 for event_id, (every_s, wanted) in self._standing.items():
                     if every_s is not None:
-                        await self._ask_for(event_id, wanted, timedelta(seconds=max(1, round(every_s))))
+                        await self._orders.stand(event_id, wanted, timedelta(seconds=max(1, round(every_s))))
                 self._loaded = True
-
-    async def _ask_for(self, event_id: str, asked: Sequence[model.ReportDescriptor], every: timedelta) -> None:
-        """Have every VEN report all the time, by an event that asks for nothing else (User Guide 7.5)."""
-        program = await self._program(REPORTS)
-        wanted = model.Event(
-            program_id=id_of(program),
-            name=event_id,
-            # Without end, or it would be over after the first report.
-            duration=FOREVER,
-            period=model.IntervalPeriod(start=self._now(), duration=every),
-            report_descriptors=tuple(replace(one, report_intervals="INTERVALS", repeat=-1) for one in asked),
-        )
-        held = self._objects.one(model.Event, event_id)
-        if held is None:
-            await self._objects.add(wanted, object_id=event_id)
-        elif held.period is None or held.period.duration != every:
-            await self._objects.change(held, lambda _: wanted)
 
     async def _accept(self, value: Held, before: Held | None, body: bytes) -> None:
         """What has to be before an object is kept: a report is on record, a subscription's callbacks are proven."""
@@ -320,32 +369,17 @@ class Vtn:
     async def _offer(self, event: GridEvent) -> None:
         written = write_event(event, program_id="unknown", modified_at=self._now(), version=Version.V3_1)
         encode(written, Version.V3_1)
-        program = await self._program(event.program_id)
+        program = await program_called(self._objects, event.program_id)
         asked = () if event.status is EventStatus.CANCELLED else self._asked_reports
         written = replace(written, program_id=id_of(program), report_descriptors=asked)
         held = self._objects.one(model.Event, event.event_id)
         for target in event.targets:
-            await self._grant(target)
+            await grant(self._objects, target)
         if held is None:
             await self._objects.add(written, object_id=event.event_id)
         else:
             await self._objects.change(held, lambda _: written)
         await self._store.save_issued_event(event)
-
-    async def _program(self, name: str) -> model.Program:
-        known = next((program for program in self._objects.all(model.Program) if program.name == name), None)
-        return known or await self._objects.add(model.Program(name=name))
-
-    async def _grant(self, target: Target) -> None:
-        """Have those that are meant by their own id or name granted it as a target, so that they can read the event."""
-        held: list[model.Ven | model.Resource] = []
-        if target.kind == "ven":
-            held += [ven for ven in self._objects.all(model.Ven) if target.value in {id_of(ven), ven.name}]
-        elif target.kind == "resource":
-            held += [item for item in self._objects.all(model.Resource) if item.name == target.value]
-        for item in held:
-            if target.value not in item.targets:
-                await self._objects.change(item, lambda now: replace(now, targets=(*now.targets, target.value)))
 
     async def _issued(self, event_id: str) -> GridEvent | None:
         issued = await self._store.issued_events(self._connection_id)

@@ -13,6 +13,7 @@ import pytest
 from gateway import app
 from gateway.__main__ import main
 from protocols.grid import IntervalReport, Party, ReportInterval, ReportOrder
+from protocols.object_store import StoredObject
 from protocols.party_store import PlacedOrder
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -127,3 +128,59 @@ def test_parties_their_reports_and_data_are_read_from_the_record(url: str, typed
     wrong = typed("vtn", "report", "order", *BELOW, "--party", "site-1", "--quantity", "watts")
     assert (wrong.code, "'watts' is no quantity: choose of power" in wrong.err) == (2, True)
     assert typed("vtn", "opt", "list", *BELOW).out == "no party has told of an opt\n"
+
+
+VTNS = """
+[site]
+id = "utility"
+[[connection]]
+kind = "openadr2b"
+role = "vtn"
+name = "below"
+listen = "127.0.0.1:8081"
+[[connection.party]]
+name = "site-1"
+[[connection]]
+kind = "openadr3"
+role = "vtn"
+name = "below-3"
+listen = "127.0.0.1:8082"
+url = "http://127.0.0.1:8082"
+[[connection.client]]
+client_id = "c"
+role = "ven"
+secret_hash = "{secret_hash}"
+"""
+
+
+def test_the_parties_to_every_vtn_of_a_config_are_listed_those_of_both_dialects(
+    url: str, typed: Callable[..., Done], tmp_path: Path
+) -> None:
+    ven = StoredObject(
+        kind="VEN",
+        object_id="v1",
+        created_at=NOON,
+        modified_at=NOON,
+        body=f"""{{"id": "v1", "objectType": "VEN", "venName": "site-3", "clientID": "c", "targets": ["west"],
+            "createdDateTime": "{NOON:%Y-%m-%dT%H:%M:%SZ}", "modificationDateTime": "{NOON:%Y-%m-%dT%H:%M:%SZ}"}}""",
+    )
+
+    async def fill() -> None:
+        async with app.open_record(url, migrate=False) as record:
+            await record.objects.change("below-3", kept=[ven])
+
+    asyncio.run(fill())
+    file = tmp_path / "utility.toml"
+    file.write_text(VTNS.format(secret_hash=app.new_secret()[1]))
+    listed = typed("vtn", "party", "list", "--config", str(file))
+    assert listed.out.splitlines() == [
+        "below:",
+        "nobody has registered with a VTN called 'below'",
+        "below-3:",
+        "v1  site-3  since 2026-07-01T12:00:00Z  pull  targets west",
+    ], listed.err
+    assert (
+        typed("vtn", "party", "show", "site-3", "--connection", "below-3", "--json").json["party"]["party_id"] == "v1"
+    )
+    unsaid = typed("vtn", "party", "list")
+    assert (unsaid.code, "say --connection NAME, or --config FILE" in unsaid.err) == (2, True)

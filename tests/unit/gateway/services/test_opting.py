@@ -150,6 +150,37 @@ async def test_the_operators_opt_in_to_one_event_goes_before_the_schedule(rig: R
     assert (record.event.revision, await answer(rig)) == (1, Opt.IN)
 
 
+@pytest.mark.parametrize("first", ["schedule", "event"])
+async def test_an_event_that_a_revision_moves_out_of_the_period_is_taken_in_again(
+    rig: Rig, grid: OptingConnection, first: str
+) -> None:
+    event = rig.event(in_s=1800)
+    if first == "event":
+        await rig.take(event)
+    await give(rig)
+    if first == "schedule":
+        grid.says.append(rig.batch(event))
+    await rig.run(opting(rig), rig.operating(), rig.intake(), for_s=10)
+    assert await answer(rig) is Opt.OUT
+    moved = replace(rig.event(in_s=3 * HOUR_S), revision=1)
+    grid.says.append(rig.batch(moved))
+    await rig.run(opting(rig), rig.operating(), rig.intake(), for_s=10)
+    assert await answer(rig) is Opt.IN
+
+
+async def test_an_operators_own_opt_out_of_an_event_stands_wherever_it_is_moved(
+    rig: Rig, grid: OptingConnection
+) -> None:
+    await rig.take(rig.event(in_s=1800))
+    await rig.ask(CommandKind.OPT_OUT)
+    await rig.run(opting(rig), rig.operating(), rig.intake(), for_s=10)
+    await give(rig)
+    moved = replace(rig.event(in_s=3 * HOUR_S), revision=1)
+    script = {5.0: lambda: grid.says.append(rig.batch(moved))}
+    await rig.run(opting(rig), rig.operating(), rig.intake(), for_s=10, script=script)
+    assert await answer(rig) is Opt.OUT
+
+
 async def test_a_mandatory_program_is_not_left(rig: Rig, grid: OptingConnection) -> None:
     rig.programs = {PROGRAM_ID: Program(program_id=PROGRAM_ID, levels=PROGRAM.levels, mandatory=True)}
     await give(rig, program_id=PROGRAM_ID)

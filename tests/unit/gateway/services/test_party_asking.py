@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.issuing import IssueCommand, IssueKind, PartyWish
 from gateway.services.party_asking import ask_party, found_party
-from protocols.grid import Party
+from protocols.grid import Party, ReportQuantity
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -41,3 +41,29 @@ async def test_a_protocol_without_registrations_says_that_it_has_no_such_thing()
     )
     with pytest.raises(ValueError, match="below has no such thing"):
         await ask_party(program, command, wish, NOON)
+
+
+async def test_a_report_of_a_party_that_makes_no_offers_is_of_all_it_has() -> None:
+    ordered: list[str] = []
+
+    async def order_report(party_id: str, resource_id: str, quantities: Any, **_: Any) -> str:
+        ordered.append(f"{party_id} {resource_id!r}")
+        return "order-1"
+
+    async def parties() -> tuple[Party, ...]:
+        return PARTIES
+
+    program: Any = SimpleNamespace(
+        connection_id="below",
+        has_offers=False,
+        parties=parties,
+        order_report=order_report,
+        orders=parties,
+        cancel_report=parties,
+        ask_to_reregister=parties,
+        cancel_registration=parties,
+    )
+    wish = PartyWish(party="site-1", quantities=(ReportQuantity.POWER,))
+    command = IssueCommand(command_id="c1", at=NOON, by="ann", kind=IssueKind.ORDER, connection_id="below", asked=wish)
+    assert await ask_party(program, command, wish, NOON) == "report order-1 of power is ordered from site-1"
+    assert ordered == ["ven-1 ''"]
