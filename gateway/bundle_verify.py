@@ -250,7 +250,9 @@ async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
+        inputs = await gather_inputs(
+            recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+        )
         found = check(statement, inputs, recorded.terms.program)
     except _FAULTS as cause:
         return _unchecked("figures", cause)

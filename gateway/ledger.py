@@ -272,6 +272,9 @@ class Ledger(Protocol):
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """Edits of intervals that share time with ``[start, end)``, in the order in which they were recorded."""
 
+    async def meter_data_count(self) -> int:
+        """How many imports and edits are on record, of whichever process: what was settled is due again as it rises."""
+
     # reporting
 
     async def report_cursor(self, connection_id: str, order_id: str) -> datetime | None:

@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import structlog
 
@@ -24,14 +23,14 @@ from gateway.domain.event import (
     version,
 )
 from gateway.domain.fleet import Site
-from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
+from gateway.domain.measurement import IntervalEnergy, Slice
 from gateway.domain.settlement import settle
 from gateway.domain.site_verification import SiteBelow
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.site_verifying import SiteVerifying
-from hardware.device import PowerReading
 from protocols.grid import SignalKind
 
 log = structlog.get_logger()
@@ -51,9 +50,6 @@ MINUTE_S = 60.0
 
 LONGEST_LOOK_BACK = timedelta(days=120)
 """No rule looks further back for days without events."""
-
-MARGIN = timedelta(minutes=1)
-"""A reading stands for at most so long after it was taken."""
 
 PART = "settling"
 
@@ -138,9 +134,11 @@ class Settling:
             return known
         if program.by_sites:
             return await self._sites.verify(record, program.sites_patience_s)
-        inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
+        # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
+        at, rule = self._clock.now(), self._rules[program.baseline_rule]
+        inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
-        report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
+        report = await asyncio.to_thread(verify_event, inputs, verified_at=at)
         await self._ledger.record_verified(report)
         return report
 
@@ -197,27 +195,20 @@ def settles(record: EventRecord) -> bool:
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
-class SettledFrom(Protocol):
-    """What a settlement asks of a record; a ``Ledger`` answers it, and so does what somebody hands over of one."""
-
-    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]: ...
-
-    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]: ...
-
-    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
-
-
-async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
+async def gather_inputs(
+    ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, as_of: datetime | None = None
+) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record.
 
-    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
+    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then,
+    of meter data that was imported or edited what was on record ``as_of`` the verification (``None``: all of it).
     """
     event = record.event
     start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = interval_end(end, site.interval_s)
-    readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
+    data = MeterData(ledger, interval_s=site.interval_s, as_of=as_of)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
         connection_id=event.connection_id,
@@ -229,9 +220,9 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
         rule=rule,
         timezone=site.timezone,
         history=await _history(
-            ledger, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
+            data, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
         ),
-        measured=integrate(readings, slices(start, end, site.interval_s)),
+        measured=await data.measured_between(site.meter_id, start, end, site.interval_s),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
             for other in others
@@ -243,7 +234,7 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
 
 
 async def _history(
-    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
+    data: MeterData, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
@@ -256,7 +247,7 @@ async def _history(
         days = method.typical if isinstance(method, GeneratorOutput) else method
         by_notice = isinstance(days, DayMatching) and days.count_from is Anchor.NOTICE
         first = min(ramp, record.first_received_at if by_notice else ramp) - look_back(rule)
-        return await ledger.energy_between(site.meter_id, first, last)
+        return await data.energy_between(site.meter_id, first, last)
     anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
     before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
     # Between a notice and the event may lie days, of which nothing is asked.
@@ -268,7 +259,7 @@ async def _history(
             for index in range(begin, end)
         ]
         until = min(pieces[-1].ends_at, last)
-        minutes += integrate(await ledger.readings_between(site.meter_id, pieces[0].starts_at - MARGIN, until), pieces)
+        minutes += await data.energy_over(site.meter_id, pieces, until)
     return tuple(minutes)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from sqlalchemy import RowMapping, Table, select
+from sqlalchemy import RowMapping, Table, func, select
 
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.meter_import import (
@@ -131,6 +131,15 @@ class MeterDataVerbs:
         async with self.database.read() as connection:
             found: Sequence[Edit] = (await connection.execute(asked)).scalars().all()
         return tuple(one for one in found if one.starts_at + timedelta(seconds=one.duration_s) > start)
+
+    async def meter_data_count(self) -> int:
+        asked = select(
+            select(func.count()).select_from(reading_import).scalar_subquery()
+            + select(func.count()).select_from(reading_edit).scalar_subquery()
+        )
+        async with self.database.read() as connection:
+            count: int = (await connection.execute(asked)).scalar_one()
+        return count
 
 
 def _portions(table: Table, found: Sequence[rows.Row]) -> list[tuple[Table, Sequence[rows.Row]]]:

@@ -10,7 +10,7 @@ from gateway.domain.meter_import import ImportedEnergy, MeterImport, MeterKind, 
 from gateway.domain.vee.edit import Edit, Method
 from gateway.ledger import Topic
 from gateway.storage.sql_evidence import SqlEvidenceStore
-from gateway.storage.sql_ledger import SqlLedger
+from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from hardware.device import Quality
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -180,6 +180,19 @@ async def test_both_wake_who_waits_for_meter_data(ledger: SqlLedger) -> None:
     assert not wake.is_set()
     await ledger.record_edit(edit_of(given[0]))
     assert wake.is_set()
+
+
+async def test_their_number_rises_whoever_recorded_them(ledger: SqlLedger, url: str) -> None:
+    given = quarters(2)
+    counts = [await ledger.meter_data_count()]
+    async with open_ledger(url, migrate=False) as another:
+        await another.record_import(source_of(given), given)
+        counts.append(await ledger.meter_data_count())
+        await another.record_import(source_of(given), given)
+        counts.append(await ledger.meter_data_count())
+        await another.record_edit(edit_of(given[0]))
+        counts.append(await ledger.meter_data_count())
+    assert counts == [0, 1, 1, 2]
 
 
 async def test_imports_and_edits_are_in_the_log_of_evidence(ledger: SqlLedger) -> None:
