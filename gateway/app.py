@@ -181,7 +181,7 @@ async def inputs_of(
     verified = statement.verified
     if verified.sites:
         return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
+    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule], as_of=verified.verified_at)
 
 
 def decode_message(body: bytes) -> dict[str, object]:

@@ -27,10 +27,12 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
+from gateway.domain.meter_import import ImportedEnergy
 from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
 from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
 from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
+from gateway.domain.vee.edit import Edit
 from gateway.services.settling import interval_end, look_back
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
@@ -278,6 +280,19 @@ class Recorded:
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """As ``Ledger.energy_between``."""
         return tuple(one for one in self.closed if meter_id == self.site.meter_id and start <= one.starts_at < end)
+
+    async def imported_between(
+        self,
+        meter_id: str,  # noqa: ARG002
+        start: datetime,  # noqa: ARG002
+        end: datetime,  # noqa: ARG002
+    ) -> tuple[ImportedEnergy, ...]:
+        """As ``Ledger.imported_between``."""
+        return ()
+
+    async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:  # noqa: ARG002
+        """As ``Ledger.edits_between``."""
+        return ()
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""

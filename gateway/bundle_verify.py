@@ -272,7 +272,9 @@ async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
+        inputs = await gather_inputs(
+            recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+        )
         program, tariff = recorded.terms.program, recorded.tariff
         terms = settlement_terms(
             tariff, program, recorded.event.event, statement.verified.intervals, recorded.all_events

@@ -117,7 +117,9 @@ async def make_bundle(
         raise NotBundled(
             f"it was issued after the last head of the log ({_made_at(log)}): ask again after the next one"
         )
-    inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
+    inputs = await gather_inputs(
+        recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+    )
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
 
 

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
@@ -24,15 +23,15 @@ from gateway.domain.event import (
 )
 from gateway.domain.evidence import fingerprint
 from gateway.domain.fleet import Site
-from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
+from gateway.domain.measurement import IntervalEnergy, Slice
 from gateway.domain.site_verification import SiteBelow, SiteVerificationInputs
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, Topic
+from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.site_inputs import gather_stated_inputs
 from gateway.services.site_verifying import SiteVerifying
 from gateway.services.stating import LONGEST_LOOK_BACK, Stating
-from hardware.device import PowerReading
 from protocols.grid import SignalKind
 
 PERIOD_S = 5.0
@@ -51,11 +50,11 @@ MINUTE_S = 60.0
 AGAIN_PERIOD = timedelta(hours=1)
 """So often it is asked of what was settled within ``LOOK_BACK`` whether anything came late."""
 
+CORRECTED_FOR = timedelta(days=400)
+"""So long after an event what is imported or edited of its meter makes a version of its statement."""
+
 AGAIN_AT_ONCE = 3
 """So many events are computed again in a pass: one that has just ended does not wait for all of them."""
-
-MARGIN = timedelta(minutes=1)
-"""A reading stands for at most so long after it was taken."""
 
 PART = "settling"
 
@@ -89,6 +88,7 @@ class Settling:
         # What is to be computed again, in the order it was noticed; at first nothing is known of an earlier life.
         self._again: dict[EventVersion, None] = {}
         self._again_at = clock.now()
+        self._meter_data: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle what is due until told to stop."""
@@ -122,11 +122,17 @@ class Settling:
         if now >= self._again_at:
             self._again |= dict.fromkeys(version(record) for record in records if version(record) in self._settled)
             self._again_at = now + AGAIN_PERIOD
-        known = {version(record): record for record in records}
+        meter_data = await self._ledger.meter_data_count()
+        if meter_data != self._meter_data:
+            older = await self._ledger.events(since=now - CORRECTED_FOR)
+            self._again |= dict.fromkeys(version(record) for record in older if settles(record))
+            self._meter_data = meter_data
         for one in list(self._again)[:AGAIN_AT_ONCE]:
-            record = known.get(one)
+            connection_id, event_id, *_ = one
+            record = await self._ledger.event(connection_id, event_id)
             program = None if record is None else self._programs.get(record.event.program_id)
-            if record is not None and program is not None:
+            stated = await self._ledger.statements_of(connection_id, event_id)
+            if record is not None and version(record) == one and program is not None and stated:
                 await self._settle(record, program)
             # Only now: what fails is tried again.
             del self._again[one]
@@ -158,23 +164,28 @@ class Settling:
         if known is not None and known.revision != record.event.revision:
             known = None
         inputs: VerificationInputs | SiteVerificationInputs
+        revenue_data = False
         if program.by_sites:
             verified = known or await self._sites.verify(record, program.sites_patience_s)
             if verified is None:
                 return False
             inputs = await gather_stated_inputs(self._ledger, self._site, record, verified.sites)
         else:
-            inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
-            verified = await self._verified(inputs, known)
-        await self._stating.state(record, program, verified, inputs)
+            # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
+            at, rule = self._clock.now(), self._rules[program.baseline_rule]
+            inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
+            verified = await self._verified(inputs, known, at)
+            data = MeterData(self._ledger, interval_s=self._site.interval_s, as_of=at)
+            revenue_data = await data.revenue_covers(self._site.meter_id, inputs.event_start, inputs.event_end)
+        await self._stating.state(record, program, verified, inputs, revenue_data=revenue_data)
         return True
 
-    async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None) -> VerifiedReport:
+    async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime) -> VerifiedReport:
         """The verification of these inputs, made and recorded where the last one was of others."""
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
         if known is not None and known.inputs_sha256 == await asyncio.to_thread(fingerprint, inputs):
             return known
-        report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
+        report = await asyncio.to_thread(verify_event, inputs, verified_at=at)
         if known is None or not _same_figures(known, report):
             await self._ledger.record_verified(report)
         return report
@@ -198,27 +209,20 @@ def settles(record: EventRecord) -> bool:
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
-class SettledFrom(Protocol):
-    """What a settlement asks of a record; a ``Ledger`` answers it, and so does what somebody hands over of one."""
-
-    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]: ...
-
-    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]: ...
-
-    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
-
-
-async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
+async def gather_inputs(
+    ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, as_of: datetime | None = None
+) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record.
 
-    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
+    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then,
+    of meter data that was imported or edited what was on record ``as_of`` the verification (``None``: all of it).
     """
     event = record.event
     start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = interval_end(end, site.interval_s)
-    readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
+    data = MeterData(ledger, interval_s=site.interval_s, as_of=as_of)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
         connection_id=event.connection_id,
@@ -230,9 +234,9 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
         rule=rule,
         timezone=site.timezone,
         history=await _history(
-            ledger, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
+            data, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
         ),
-        measured=integrate(readings, slices(start, end, site.interval_s)),
+        measured=await data.measured_between(site.meter_id, start, end, site.interval_s),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
             for other in others
@@ -244,7 +248,7 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
 
 
 async def _history(
-    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
+    data: MeterData, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
@@ -257,7 +261,7 @@ async def _history(
         days = method.typical if isinstance(method, GeneratorOutput) else method
         by_notice = isinstance(days, DayMatching) and days.count_from is Anchor.NOTICE
         first = min(ramp, record.first_received_at if by_notice else ramp) - look_back(rule)
-        return await ledger.energy_between(site.meter_id, first, last)
+        return await data.energy_between(site.meter_id, first, last)
     anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
     before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
     # Between a notice and the event may lie days, of which nothing is asked.
@@ -269,7 +273,7 @@ async def _history(
             for index in range(begin, end)
         ]
         until = min(pieces[-1].ends_at, last)
-        minutes += integrate(await ledger.readings_between(site.meter_id, pieces[0].starts_at - MARGIN, until), pieces)
+        minutes += await data.energy_over(site.meter_id, pieces, until)
     return tuple(minutes)
 
 

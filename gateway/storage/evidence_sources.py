@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     RowMapping,
     Select,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
-from gateway.storage import party_tables, tables
+from gateway.storage import meter_tables, party_tables, tables
 from gateway.storage.documents import Document
 
 READING = "reading"
@@ -46,8 +47,22 @@ NUMBERED = (
     tables.statement_review,
     tables.counterparty_statement,
     party_tables.received_report,
+    meter_tables.reading_import,
+    meter_tables.imported_energy,
+    meter_tables.meter_register,
+    meter_tables.reading_edit,
 )
-"""Tables whose rows have a number that rises; a record's key is that number."""
+"""Tables whose rows have a number that rises; a record's key is that number, or what ``KEYS`` says."""
+
+KEYS: Mapping[Table, tuple[Column[Any], ...]] = {
+    meter_tables.imported_energy: (meter_tables.imported_energy.c.import_id, meter_tables.imported_energy.c.starts_at),
+    meter_tables.reading_edit: (
+        meter_tables.reading_edit.c.meter_id,
+        meter_tables.reading_edit.c.starts_at,
+        meter_tables.reading_edit.c.edit_id,
+    ),
+}
+"""Keys that say of which interval a numbered record is: so a bundle holds those that count, and no more."""
 
 NAMED = (
     tables.event_revision,
@@ -65,7 +80,7 @@ SOURCES: Mapping[str, Table] = {table.name: table for table in (*NUMBERED, *NAME
 
 def key_of(table: Table) -> ColumnElement[str]:
     """A record's key, as text."""
-    parts = [cast(type_coerce(column, _plain(column.type)), String) for column in table.primary_key]
+    parts = [cast(type_coerce(column, _plain(column.type)), String) for column in KEYS.get(table, table.primary_key)]
     key: ColumnElement[str] = parts[0]
     for part in parts[1:]:
         key = key + literal("/") + part

@@ -22,6 +22,7 @@ from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantine
 from gateway.storage import command_rows, event_rows, issue_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
+from gateway.storage.meter_data_rows import MeterDataVerbs
 from gateway.storage.opt_rows import OptVerbs
 from gateway.storage.statement_rows import StatementVerbs
 from hardware.device import PowerReading, Quality
@@ -63,7 +64,7 @@ async def open_ledger(
         await database.close()
 
 
-class SqlLedger(OptVerbs, StatementVerbs, Ledger):
+class SqlLedger(OptVerbs, StatementVerbs, MeterDataVerbs, Ledger):
     """The ledger's verbs on one ``Database``.
 
     A decision, plan or verification recorded later stands for the event from then on; the earlier ones are kept.

@@ -32,6 +32,7 @@ from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
 from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_head
+from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import
 from gateway.storage.party_tables import received_report
 from gateway.storage.table_parts import digest, metadata, serial
 from protocols.grid import (
@@ -361,6 +362,10 @@ APPEND_ONLY = (
     statement_review,
     counterparty_statement,
     received_report,
+    reading_import,
+    imported_energy,
+    meter_register,
+    reading_edit,
     evidence_entry,
     tree_head,
     head_stamp,

@@ -125,6 +125,12 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             "statement_review VALUES (1, 'r1', '{}')",
             {"statement_inputs", "statement_review", "counterparty_statement"},
         ),
+        (
+            "0010",
+            "0011",
+            "reading_import VALUES (1, 'i1', 'site', 'june.csv', 'ab', 'kWh', 'revenue', 'ann', 1, 1, 2, 1)",
+            {"reading_import", "imported_energy", "meter_register", "reading_edit"},
+        ),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -217,6 +223,10 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO statement_review VALUES (1, 'r1', '{}')",
             "INSERT INTO counterparty_statement VALUES (1, 'ab', '{}')",
             "INSERT INTO received_report VALUES (1, 'program', 'ven-1', 'r1', 1, '{}')",
+            "INSERT INTO reading_import VALUES (1, 'i1', 'site', 'a.csv', 'ab', 'Wh', 'revenue', 'ann', 1, 1, 2, 1)",
+            "INSERT INTO imported_energy VALUES (1, 'i1', 1, 900.0, 1.0, 'good')",
+            "INSERT INTO meter_register VALUES (1, 'i1', 1, 1.0)",
+            "INSERT INTO reading_edit VALUES (1, 'd1', 'site', 1, '{}')",
             "INSERT INTO evidence_entry VALUES (0, 'plan', '1', 0, 1, 'ab', 'ab')",
             "INSERT INTO tree_head VALUES ('ab', 'site', 1, 1, '{}')",
             "INSERT INTO head_stamp VALUES ('ab', 1, 'answer')",
