@@ -70,9 +70,18 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
 
 async def open_evidencing(
-    edges: AsyncExitStack, settings: Settings, store: EvidenceStore, *, clock: Clock, readiness: Readiness
+    edges: AsyncExitStack,
+    settings: Settings,
+    store: EvidenceStore,
+    *,
+    clock: Clock,
+    readiness: Readiness,
+    key: Ed25519PrivateKey | None = None,
 ) -> Evidencing:
-    """What logs the record and signs heads. Raises ``OSError`` where the key cannot be used."""
+    """What logs the record and signs heads, by default with the gateway's own key, made where there is none.
+
+    Raises ``OSError`` where the key cannot be used.
+    """
     from gateway.http.heads import HeadPost
     from gateway.storage.evidence_key import read_or_make_key
     from gateway.storage.head_folder import HeadFolder
@@ -84,7 +93,7 @@ async def open_evidencing(
         takers += [HeadPost(str(url), session) for url in wanted.deliver_to]
     return Evidencing(
         store=store,
-        key=read_or_make_key(evidence_key_path(settings)),
+        key=key or read_or_make_key(evidence_key_path(settings)),
         log_id=wanted.log_id or settings.site.id,
         zone=settings.site.site().timezone,
         takers=takers,
