@@ -98,6 +98,11 @@ class Evidencing:
         self._given: dict[str, str] = {}
         readiness.expect(PART)
 
+    @property
+    def takers(self) -> tuple[str, ...]:
+        """The names of those whom heads are given to."""
+        return tuple(taker.name for taker in self._takers)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Log, and make and hand out heads, until told to stop; what is new is logged once more at the end."""
         while not stop.is_set():
@@ -111,8 +116,7 @@ class Evidencing:
             await self._log(stop)
             await self._check_given()
             await self._close_days(self._clock.now())
-            await self._hand_out()
-            await self._have_stamped()
+            await self.deliver()
         except (*EXPECTED_FAULTS, HeadsContradict) as fault:
             self._readiness.faulty(PART, str(fault) or type(fault).__name__)
         else:
@@ -145,8 +149,14 @@ class Evidencing:
 
     async def deliver(self) -> None:
         """Give every taker the heads that it has not got, and have them stamped. Raises ``OSError`` where one fails."""
-        await self._hand_out()
-        await self._have_stamped()
+        faults: list[str] = []
+        for step in (self._hand_out, self._have_stamped):
+            try:
+                await step()
+            except OSError as fault:
+                faults.append(str(fault) or type(fault).__name__)
+        if faults:
+            raise OSError("; ".join(faults))
 
     async def _try_head_now(self) -> HeadNow | None:
         """``None`` where another process made a head meanwhile."""
