@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
 from gateway.bundle_recorded import (
@@ -67,6 +68,10 @@ class NotBundled(ValueError):
     """There is no bundle of this statement, now or ever; the text says why and what to do."""
 
 
+class HeadTooOld(NotBundled):
+    """No head is over all that the statement rests on; after the next one there is a bundle."""
+
+
 async def make_bundle(
     ledger: Ledger,
     evidence: EvidenceStore,
@@ -79,7 +84,8 @@ async def make_bundle(
 ) -> BundleFile:
     """The bundle of a statement under the last head of the log; ``sheet`` is the text of its baseline rule.
 
-    The same statement under the same head gives the same bundle. Raises ``NotBundled``, and ``LedgerUnavailable``.
+    The same statement under the same head gives the same bundle. Raises ``NotBundled``, ``HeadTooOld`` where only the
+    head is missing, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
@@ -87,6 +93,7 @@ async def make_bundle(
     log = await _log(evidence)
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
     contents = await _contents(evidence, entries)
+    await _require_last_hours(evidence, log, contents)
     message, body = await _message(ledger, log, record)
     contents[message] = body[0]
     files = {
@@ -103,9 +110,7 @@ async def make_bundle(
     made = BundleFile(product_version=product_version, statement_id=statement.statement_id, files=files)
     recorded = Recorded(made)
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
-        raise NotBundled(
-            f"it was issued after the last head of the log ({_made_at(log)}): ask again after the next one"
-        )
+        raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
     inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
 
@@ -126,7 +131,7 @@ async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventReco
 async def _log(evidence: EvidenceStore) -> LogCopy:
     heads = await evidence.heads()
     if not heads:
-        raise NotBundled("the log of evidence has no head yet: the first is made after the end of the day")
+        raise HeadTooOld("the log of evidence has no head yet")
     last = heads[-1].head
     entries = await evidence.entries(0, last.size)
     return LogCopy(
@@ -150,6 +155,17 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
+async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
+    """Raise ``HeadTooOld`` where an hour of readings was logged again after the head, since it had grown."""
+    for number, content in contents.items():
+        entry = log.entries[number]
+        if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
+            continue
+        last = (await evidence.find(READING, entry.key))[-1]
+        if last.number >= len(log.entries) and last.sha256 == digest:
+            raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
+
+
 async def _message(ledger: Ledger, log: LogCopy, record: EventRecord) -> tuple[int, tuple[bytes, bytes]]:
     """The number of the message's entry, its record and its bytes. A message is found by what its record says."""
     message = await ledger.raw_message(record.event.raw_sha256)
@@ -166,7 +182,9 @@ async def _message(ledger: Ledger, log: LogCopy, record: EventRecord) -> tuple[i
     digest = fingerprint(row)
     number = next((one.number for one in log.entries if (one.kind, one.sha256) == (MESSAGES, digest)), None)
     if number is None:
-        raise NotBundled("the message that the event came with is not in the log under its last head")
+        raise HeadTooOld(
+            f"the message that the event came with is not in the log under its last head ({_made_at(log)})"
+        )
     return number, (canonical_json(row), message.body)
 
 
