@@ -25,6 +25,7 @@ from gateway.bundle_recorded import (
     terms_json,
     wanted,
 )
+from gateway.bundle_stamps import stamps_file
 from gateway.domain.baseline.rule import parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Program
@@ -47,6 +48,7 @@ By other means:
   manifest.json         SHA-256 of every other file
   log/entries.jsonl     the log of evidence, an entry a line, as canonical JSON (RFC 8785)
   log/heads.jsonl       its signed heads in their order
+  log/stamps.jsonl      time stamps of an authority over heads, where there are any
   records/KIND.txt      records: the number of the entry, a space, the content
   messages/SHA256       messages of the grid as they came
   rule.toml, terms.json the baseline rule, and site and program
@@ -58,7 +60,8 @@ By other means:
 2. The lines of entries.jsonl, without their line ends, are the leaves of a hash tree after RFC 6962, section 2.1. Its
    root over the first "size" lines is the "root_sha256" of each head. So it has to be for heads of your own.
 3. A signature is Ed25519 (RFC 8032) over the canonical JSON of "head". "previous_sha256" is the SHA-256 of the
-   canonical JSON of the head before it.
+   canonical JSON of the head before it. A time stamp is a response after RFC 3161, in base64; it is over the whole line
+   of heads.jsonl, which the head's signature is part of.
 4. A reading stands until the next one and for 60 s at the most: energy is power times time, summed. The rule's sheet
    says how the baseline is made, and which text it is from.
 """
@@ -84,8 +87,8 @@ async def make_bundle(
 ) -> BundleFile:
     """The bundle of a statement under the last head of the log; ``sheet`` is the text of its baseline rule.
 
-    The same statement under the same head gives the same bundle. Raises ``NotBundled``, ``HeadTooOld`` where only the
-    head is missing, and ``LedgerUnavailable``.
+    The same statement under the same head, with the same stamps, gives the same bundle. Raises ``NotBundled``,
+    ``HeadTooOld`` where only the head is missing, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
@@ -99,6 +102,7 @@ async def make_bundle(
     files = {
         ENTRIES: lines(log.entries),
         HEADS: lines(log.heads),
+        **await stamps_file(evidence, log.heads),
         **_records(log, contents),
         f"messages/{record.event.raw_sha256}": body[1],
         RULE: sheet.encode(),

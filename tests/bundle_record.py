@@ -11,12 +11,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509 import Certificate
 from pydantic import TypeAdapter
 
 from gateway.app import decode_message
 from gateway.bundle_file import BundleFile, read_bundle, write_bundle
 from gateway.bundle_recorded import ENTRIES, HEADS
-from gateway.bundle_verify import Verification, verify
+from gateway.bundle_verify import Pins, Verification, verify
 from gateway.bundling import make_bundle
 from gateway.domain.baseline.rule import shipped_rules, shipped_sheets
 from gateway.domain.contract import Program
@@ -255,9 +256,15 @@ def rewrite_log(files: Files) -> None:
     files[HEADS] = b"".join(canonical_json(head) + b"\n" for head in heads)
 
 
-def verified(bundle: BundleFile, *own_heads: SignedHead, key_id: str | None = KEY_ID) -> Verification:
+def verified(
+    bundle: BundleFile,
+    *own_heads: SignedHead,
+    key_id: str | None = KEY_ID,
+    timestamp_authorities: tuple[Certificate, ...] = (),
+) -> Verification:
     """What verification says of a bundle."""
-    return asyncio.run(verify(bundle, decode=decode_message, key_id=key_id, own_heads=own_heads))
+    pins = Pins(key_id=key_id, own_heads=own_heads, timestamp_authorities=timestamp_authorities)
+    return asyncio.run(verify(bundle, decode=decode_message, pins=pins))
 
 
 def faults(found: Verification) -> dict[str, str]:

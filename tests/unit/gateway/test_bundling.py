@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.app import decode_message
+from gateway.bundle_recorded import Recorded
+from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled
 from gateway.domain.settlement import SettlementStatement
@@ -63,6 +65,15 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
         await bundle_of(ledger, statement)
     await add_head(evidence, STARTS_AT + timedelta(hours=13), (await evidence.heads())[-1])
     assert "records" not in faults(await verify(await bundle_of(ledger, statement), decode=decode_message))
+
+
+async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
+    evidence = SqlEvidenceStore(ledger)
+    assert STAMPS not in (await bundle_of(ledger, statement)).files
+    last = (await evidence.heads())[-1].head.sha256
+    await evidence.record_stamp(last, b"response", STARTS_AT)
+    bundle = await bundle_of(ledger, statement)
+    assert stamps_of(Recorded(bundle)) == {last: b"response"}
 
 
 async def test_the_sum_of_sites_below_is_bundled_by_each_of_them(
