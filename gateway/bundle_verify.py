@@ -10,6 +10,7 @@ from cryptography.x509 import Certificate
 
 from gateway.bundle_file import BundleError, BundleFile
 from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
+from gateway.bundle_signatures import CheckSignature, check_signatures
 from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
@@ -46,15 +47,19 @@ class Pins:
     """What the reader knows from elsewhere, and so need not take from the bundle.
 
     ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
-    reader was given at other times, by other ways; ``timestamp_authorities`` are those whose time stamps are believed.
+    reader was given at other times, by other ways; ``timestamp_authorities`` are those whose time stamps are believed,
+    ``certificates`` (DER) those of who may sign messages.
     """
 
     key_id: str | None = None
     own_heads: tuple[SignedHead, ...] = ()
     timestamp_authorities: tuple[Certificate, ...] = ()
+    certificates: tuple[bytes, ...] = ()
 
 
-async def verify(bundle: BundleFile, *, decode: Decode, pins: Pins = Pins()) -> Verification:
+async def verify(
+    bundle: BundleFile, *, decode: Decode, check_signature: CheckSignature, pins: Pins = Pins()
+) -> Verification:
     """Check everything.
 
     Raises ``BundleError`` where not even the log in it can be read, and ``ImportError`` where time stamps are to be
@@ -70,14 +75,15 @@ async def verify(bundle: BundleFile, *, decode: Decode, pins: Pins = Pins()) -> 
         raise BundleError("its last head names no key") from cause
     with _without_collecting():
         checks = await _checks(recorded, decode, key, pins)
-        trust = _trust(recorded, key, pins)
+        signed, unsigned = _signatures(recorded, check_signature, pins.certificates)
+        trust = (*_trust(recorded, key, pins), *unsigned)
     return Verification(
         statement_id=bundle.statement_id,
         product_version=bundle.product_version,
         key_id=key,
         worth=_worth(recorded),
-        holds=not any(one.faults for one in checks),
-        checks=checks,
+        holds=not any(one.faults for one in (*checks, *signed)),
+        checks=(*checks, *signed),
         trust=trust,
     )
 
@@ -127,6 +133,15 @@ def _guarded(name: str, work: Callable[[], Check]) -> Check:
 
 def _unchecked(name: str, cause: Exception) -> Check:
     return Check(name=name, holds="", faults=(f"cannot be checked: {cause}",))
+
+
+def _signatures(
+    recorded: Recorded, check: CheckSignature, certificates: tuple[bytes, ...]
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    try:
+        return check_signatures(recorded, check, certificates)
+    except _FAULTS as cause:
+        return (_unchecked("signature", cause),), ()
 
 
 def _records(recorded: Recorded) -> Check:

@@ -1,6 +1,7 @@
 """Making a bundle: all that one statement rests on, from the record and its log, for somebody who has neither."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -14,6 +15,7 @@ from gateway.bundle_recorded import (
     MESSAGES,
     READING,
     README,
+    REVISIONS,
     RULE,
     STATEMENT,
     TERMS,
@@ -50,7 +52,7 @@ By other means:
   log/heads.jsonl       its signed heads in their order
   log/stamps.jsonl      time stamps of an authority over heads, where there are any
   records/KIND.txt      records: the number of the entry, a space, the content
-  messages/SHA256       messages of the grid as they came
+  messages/SHA256       messages of the grid as they came, those of earlier revisions of the event too
   rule.toml, terms.json the baseline rule, and site and program
   events.json           the event and the others that the baseline has to know of
   statement.json        the statement (a copy of what is in records/statement.txt)
@@ -97,14 +99,14 @@ async def make_bundle(
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
     contents = await _contents(evidence, entries)
     await _require_last_hours(evidence, log, contents)
-    message, body = await _message(ledger, log, record)
-    contents[message] = body[0]
+    messages = await _messages(ledger, log, record, contents)
+    contents |= {number: row for number, row, _ in messages}
     files = {
         ENTRIES: lines(log.entries),
         HEADS: lines(log.heads),
         **await stamps_file(evidence, log.heads),
         **_records(log, contents),
-        f"messages/{record.event.raw_sha256}": body[1],
+        **{f"messages/{sha256(body).hexdigest()}": body for _, _, body in messages},
         RULE: sheet.encode(),
         TERMS: terms_json(_terms(site, program)),
         EVENTS: canonical_json(await _events(ledger, record)),
@@ -170,26 +172,50 @@ async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: M
             raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
 
 
-async def _message(ledger: Ledger, log: LogCopy, record: EventRecord) -> tuple[int, tuple[bytes, bytes]]:
-    """The number of the message's entry, its record and its bytes. A message is found by what its record says."""
-    message = await ledger.raw_message(record.event.raw_sha256)
-    if message is None:
-        raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
-    row = {
-        "sha256": message.sha256,
-        "connection_id": message.connection_id,
-        "direction": message.direction,
-        "at": message.at,
-        "name": message.name,
-        "took_s": message.took_s,
-    }
-    digest = fingerprint(row)
-    number = next((one.number for one in log.entries if (one.kind, one.sha256) == (MESSAGES, digest)), None)
-    if number is None:
-        raise HeadTooOld(
-            f"the message that the event came with is not in the log under its last head ({_made_at(log)})"
-        )
-    return number, (canonical_json(row), message.body)
+async def _messages(
+    ledger: Ledger, log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]
+) -> list[tuple[int, bytes, bytes]]:
+    """The messages that the event's revisions came with: the number of the entry, the record and the bytes of each.
+
+    The one of the last revision has to be there. A message is found in the log by what its record says.
+    """
+    numbers = {entry.sha256: entry.number for entry in log.entries if entry.kind == MESSAGES}
+    found: list[tuple[int, bytes, bytes]] = []
+    for digest in _digests(log, record, contents):
+        needed = digest == record.event.raw_sha256
+        message = await ledger.raw_message(digest)
+        if message is None:
+            if needed:
+                raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
+            continue
+        row = {
+            "sha256": message.sha256,
+            "connection_id": message.connection_id,
+            "direction": message.direction,
+            "at": message.at,
+            "name": message.name,
+            "took_s": message.took_s,
+        }
+        number = numbers.get(fingerprint(row))
+        if number is not None:
+            found.append((number, canonical_json(row), message.body))
+        elif needed:
+            raise HeadTooOld(
+                f"the message that the event came with is not in the log under its last head ({_made_at(log)})"
+            )
+    return found
+
+
+def _digests(log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]) -> Iterable[str]:
+    """The SHA-256 of the messages that the event's revisions came with."""
+    event = record.event
+    rows = [json.loads(content) for number, content in contents.items() if log.entries[number].kind == REVISIONS]
+    documents = [
+        json.loads(row["document"])
+        for row in rows
+        if (row["connection_id"], row["event_id"]) == (event.connection_id, event.event_id)
+    ]
+    return dict.fromkeys([event.raw_sha256, *(one["raw_sha256"] for one in documents)])
 
 
 async def _events(ledger: Ledger, record: EventRecord) -> list[EventRecord]:

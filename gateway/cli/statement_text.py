@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.app import decode_message, product_version, recheck
+from gateway.app import check_signature, decode_message, product_version, recheck
 from gateway.bundle_file import BundleFile
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled, make_bundle
@@ -77,7 +77,7 @@ def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Await
         except HeadTooOld as cause:
             notes = await _new_head(record, settings, cause)
             made = await make()
-        found = await verify(made, decode=decode_message)
+        found = await verify(made, decode=decode_message, check_signature=check_signature)
         faults = tuple(f"{one.name}: {fault}" for one in found.checks for fault in one.faults)
         return Bundled(bundle=made, faults=faults, notes=notes)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import decode_message
+from gateway.app import check_signature, decode_message
 from gateway.bundle_recorded import Recorded
 from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
@@ -59,12 +59,17 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
     await ledger.flush()
     # On record and in no entry of the log: what the bundle holds is not what was logged, as with any other change.
     found = await bundle_of(ledger, statement)
-    assert "is not what was logged" in faults(await verify(found, decode=decode_message))["records"]
+    assert (
+        "is not what was logged"
+        in faults(await verify(found, decode=decode_message, check_signature=check_signature))["records"]
+    )
     await evidence.log_late(STARTS_AT, STARTS_AT + timedelta(hours=1), STARTS_AT + timedelta(hours=13))
     with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
         await bundle_of(ledger, statement)
     await add_head(evidence, STARTS_AT + timedelta(hours=13), (await evidence.heads())[-1])
-    assert "records" not in faults(await verify(await bundle_of(ledger, statement), decode=decode_message))
+    assert "records" not in faults(
+        await verify(await bundle_of(ledger, statement), decode=decode_message, check_signature=check_signature)
+    )
 
 
 async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
