@@ -1,14 +1,18 @@
 """Verifying a bundle without a gateway and without a network: what holds, what does not and where, what is trusted."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 
+from cryptography.x509 import Certificate
+
 from gateway.bundle_file import BundleError, BundleFile
 from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
+from gateway.bundle_signatures import CheckSignature, check_signatures
+from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
 from gateway.domain.event import EventRecord, took_part_until
@@ -42,39 +46,53 @@ class Verification:
     trust: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the reader knows from elsewhere, and so need not take from the bundle.
+
+    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
+    reader was given at other times, by other ways; ``timestamp_authorities`` are those whose time stamps are believed,
+    ``certificates`` (DER) those of who may sign messages.
+    """
+
+    key_id: str | None = None
+    own_heads: tuple[SignedHead, ...] = ()
+    timestamp_authorities: tuple[Certificate, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+
+
 async def verify(
-    bundle: BundleFile, *, decode: Decode, key_id: str | None = None, own_heads: Sequence[SignedHead] = ()
+    bundle: BundleFile, *, decode: Decode, check_signature: CheckSignature, pins: Pins = Pins()
 ) -> Verification:
     """Check everything.
 
-    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
-    reader was given at other times, by other ways.
-
-    Raises ``BundleError`` where not even the log in it can be read.
+    Raises ``BundleError`` where not even the log in it can be read, and ``ImportError`` where time stamps are to be
+    checked without ``gridgate[evidence]``.
     """
     recorded = Recorded(bundle)
     heads = recorded.log.heads
     if not heads:
         raise BundleError("it holds no signed head")
     try:
-        key = heads[-1].key_id if key_id is None else key_id
+        key = heads[-1].key_id if pins.key_id is None else pins.key_id
     except ValueError as cause:
         raise BundleError("its last head names no key") from cause
     with _without_collecting():
-        checks = await _checks(recorded, decode, key, own_heads)
-        trust = _trust(recorded, key=key, pinned=key_id is not None, own_heads=bool(own_heads))
+        checks = await _checks(recorded, decode, key, pins)
+        signed, unsigned = _signatures(recorded, check_signature, pins.certificates)
+        trust = (*_trust(recorded, key, pins), *unsigned)
     return Verification(
         statement_id=bundle.statement_id,
         product_version=bundle.product_version,
         key_id=key,
         worth=_worth(recorded),
-        holds=not any(one.faults for one in checks),
-        checks=checks,
+        holds=not any(one.faults for one in (*checks, *signed)),
+        checks=(*checks, *signed),
         trust=trust,
     )
 
 
-async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Sequence[SignedHead]) -> tuple[Check, ...]:
+async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> tuple[Check, ...]:
     bundle, copy = recorded.bundle, recorded.log
     listed = Check(name="files", holds=f"all {len(bundle.files)} files are those of the manifest", faults=bundle.faults)
     checks = [
@@ -82,8 +100,10 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Seque
         _guarded("heads", lambda: check_heads(copy, key)),
         _guarded("log", lambda: check_log(copy)),
     ]
-    if own_heads:
-        checks.append(_guarded("your heads", lambda: check_own_heads(copy, own_heads, key)))
+    if pins.own_heads:
+        checks.append(_guarded("your heads", lambda: check_own_heads(copy, pins.own_heads, key)))
+    if pins.timestamp_authorities:
+        checks.append(_guarded("stamps", lambda: check_stamps(recorded, pins.timestamp_authorities)))
     return (
         *checks,
         _guarded("records", lambda: _records(recorded)),
@@ -118,6 +138,15 @@ def _guarded(name: str, work: Callable[[], Check]) -> Check:
 
 def _unchecked(name: str, cause: Exception) -> Check:
     return Check(name=name, holds="", faults=(f"cannot be checked: {cause}",))
+
+
+def _signatures(
+    recorded: Recorded, check: CheckSignature, certificates: tuple[bytes, ...]
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    try:
+        return check_signatures(recorded, check, certificates)
+    except _FAULTS as cause:
+        return (_unchecked("signature", cause),), ()
 
 
 def _records(recorded: Recorded) -> Check:
@@ -331,7 +360,7 @@ def _worth(recorded: Recorded) -> str:
     return f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency}"
 
 
-def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tuple[str, ...]:
+def _trust(recorded: Recorded, key: str, pins: Pins) -> tuple[str, ...]:
     trust = [
         (
             "Capture: that meter and messages were recorded as they came. The log shows that nothing was changed since "
@@ -339,11 +368,13 @@ def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tu
         ),
         "Terms: price, currency, rule and meter of the contract; compare terms.json with yours.",
     ]
-    if not pinned:
+    if pins.key_id is None:
         trust.append(f"The key: you named none; {key} is what the bundle says. Give yours with --key.")
-    if not own_heads:
+    if not pins.own_heads:
         trust.append("That the key's owner did not rewrite the whole log: only heads of your own show that (--head).")
     try:
+        if not pins.timestamp_authorities:
+            trust.append(trusted_stamps(recorded))
         trust += _trust_in_content(recorded)
     except _FAULTS as cause:
         trust.append(f"What else is trusted cannot be said: {cause}.")
