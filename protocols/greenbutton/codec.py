@@ -5,16 +5,13 @@ from datetime import tzinfo
 
 from protocols.errors import MalformedMessage, UnsupportedMessage
 from protocols.greenbutton import model
+from protocols.greenbutton.codes import DAY_S, is_rule
 from protocols.greenbutton.feed import Entry, read_feed, whole_number
 from protocols.greenbutton.links import Meter, usage_point_of
 from protocols.greenbutton.names import ESPI
 from protocols.greenbutton.reading_types import Kind, NotRead, Understood, understand
 from protocols.greenbutton.readings import Gatherer, Reading
-
-Series = model.EnergySeries | model.PowerSeries | model.RegisterSeries
-
-_HEXADECIMAL = frozenset("0123456789ABCDEF")
-_DAY_S = 86_400
+from protocols.greenbutton.writing import Series, feed_of
 
 
 def decode(body: bytes, *, usage_point: str | None = None, local_time: tzinfo | None = None) -> model.UsageData:
@@ -59,6 +56,15 @@ def decode(body: bytes, *, usage_point: str | None = None, local_time: tzinfo | 
         local_time=local,
         remarks=tuple(remarks),
     )
+
+
+def encode(data: model.UsageData) -> bytes:
+    """A feed of the data, UTF-8: the same bytes for the same data, values rounded to their type's power of ten.
+
+    Raises ``ValueError``, saying what it is, for what ESPI has no room for: no meter reading, identities that are
+    empty or shared, readings out of order, fractions of a second, numbers or dates beyond their range.
+    """
+    return "".join(feed_of(data)).encode()
 
 
 def _series(
@@ -113,9 +119,7 @@ def _local_time(entry: Entry | None, remarks: list[str]) -> model.LocalTime | No
         name: (element.findtext(ESPI + name) or "").strip().upper() or "FFFFFFFF"
         for name in ("dstStartRule", "dstEndRule")
     }
-    if not all(len(rule) == 8 and set(rule) <= _HEXADECIMAL for rule in rules.values()) or any(
-        abs(offset) >= _DAY_S for offset in offsets.values()
-    ):
+    if not all(map(is_rule, rules.values())) or any(abs(offset) >= DAY_S for offset in offsets.values()):
         remarks.append(
             f"{entry} is not read: expected offsets of less than a day and rules of eight hexadecimal digits"
         )
@@ -138,7 +142,7 @@ def _days_of_utc(meters: Sequence[Meter]) -> bool:
     ]
     try:
         return bool(intervals) and all(
-            int(start or "1") % _DAY_S == 0 and int(duration or "0") == _DAY_S for start, duration in intervals
+            int(start or "1") % DAY_S == 0 and int(duration or "0") == DAY_S for start, duration in intervals
         )
     except ValueError:
         return False

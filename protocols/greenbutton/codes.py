@@ -1,12 +1,21 @@
-"""The codes of ESPI that we know, and what they mean here.
+"""The codes and numbers of ESPI that we know, and what they mean here.
 
 Source: the enumerations of the ESPI schema, version 0.7.20121113, as OpenADR 2.0b's schema set carries it
 (``oadr_greenbutton.xsd``), unless a line says otherwise.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from protocols.greenbutton.model import Flow, Quality, Statistic
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""What seconds are counted from (TimeType)."""
+LONGEST_S = (1 << 32) - 1
+"""UInt32, of a duration."""
+DAY_S = 86_400
+ELECTRIC_SERVICE = 0
+"""ServiceKind."""
 
 WATT_HOURS = 72
 WATTS = 38
@@ -88,3 +97,10 @@ NORMAL = 12
 ENERGY_KIND = 12
 POWER_KIND = 37
 """DataQualifierKind and MeasurementKind that we write."""
+
+_HEXADECIMAL = frozenset("0123456789ABCDEF")
+
+
+def is_rule(text: str) -> bool:
+    """Whether this is a DstRuleType, as ``model.LocalTime`` has it: 32 bits in hexadecimal digits, in capitals."""
+    return len(text) == 8 and set(text) <= _HEXADECIMAL

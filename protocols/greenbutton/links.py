@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from protocols.errors import MalformedMessage, UnsupportedMessage
-from protocols.greenbutton.codes import SERVICES
+from protocols.greenbutton.codes import ELECTRIC_SERVICE, SERVICES
 from protocols.greenbutton.feed import Entry, Feed, whole_number
 from protocols.greenbutton.names import ESPI
 
@@ -71,12 +71,12 @@ def _chosen(points: Sequence[Entry], wanted: str | None) -> tuple[Entry | None, 
         points = [point for point in points if point.identity == wanted] or _unknown(points, wanted)
     if not points:
         return None, ()
-    services = {point.identity: _service(point) for point in points}
-    electric = [point for point in points if services[point.identity] == 0]
+    services = [(point, _service(point)) for point in points]
+    electric = [point for point, code in services if code == ELECTRIC_SERVICE]
     others = tuple(
         f"{point} is {SERVICES.get(code, f'service {code}')}: only electricity is read"
-        for point in points
-        if (code := services[point.identity]) != 0
+        for point, code in services
+        if code != ELECTRIC_SERVICE
     )
     if not electric:
         raise UnsupportedMessage("; ".join(others), line=points[0].line)
@@ -95,7 +95,7 @@ def _names(points: Sequence[Entry]) -> str:
 
 def _service(point: Entry) -> int:
     kind = point.resources[0].find(f"{ESPI}ServiceCategory/{ESPI}kind")
-    return 0 if kind is None else whole_number(kind, point)
+    return ELECTRIC_SERVICE if kind is None else whole_number(kind, point)
 
 
 def _meters(feed: Feed) -> list[Meter]:

@@ -7,15 +7,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from protocols.errors import MalformedMessage
 from protocols.greenbutton import codes
+from protocols.greenbutton.codes import EPOCH, LONGEST_S
 from protocols.greenbutton.feed import Entry, whole_number
 from protocols.greenbutton.model import Quality
 from protocols.greenbutton.names import ESPI, readable
 from protocols.greenbutton.reading_types import Kind, Understood
 from protocols.xml import Element, line_of
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LONGEST_S = (1 << 32) - 1
-"""UInt32, of a duration."""
 
 _TIME_PERIOD, _VALUE, _QUALITY = ESPI + "timePeriod", ESPI + "value", ESPI + "ReadingQuality"
 _START, _DURATION, _CODE = ESPI + "start", ESPI + "duration", ESPI + "quality"
