@@ -1,0 +1,202 @@
+"""Which readings belong to which meter, and which meter to which usage point.
+
+ESPI ties its resources by links: the one above has a link ``related`` to the one below or to the collection that it
+is in, which is the one below's link ``up``. Utilities leave out some of them, so the paths of the links count too (a
+block below ``.../MeterReading/01`` is of that meter), and where there is one of a kind it is the one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from protocols.errors import MalformedMessage, UnsupportedMessage
+from protocols.greenbutton.codes import ELECTRIC_SERVICE, SERVICES
+from protocols.greenbutton.feed import Entry, Feed, whole_number
+from protocols.greenbutton.names import ESPI
+
+_ABOVE = {kind: re.compile(rf"^((?:.*/)?{kind}/[^/]+)(?:/|$)") for kind in ("UsagePoint", "MeterReading")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A meter reading with what it is made of. ``entry`` is ``None`` where the feed has only its blocks."""
+
+    meter_id: str
+    entry: Entry | None
+    type: Entry
+    blocks: list[Entry] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """As the feed has it."""
+        return self.entry.title if self.entry is not None else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsagePoint:
+    """One usage point's share of a feed."""
+
+    usage_point_id: str
+    title: str
+    meters: Sequence[Meter]
+    local_time: Entry | None
+    passed_over: tuple[str, ...]
+
+
+def usage_point_of(feed: Feed, wanted: str | None) -> UsagePoint:
+    """The usage point ``wanted``, or the only one with electricity.
+
+    Raises ``UnsupportedMessage`` where there is none or more than one, or where it has other than electricity, and
+    ``MalformedMessage`` where it cannot be told what belongs together.
+    """
+    chosen, passed_over = _chosen(feed.usage_points, wanted)
+    meters = [meter for meter in _meters(feed) if _is_of(chosen, meter, feed.usage_points)]
+    if chosen is None:
+        first = next(iter([*feed.meters, *feed.blocks]), None)
+        point_id = _last(_above("UsagePoint", first)) if first is not None else ""
+    else:
+        point_id = chosen.identity
+    return UsagePoint(
+        usage_point_id=point_id,
+        title=chosen.title if chosen is not None else "",
+        meters=meters,
+        local_time=_local_time(chosen, feed.local_times),
+        passed_over=passed_over,
+    )
+
+
+def _chosen(points: Sequence[Entry], wanted: str | None) -> tuple[Entry | None, tuple[str, ...]]:
+    if wanted is not None:
+        points = [point for point in points if point.identity == wanted] or _unknown(points, wanted)
+    if not points:
+        return None, ()
+    services = [(point, _service(point)) for point in points]
+    electric = [point for point, code in services if code == ELECTRIC_SERVICE]
+    others = tuple(
+        f"{point} is {SERVICES.get(code, f'service {code}')}: only electricity is read"
+        for point, code in services
+        if code != ELECTRIC_SERVICE
+    )
+    if not electric:
+        raise UnsupportedMessage("; ".join(others), line=points[0].line)
+    if len(electric) > 1:
+        raise UnsupportedMessage(f"the feed has several usage points, say which one to read: {_names(electric)}")
+    return electric[0], others
+
+
+def _unknown(points: Sequence[Entry], wanted: str) -> Sequence[Entry]:
+    raise UnsupportedMessage(f"no usage point is called {wanted!r}; the feed has {_names(points) or 'none'}")
+
+
+def _names(points: Sequence[Entry]) -> str:
+    return ", ".join(f"{point.identity!r} ({point.title})" if point.title else repr(point.identity) for point in points)
+
+
+def _service(point: Entry) -> int:
+    kind = point.resources[0].find(f"{ESPI}ServiceCategory/{ESPI}kind")
+    return ELECTRIC_SERVICE if kind is None else whole_number(kind, point)
+
+
+def _meters(feed: Feed) -> list[Meter]:
+    """All meter readings with their blocks. A block that no meter reading claims stands for one of its own."""
+    meters = [Meter(meter_id=entry.identity, entry=entry, type=_type_of(entry, feed.types)) for entry in feed.meters]
+    claimed = _claims(meters)
+    implied: dict[str, Meter] = {}
+    for block in feed.blocks:
+        meter = _claimant(block, claimed)
+        if meter is None and len(meters) == 1 and not _above("MeterReading", block):
+            meter = meters[0]
+        if meter is None:
+            if meters and not _above("MeterReading", block):
+                raise MalformedMessage(
+                    f"{block} belongs to none of the {len(meters)} meter readings: its link rel='up' is in none of"
+                    " their links rel='related'. Ask the sender for a feed with these links",
+                    line=block.line,
+                )
+            path = _above("MeterReading", block)
+            reading_type = _type_of(block, feed.types)
+            meter = implied.setdefault(
+                path or reading_type.self_link,
+                Meter(meter_id=_last(path) or reading_type.identity, entry=None, type=reading_type),
+            )
+        meter.blocks.append(block)
+    return [*meters, *implied.values()]
+
+
+def _claims(meters: Sequence[Meter]) -> Mapping[str, Meter | None]:
+    """Which meter a link leads to; ``None`` for a link of several."""
+    claims: dict[str, Meter | None] = {}
+    for meter in meters:
+        if meter.entry is None:
+            continue
+        of_type = {meter.type.self_link, meter.type.up_link}
+        for path in {meter.entry.self_link, *meter.entry.related} - of_type - {""}:
+            claims[path] = None if path in claims else meter
+    return claims
+
+
+def _claimant(block: Entry, claims: Mapping[str, Meter | None]) -> Meter | None:
+    for path in (block.self_link, block.up_link, *block.related, _above("MeterReading", block)):
+        meter = claims.get(path)
+        if meter is not None:
+            return meter
+    return None
+
+
+def _type_of(entry: Entry, types: Sequence[Entry]) -> Entry:
+    """The reading type of a meter reading (or of a block that has none)."""
+    by_link = [candidate for candidate in types if candidate.self_link and candidate.self_link in entry.related]
+    by_collection = [candidate for candidate in types if candidate.up_link and candidate.up_link in entry.related]
+    meter = _last(_above("MeterReading", entry))
+    by_name = [candidate for candidate in types if meter and _last(candidate.self_link) == meter]
+    for found in (by_link, by_collection, by_name, types):
+        if len(found) == 1:
+            return found[0]
+        if found is by_link and len(found) > 1:
+            break
+    raise MalformedMessage(
+        f"{entry} has no link rel='related' to one of the feed's {len(types)} reading types, so that its unit is not"
+        " known. Ask the sender for a feed with these links",
+        line=entry.line,
+    )
+
+
+def _is_of(point: Entry | None, meter: Meter, points: Sequence[Entry]) -> bool:
+    if point is None or len(points) == 1:
+        return True
+    for entry in (meter.entry, *meter.blocks[:1]):
+        if entry is not None:
+            owners = [each for each in points if {entry.self_link, entry.up_link} & set(each.related)]
+            path = _above("UsagePoint", entry)
+            owners = owners or [each for each in points if each.self_link and each.self_link == path]
+            if len(owners) == 1:
+                return owners[0] is point
+    where = meter.entry or meter.blocks[0]
+    raise MalformedMessage(
+        f"{where} belongs to none of the {len(points)} usage points: its link rel='up' is in none of their links"
+        " rel='related'. Ask the sender for a feed with these links",
+        line=where.line,
+    )
+
+
+def _local_time(point: Entry | None, entries: Sequence[Entry]) -> Entry | None:
+    related = point.related if point is not None else ()
+    linked = [entry for entry in entries if entry.self_link and entry.self_link in related]
+    for found in (linked, entries):
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _above(kind: str, entry: Entry) -> str:
+    """The path of the resource of a kind that an entry stands below, or is; ``""`` where its links do not say."""
+    for link in (entry.self_link, entry.up_link):
+        match = _ABOVE[kind].match(link)
+        if match is not None:
+            return match[1]
+    return ""
+
+
+def _last(path: str) -> str:
+    return unquote(path.rpartition("/")[2])
