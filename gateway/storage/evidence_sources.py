@@ -43,6 +43,8 @@ NUMBERED = (
     tables.report,
     tables.verified_report,
     tables.statement,
+    tables.statement_review,
+    tables.counterparty_statement,
     party_tables.received_report,
 )
 """Tables whose rows have a number that rises; a record's key is that number."""
