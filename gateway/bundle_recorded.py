@@ -28,7 +28,9 @@ from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
 from gateway.domain.meter_import import ImportedEnergy
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
+from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
+from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
 from gateway.domain.vee.edit import Edit
 from gateway.services.settling import interval_end, look_back
@@ -39,6 +41,7 @@ T = TypeVar("T")
 
 ENTRIES, HEADS = "log/entries.jsonl", "log/heads.jsonl"
 STATEMENT, INPUTS, EVENTS, TERMS, RULE = "statement.json", "inputs.json", "events.json", "terms.json", "rule.toml"
+TARIFF = "tariff.toml"
 README = "README.txt"
 
 READING, ENERGY, STATEMENTS, REVISIONS, DECISIONS = "reading", "energy", "statement", "event_revision", "decision"
@@ -60,7 +63,7 @@ class SiteTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Whose statement it is and under which program, without the bounds of its calls, which no settlement asks for."""
+    """Whose statement it is and under which program; of its contract what was committed, which a tariff may ask for."""
 
     site: SiteTerms
     program: Program
@@ -160,6 +163,16 @@ class Recorded:
             return parse_rule(self._file(RULE).decode())
         except (ValueError, RecursionError) as cause:
             raise BundleError(f"{RULE} is no rule sheet: {cause}") from cause
+
+    @cached_property
+    def tariff(self) -> Tariff:
+        """The tariff as its sheet in the bundle states it; bundles of old have none, and a single price."""
+        if TARIFF not in self.bundle.files and not self.statement.tariff:
+            return shipped_tariffs()[PLAIN_TARIFF]
+        try:
+            return parse_tariff(self._file(TARIFF).decode())
+        except (ValueError, RecursionError) as cause:
+            raise BundleError(f"{TARIFF} is no tariff sheet: {cause}") from cause
 
     @cached_property
     def statements(self) -> tuple[SettlementStatement, ...]:

@@ -15,6 +15,7 @@ from gateway.bundle_recorded import (
     README,
     RULE,
     STATEMENT,
+    TARIFF,
     TERMS,
     WHOLE_KINDS,
     Recorded,
@@ -26,7 +27,7 @@ from gateway.bundle_recorded import (
 )
 from gateway.domain.baseline.rule import parse_rule
 from gateway.domain.bundle_check import LogCopy
-from gateway.domain.contract import Program
+from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
 from gateway.domain.evidence_log import EvidenceEntry
@@ -34,7 +35,8 @@ from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
-from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs
+from gateway.services.settling import gather_inputs
+from gateway.services.stating import LONGEST_LOOK_BACK, newest_statement
 
 ABOUT = """\
 A statement of verified reduction, and everything that it rests on.
@@ -48,7 +50,9 @@ By other means:
   log/heads.jsonl       its signed heads in their order
   records/KIND.txt      records: the number of the entry, a space, the content
   messages/SHA256       messages of the grid as they came
-  rule.toml, terms.json the baseline rule, and site and program
+  rule.toml             the baseline rule
+  tariff.toml           what prices the reduction
+  terms.json            site and program
   events.json           the event and the others that the baseline has to know of
   statement.json        the statement (a copy of what is in records/statement.txt)
   inputs.json           what baseline and reduction are computed from
@@ -75,14 +79,20 @@ async def make_bundle(
     site: Site,
     program: Program,
     sheet: str,
+    tariff_sheet: str,
     product_version: str,
 ) -> BundleFile:
-    """The bundle of a statement under the last head of the log; ``sheet`` is the text of its baseline rule.
+    """The bundle of a statement under the last head of the log.
+
+    ``sheet`` is the text of its baseline rule, ``tariff_sheet`` that of its tariff.
 
     The same statement under the same head gives the same bundle. Raises ``NotBundled``, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
+    newest = await newest_statement(ledger, statement.verified.connection_id, statement.verified.event_id)
+    if newest is not None and newest.statement_id != statement.statement_id:
+        raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
     log = await _log(evidence)
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
@@ -95,6 +105,7 @@ async def make_bundle(
         **_records(log, contents),
         f"messages/{record.event.raw_sha256}": body[1],
         RULE: sheet.encode(),
+        TARIFF: tariff_sheet.encode(),
         TERMS: terms_json(_terms(site, program)),
         EVENTS: canonical_json(await _events(ledger, record)),
         STATEMENT: canonical_json(statement),
@@ -189,12 +200,14 @@ def _records(log: LogCopy, contents: Mapping[int, bytes]) -> dict[str, bytes]:
 
 
 def _terms(site: Site, program: Program) -> Terms:
-    # The contract bounds calls and prices nothing.
+    # Of the contract a tariff may ask for what was committed; the rest bounds calls and prices nothing.
+    contract = program.contract
+    committed = None if contract is None else Contract(committed_w=contract.committed_w, direction=contract.direction)
     return Terms(
         site=SiteTerms(
             site_id=site.site_id, timezone=site.timezone.key, meter_id=site.meter_id, interval_s=site.interval_s
         ),
-        program=replace(program, contract=None),
+        program=replace(program, contract=committed),
     )
 
 

@@ -24,9 +24,12 @@ from gateway.domain.meter_import import ImportedEnergy, MeterImport, RegisterRea
 from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.opting import OptCommand, OptRecord, OptTold
 from gateway.domain.plan import LiveBaseline, PowerPlan
+from gateway.domain.reconciliation import ReceivedStatement
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.site_verification import SiteVerificationInputs
+from gateway.domain.statement_review import StatementReview
 from gateway.domain.vee.edit import Edit
-from gateway.domain.verification import VerifiedReport
+from gateway.domain.verification import VerificationInputs, VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
 from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
@@ -308,10 +311,34 @@ class Ledger(Protocol):
 
     # settling
 
-    async def record_statement(self, statement: SettlementStatement) -> None:
-        """Keep a statement; one with a known id is kept as it was."""
+    async def record_statement(
+        self,
+        statement: SettlementStatement,
+        inputs: VerificationInputs | SiteVerificationInputs | None = None,
+    ) -> None:
+        """Keep a statement, and what it was computed from; one with a known id is kept as it was."""
 
     async def statements(self) -> tuple[SettlementStatement, ...]:
         """All statements, in the order they were recorded."""
 
+    async def statements_of(self, connection_id: str, event_id: str) -> tuple[SettlementStatement, ...]:
+        """Those of one event, in the order they were recorded."""
+
     async def statement(self, statement_id: str) -> SettlementStatement | None: ...
+
+    async def statement_inputs(self, sha256: str) -> VerificationInputs | SiteVerificationInputs | None:
+        """What a verification with this ``inputs_sha256`` was computed from, ``None`` where it was not kept.
+
+        Raises ``LedgerError`` where it can no longer be read as what it was, as after a change of its rule's sheet.
+        """
+
+    async def record_review(self, review: StatementReview) -> None: ...
+
+    async def reviews(self) -> tuple[StatementReview, ...]:
+        """All that was said to statements, in the order it was recorded."""
+
+    async def record_counterparty(self, received: ReceivedStatement) -> bool:
+        """Keep a statement of a counterparty; false for one that is kept already."""
+
+    async def counterparty_statements(self, statement_id: str) -> tuple[ReceivedStatement, ...]:
+        """Those that were held against a statement of ours, in the order they came."""

@@ -9,6 +9,7 @@ from gateway.bundling import NotBundled, make_bundle
 from gateway.config import Settings
 from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.ledger import Ledger
 from gateway.stages import Record
 
@@ -53,6 +54,7 @@ def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Await
             site=settings.site.site(),
             program=program,
             sheet=shipped_sheets()[statement.verified.rule],
+            tariff_sheet=shipped_tariff_sheets()[program.tariff],
             product_version=product_version(),
         )
         found = await verify(made, decode=decode_message)

@@ -3,9 +3,8 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-
-import structlog
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
@@ -22,18 +21,18 @@ from gateway.domain.event import (
     took_part_until,
     version,
 )
+from gateway.domain.evidence import fingerprint
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice
-from gateway.domain.settlement import settle
-from gateway.domain.site_verification import SiteBelow
+from gateway.domain.site_verification import SiteBelow, SiteVerificationInputs
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
-from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.ledger import Ledger, Topic
 from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from gateway.services.site_inputs import gather_stated_inputs
 from gateway.services.site_verifying import SiteVerifying
+from gateway.services.stating import LONGEST_LOOK_BACK, Stating
 from protocols.grid import SignalKind
-
-log = structlog.get_logger()
 
 PERIOD_S = 5.0
 SETTLE_DELAY = timedelta(seconds=3)
@@ -48,8 +47,11 @@ LOOK_BACK = timedelta(days=7)
 MINUTE_S = 60.0
 """Rules that look at minutes before the event get intervals of this length, not of the settlement's."""
 
-LONGEST_LOOK_BACK = timedelta(days=120)
-"""No rule looks further back for days without events."""
+AGAIN_PERIOD = timedelta(hours=1)
+"""So often it is asked of what was settled within ``LOOK_BACK`` whether anything came late."""
+
+AGAIN_AT_ONCE = 3
+"""So many events are computed again in a pass: one that has just ended does not wait for all of them."""
 
 PART = "settling"
 
@@ -77,8 +79,12 @@ class Settling:
         self._clock = clock
         self._readiness = readiness
         readiness.expect(PART)
+        self._stating = Stating(site=site, ledger=ledger, clock=clock)
         self._settled: set[EventVersion] = set()
         self._began_at = clock.now()
+        # What is to be computed again, in the order it was noticed; at first nothing is known of an earlier life.
+        self._again: dict[EventVersion, None] = {}
+        self._again_at = clock.now()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle what is due until told to stop."""
@@ -101,13 +107,25 @@ class Settling:
         for record in records:
             program = self._programs.get(record.event.program_id)
             if version(record) in self._settled:
-                if self._is_by_sites(record):
-                    await self._sites.verify_again(record)
-            elif program is not None and await self._is_metered(record, program, now):
-                verified = await self._verified(record, program)
-                if verified is not None:
-                    await self._state(record, program, verified)
-                    self._settled.add(version(record))
+                if program is not None and program.by_sites and await self._sites.verify_again(record):
+                    self._again[version(record)] = None
+            elif program is not None and await self._settle_first(record, program, now):
+                self._settled.add(version(record))
+        await self._settle_again(records, now)
+
+    async def _settle_again(self, records: Sequence[EventRecord], now: datetime) -> None:
+        """Compute settled events anew, a few at a time, where something may have come late."""
+        if now >= self._again_at:
+            self._again |= dict.fromkeys(version(record) for record in records if version(record) in self._settled)
+            self._again_at = now + AGAIN_PERIOD
+        known = {version(record): record for record in records}
+        for one in list(self._again)[:AGAIN_AT_ONCE]:
+            record = known.get(one)
+            program = None if record is None else self._programs.get(record.event.program_id)
+            if record is not None and program is not None:
+                await self._settle(record, program)
+            # Only now: what fails is tried again.
+            del self._again[one]
 
     def _is_by_sites(self, record: EventRecord) -> bool:
         program = self._programs.get(record.event.program_id)
@@ -127,58 +145,41 @@ class Settling:
         closed = await self._ledger.energy_between(self._site.meter_id, start, last)
         return bool(closed) or now >= max(last, self._began_at) + CLOSE_PATIENCE
 
-    async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport | None:
-        """The event's verification, made where there is none yet; ``None`` while sites below have to settle first."""
+    async def _settle_first(self, record: EventRecord, program: Program, now: datetime) -> bool:
+        return await self._is_metered(record, program, now) and await self._settle(record, program)
+
+    async def _settle(self, record: EventRecord, program: Program) -> bool:
+        """Verify an event and state it, or a new version; false while sites below have to settle first."""
         known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
-        if known is not None and known.revision == record.event.revision:
-            return known
+        if known is not None and known.revision != record.event.revision:
+            known = None
+        inputs: VerificationInputs | SiteVerificationInputs
         if program.by_sites:
-            return await self._sites.verify(record, program.sites_patience_s)
-        # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
-        at, rule = self._clock.now(), self._rules[program.baseline_rule]
-        inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
+            verified = known or await self._sites.verify(record, program.sites_patience_s)
+            if verified is None:
+                return False
+            inputs = await gather_stated_inputs(self._ledger, self._site, record, verified.sites)
+        else:
+            # What is imported from now on is not among them: whoever gathers them again goes by this instant.
+            at, rule = self._clock.now(), self._rules[program.baseline_rule]
+            inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
+            verified = await self._verified(inputs, known, at)
+        await self._stating.state(record, program, verified, inputs)
+        return True
+
+    async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime) -> VerifiedReport:
+        """The verification of these inputs, made and recorded where the last one was of others."""
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
+        if known is not None and known.inputs_sha256 == await asyncio.to_thread(fingerprint, inputs):
+            return known
         report = await asyncio.to_thread(verify_event, inputs, verified_at=at)
-        await self._ledger.record_verified(report)
+        if known is None or not _same_figures(known, report):
+            await self._ledger.record_verified(report)
         return report
 
-    async def _state(self, record: EventRecord, program: Program, verified: VerifiedReport) -> None:
-        event = record.event
-        statement_id = f"{self._site.site_id}-{event.connection_id}-{event.event_id}-r{event.revision}"
-        if await self._ledger.statement(statement_id) is not None:
-            return
-        statement = settle(
-            verified,
-            program=program,
-            site_id=self._site.site_id,
-            statement_id=statement_id,
-            issued_at=self._clock.now(),
-            raw_sha256=event.raw_sha256,
-        )
-        await self._ledger.record_statement(statement)
-        log.info(
-            "statement_issued",
-            statement_id=statement_id,
-            delivered_kwh=str(statement.delivered_kwh),
-            amount=str(statement.amount),
-            currency=statement.currency,
-        )
-        worth = f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency} ({statement_id})"
-        await self._ledger.record_log(
-            LogEntry(
-                connection_id=event.connection_id,
-                event_id=event.event_id,
-                at=self._clock.now(),
-                what="settled",
-                detail=worth + _cut(record),
-            )
-        )
 
-
-def _cut(record: EventRecord) -> str:
-    if record.left_at is None:
-        return ""
-    return f"; only up to {record.left_at:%H:%M:%SZ}, when an operator opted out"
+def _same_figures(known: VerifiedReport, report: VerifiedReport) -> bool:
+    return known == replace(report, verified_at=known.verified_at, inputs_sha256=known.inputs_sha256)
 
 
 def settles(record: EventRecord) -> bool:

@@ -44,6 +44,8 @@ NUMBERED = (
     tables.report,
     tables.verified_report,
     tables.statement,
+    tables.statement_review,
+    tables.counterparty_statement,
     party_tables.received_report,
     meter_tables.reading_import,
     meter_tables.imported_energy,

@@ -121,6 +121,12 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         ("0008", "0009", "tree_head VALUES ('ab', 'a', 1, 1, '{}')", {"head_stamp"}),
         (
             "0009",
+            "0010",
+            "statement_review VALUES (1, 'r1', '{}')",
+            {"statement_inputs", "statement_review", "counterparty_statement"},
+        ),
+        (
+            "0010",
             "0011",
             "reading_import VALUES (1, 'i1', 'site', 'june.csv', 'ab', 'kWh', 'revenue', 'ann', 1, 1, 2, 1)",
             {"reading_import", "imported_energy", "meter_register", "reading_edit"},
@@ -213,6 +219,9 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO receipt VALUES ('r1', TRUE, 1, '200', '')",
             "INSERT INTO verified_report VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO statement VALUES (1, 's1', '{}')",
+            "INSERT INTO statement_inputs VALUES ('ab', 'body')",
+            "INSERT INTO statement_review VALUES (1, 'r1', '{}')",
+            "INSERT INTO counterparty_statement VALUES (1, 'ab', '{}')",
             "INSERT INTO received_report VALUES (1, 'program', 'ven-1', 'r1', 1, '{}')",
             "INSERT INTO reading_import VALUES (1, 'i1', 'site', 'a.csv', 'ab', 'Wh', 'revenue', 'ann', 1, 1, 2, 1)",
             "INSERT INTO imported_energy VALUES (1, 'i1', 1, 900.0, 1.0, 'good')",

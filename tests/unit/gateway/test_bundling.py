@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.bundling import NotBundled
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import Edition, Run, SettlementStatement
 from gateway.domain.verification import SitePart
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from tests.bundle_record import CONNECTION_ID, STARTS_AT, Made, bundle_of, make
@@ -37,7 +37,11 @@ def statement(record: tuple[Path, Made]) -> SettlementStatement:
 async def test_a_statement_issued_after_the_last_head_waits_for_the_next(
     ledger: SqlLedger, statement: SettlementStatement
 ) -> None:
-    later = replace(statement, statement_id="lab-1-later")
+    later = replace(
+        statement,
+        statement_id=f"{statement.statement_id}-v2",
+        edition=Edition(version=2, run=Run.RECALCULATED, supersedes=statement.statement_id),
+    )
     await ledger.record_statement(later)
     with pytest.raises(NotBundled, match=r"after the last head of the log \(2026-07-16 10:00Z\): ask again"):
         await bundle_of(ledger, later)
@@ -75,3 +79,16 @@ async def test_of_an_event_that_was_revised_the_last_statement_is_bundled(
 async def test_without_its_event_there_is_no_bundle(ledger: SqlLedger, statement: SettlementStatement) -> None:
     with pytest.raises(NotBundled, match="'none' is not on record"):
         await bundle_of(ledger, replace(statement, verified=replace(statement.verified, event_id="none")))
+
+
+async def test_a_superseded_statement_is_in_the_bundle_of_the_one_that_stands(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    later = replace(
+        statement,
+        statement_id=f"{statement.statement_id}-v2",
+        edition=Edition(version=2, run=Run.RECALCULATED, supersedes=statement.statement_id),
+    )
+    await ledger.record_statement(later)
+    with pytest.raises(NotBundled, match="superseded by lab-1-utility-peak-1-r0-v2: bundle that one"):
+        await bundle_of(ledger, statement)
