@@ -45,7 +45,8 @@ async def test_a_statement_issued_after_the_last_head_waits_for_the_next(
     await ledger.record_statement(later)
     with pytest.raises(NotBundled, match=r"after the last head of the log \(2026-07-16 10:00Z\): ask again"):
         await bundle_of(ledger, later)
-    assert (await bundle_of(ledger, statement)).statement_id == statement.statement_id
+    with pytest.raises(NotBundled, match="superseded by lab-1-utility-peak-1-r0-v2: bundle that one"):
+        await bundle_of(ledger, statement)
 
 
 async def test_the_sum_of_sites_below_is_bundled_by_each_of_them(
