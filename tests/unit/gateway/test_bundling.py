@@ -80,16 +80,3 @@ async def test_of_an_event_that_was_revised_the_last_statement_is_bundled(
 async def test_without_its_event_there_is_no_bundle(ledger: SqlLedger, statement: SettlementStatement) -> None:
     with pytest.raises(NotBundled, match="'none' is not on record"):
         await bundle_of(ledger, replace(statement, verified=replace(statement.verified, event_id="none")))
-
-
-async def test_a_superseded_statement_is_in_the_bundle_of_the_one_that_stands(
-    ledger: SqlLedger, statement: SettlementStatement
-) -> None:
-    later = replace(
-        statement,
-        statement_id=f"{statement.statement_id}-v2",
-        edition=Edition(version=2, run=Run.RECALCULATED, supersedes=statement.statement_id),
-    )
-    await ledger.record_statement(later)
-    with pytest.raises(NotBundled, match="superseded by lab-1-utility-peak-1-r0-v2: bundle that one"):
-        await bundle_of(ledger, statement)
