@@ -99,34 +99,29 @@ def arrange(
         if not math.isfinite(one.energy_wh):
             raise ValueError(f"the interval at {one.starts_at.isoformat()} holds {one.energy_wh} Wh")
     usable = [one for one in intervals if 0.0 < one.coverage_fraction >= least_coverage_fraction]
+    records = sorted(((*_span(one), one) for one in usable), key=lambda record: (*record[:2], *_value(record[2])))
     daily_us = epoch_us(midnight(start.astimezone(zone).date(), zone)) % interval_us
-    offsets = Counter(
-        epoch_us(one.starts_at) % interval_us for one in usable if seconds_us(one.duration_s) == interval_us
-    )
+    offsets = Counter(first_us % interval_us for first_us, last_us, _ in records if last_us - first_us == interval_us)
     offset_us = min(offsets, key=lambda us: (-offsets[us], (us - daily_us) % interval_us), default=daily_us)
     placed: dict[int, list[IntervalEnergy]] = {}
     beside = []
-    for one in usable:
-        first_us, last_us = _span(one)
+    for first_us, last_us, one in records:
         if last_us - first_us == interval_us and first_us % interval_us == offset_us:
             placed.setdefault(first_us, []).append(one)
         else:
             beside.append(one)
-    on_grid = {at: tuple(sorted(placed[at], key=_value)) for at in sorted(placed)}
-    power_w = {at: mean_w(same[0]) for at, same in on_grid.items() if len({mean_w(one) for one in same}) == 1}
+    power_w = {at: mean_w(same[0]) for at, same in placed.items() if len({mean_w(one) for one in same}) == 1}
     return Series(
         interval_us=interval_us,
         offset_us=offset_us,
         begin_us=begin_us,
         end_us=end_us,
         zone=zone,
-        on_grid=MappingProxyType(on_grid),
-        beside=tuple(sorted(beside, key=lambda one: (*_span(one), *_value(one)))),
+        on_grid=MappingProxyType({at: tuple(same) for at, same in placed.items()}),
+        beside=tuple(beside),
         power_w=MappingProxyType(power_w),
         starts=tuple(power_w),
-        records=tuple(
-            sorted(((*_span(one), one) for one in usable), key=lambda record: (*record[:2], *_value(record[2])))
-        ),
+        records=tuple(records),
     )
 
 
