@@ -34,13 +34,13 @@ def decode(body: bytes, *, usage_point: str | None = None, local_time: tzinfo | 
         try:
             understood = understand(meter.type)
         except NotRead as reason:
-            remarks.append(f"meter reading {meter_id!r} is not read: {reason}")
+            remarks.append(f"{_name(meter_id)} is not read: {reason}")
             continue
         if meter_id in found:
-            raise MalformedMessage(f"two meter readings are called {meter_id!r}: ask the sender for a corrected feed")
+            raise MalformedMessage(f"there are two of {_name(meter_id)}: ask the sender for a corrected feed")
         found[meter_id] = _series(meter_id, meter, understood, local_time, remarks)
     if not found:
-        raise UnsupportedMessage("; ".join(remarks) or "no meter reading of electricity: nothing to read")
+        raise UnsupportedMessage("; ".join(remarks[:5]) or "no meter reading of electricity: nothing to read")
     local = _local_time(point.local_time, remarks)
     if local is not None and local.tz_offset_s and local_time is None and _days_of_utc(point.meters):
         remarks.append(
@@ -72,8 +72,9 @@ def _series(
 ) -> Series:
     gatherer = Gatherer(understood, local_time)
     readings = gatherer.gather(meter.blocks)
-    remarks += [f"meter reading {meter_id!r}: {taken}" for taken in understood.taken]
-    remarks += [f"meter reading {meter_id!r}: {count} {what}" for what, count in gatherer.remarks.items()]
+    name = _name(meter_id)
+    remarks += [f"{name}: {taken}" for taken in understood.taken]
+    remarks += [f"{name}: {count} {what}" for what, count in gatherer.remarks.items()]
     if understood.kind is Kind.ENERGY:
         return model.EnergySeries(
             meter_id=meter_id, title=meter.title, type=understood.type, readings=tuple(map(_energy, readings))
@@ -89,6 +90,11 @@ def _series(
     return model.RegisterSeries(
         meter_id=meter_id, title=meter.title, type=understood.type, readings=tuple(map(_register, readings))
     )
+
+
+def _name(meter_id: str) -> str:
+    # Of a long one the end tells more.
+    return f"meter reading {meter_id[-200:]!r}"
 
 
 def _energy(reading: Reading) -> model.IntervalReading:

@@ -13,6 +13,8 @@ MAX_BYTES = 1 << 26
 MAX_ELEMENTS = 1_500_000
 """A year of 5-minute readings in both directions is 1,051,200 elements, and 1,156,320 in one with all that may stand
 in a reading (quality, cost, tier, time of use)."""
+MAX_RESOURCES = 1000
+"""Of each kind but blocks."""
 MAX_MARKUP = 1 << 22
 """How many ``<`` are read: what opens, what closes, and comments, of which some utilities write one a reading. It
 bounds the memory before the parser takes it."""
@@ -40,7 +42,8 @@ class Entry:
 
     def __str__(self) -> str:
         name = self.self_link or self.entry_id or self.title
-        return f"{self.kind} entry {name!r}" if name else f"{self.kind} entry"
+        # Of a long link the end tells more.
+        return f"{self.kind} entry {name[-200:]!r}" if name else f"{self.kind} entry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,9 @@ class Feed:
 def read_feed(body: bytes) -> Feed:
     """The feed's entries.
 
-    Raises ``MessageTooLarge`` over ``MAX_BYTES``, ``MAX_ELEMENTS`` or ``MAX_MARKUP``, ``MalformedMessage`` for what is
-    not well-formed XML, ``UnsupportedMessage`` for what is no Atom feed with ESPI resources.
+    Raises ``MessageTooLarge`` over ``MAX_BYTES``, ``MAX_ELEMENTS``, ``MAX_MARKUP`` or ``MAX_RESOURCES``,
+    ``MalformedMessage`` for what is not well-formed XML, ``UnsupportedMessage`` for what is no Atom feed with ESPI
+    resources.
     """
     if len(body) <= MAX_BYTES and (count := body.count(b"<")) > MAX_MARKUP:
         raise MessageTooLarge(
@@ -82,9 +86,18 @@ def read_feed(body: bytes) -> Feed:
         for entry in _entries(element):
             if entry.kind in of_kind:
                 of_kind[entry.kind].append(entry)
+    for kind, entries in of_kind.items():
+        if entries is not feed.blocks:
+            check_count(f"{kind} entries", len(entries))
     if not any(of_kind.values()):
         raise UnsupportedMessage("an Atom feed without any Green Button resource (namespace http://naesb.org/espi)")
     return feed
+
+
+def check_count(what: str, count: int) -> None:
+    """Raises ``MessageTooLarge`` over ``MAX_RESOURCES``."""
+    if count > MAX_RESOURCES:
+        raise MessageTooLarge(f"more than {MAX_RESOURCES} {what}: ask for a feed of one usage point")
 
 
 def path_of(href: str) -> str:

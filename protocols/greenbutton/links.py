@@ -6,16 +6,38 @@ block below ``.../MeterReading/01`` is of that meter), and where there is one of
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from protocols.errors import MalformedMessage, UnsupportedMessage
 from protocols.greenbutton.codes import ELECTRIC_SERVICE, SERVICES
-from protocols.greenbutton.feed import Entry, Feed, whole_number
+from protocols.greenbutton.feed import Entry, Feed, check_count, whole_number
 from protocols.greenbutton.names import ESPI
 
 _ABOVE = {kind: re.compile(rf"^((?:.*/)?{kind}/[^/]+)(?:/|$)") for kind in ("UsagePoint", "MeterReading")}
+
+
+class _Index:
+    """Entries of a kind, by the links that lead to them."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.by_self: dict[str, list[Entry]] = {}
+        self.by_up: dict[str, list[Entry]] = {}
+        self.by_related: dict[str, list[Entry]] = {}
+        self.by_name: dict[str, list[Entry]] = {}
+        for entry in entries:
+            self.by_self.setdefault(entry.self_link, []).append(entry)
+            self.by_up.setdefault(entry.up_link, []).append(entry)
+            self.by_name.setdefault(_last(entry.self_link), []).append(entry)
+            for link in entry.related:
+                self.by_related.setdefault(link, []).append(entry)
+
+    @staticmethod
+    def at(index: Mapping[str, Sequence[Entry]], links: Iterable[str]) -> Sequence[Entry]:
+        """The entries at any of the links, each once."""
+        return list({id(entry): entry for link in links if link for entry in index.get(link, ())}.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +73,8 @@ def usage_point_of(feed: Feed, wanted: str | None) -> UsagePoint:
     ``MalformedMessage`` where it cannot be told what belongs together.
     """
     chosen, passed_over = _chosen(feed.usage_points, wanted)
-    meters = [meter for meter in _meters(feed) if _is_of(chosen, meter, feed.usage_points)]
+    points = _Index(feed.usage_points)
+    meters = [meter for meter in _meters(feed) if _is_of(chosen, meter, points)]
     if chosen is None:
         first = next(iter([*feed.meters, *feed.blocks]), None)
         point_id = _last(_above("UsagePoint", first)) if first is not None else ""
@@ -79,7 +102,7 @@ def _chosen(points: Sequence[Entry], wanted: str | None) -> tuple[Entry | None, 
         if code != ELECTRIC_SERVICE
     )
     if not electric:
-        raise UnsupportedMessage("; ".join(others), line=points[0].line)
+        raise UnsupportedMessage("; ".join(others[:5]), line=points[0].line)
     if len(electric) > 1:
         raise UnsupportedMessage(f"the feed has several usage points, say which one to read: {_names(electric)}")
     return electric[0], others
@@ -90,7 +113,8 @@ def _unknown(points: Sequence[Entry], wanted: str) -> Sequence[Entry]:
 
 
 def _names(points: Sequence[Entry]) -> str:
-    return ", ".join(f"{point.identity!r} ({point.title})" if point.title else repr(point.identity) for point in points)
+    names = [f"{point.identity!r} ({point.title})" if point.title else repr(point.identity) for point in points[:20]]
+    return ", ".join(names)[:2000] + (" ..." if len(points) > 20 else "")
 
 
 def _service(point: Entry) -> int:
@@ -100,26 +124,28 @@ def _service(point: Entry) -> int:
 
 def _meters(feed: Feed) -> list[Meter]:
     """All meter readings with their blocks. A block that no meter reading claims stands for one of its own."""
-    meters = [Meter(meter_id=entry.identity, entry=entry, type=_type_of(entry, feed.types)) for entry in feed.meters]
+    types = _Index(feed.types)
+    meters = [Meter(meter_id=entry.identity, entry=entry, type=_type_of(entry, types)) for entry in feed.meters]
     claimed = _claims(meters)
     implied: dict[str, Meter] = {}
     for block in feed.blocks:
         meter = _claimant(block, claimed)
-        if meter is None and len(meters) == 1 and not _above("MeterReading", block):
+        path = _above("MeterReading", block)
+        if meter is None and len(meters) == 1 and not path:
             meter = meters[0]
+        if meter is None and meters and not path:
+            raise MalformedMessage(
+                f"{block} belongs to none of the {len(meters)} meter readings: its link rel='up' is in none of their"
+                " links rel='related'. Ask the sender for a feed with these links",
+                line=block.line,
+            )
         if meter is None:
-            if meters and not _above("MeterReading", block):
-                raise MalformedMessage(
-                    f"{block} belongs to none of the {len(meters)} meter readings: its link rel='up' is in none of"
-                    " their links rel='related'. Ask the sender for a feed with these links",
-                    line=block.line,
-                )
-            path = _above("MeterReading", block)
-            reading_type = _type_of(block, feed.types)
+            reading_type = _type_of(block, types)
             meter = implied.setdefault(
                 path or reading_type.self_link,
                 Meter(meter_id=_last(path) or reading_type.identity, entry=None, type=reading_type),
             )
+            check_count("meter readings", len(implied))
         meter.blocks.append(block)
     return [*meters, *implied.values()]
 
@@ -144,38 +170,35 @@ def _claimant(block: Entry, claims: Mapping[str, Meter | None]) -> Meter | None:
     return None
 
 
-def _type_of(entry: Entry, types: Sequence[Entry]) -> Entry:
+def _type_of(entry: Entry, types: _Index) -> Entry:
     """The reading type of a meter reading (or of a block that has none)."""
-    by_link = [candidate for candidate in types if candidate.self_link and candidate.self_link in entry.related]
-    by_collection = [candidate for candidate in types if candidate.up_link and candidate.up_link in entry.related]
-    meter = _last(_above("MeterReading", entry))
-    by_name = [candidate for candidate in types if meter and _last(candidate.self_link) == meter]
-    for found in (by_link, by_collection, by_name, types):
-        if len(found) == 1:
-            return found[0]
-        if found is by_link and len(found) > 1:
-            break
+    by_link = types.at(types.by_self, entry.related)
+    found = by_link or types.at(types.by_up, entry.related)
+    if not by_link and len(found) != 1:
+        found = types.at(types.by_name, [_last(_above("MeterReading", entry))])
+        found = found if len(found) == 1 else types.entries
+    if len(found) == 1:
+        return found[0]
     raise MalformedMessage(
-        f"{entry} has no link rel='related' to one of the feed's {len(types)} reading types, so that its unit is not"
-        " known. Ask the sender for a feed with these links",
+        f"{entry} has no link rel='related' to one of the feed's {len(types.entries)} reading types, so that its unit"
+        " is not known. Ask the sender for a feed with these links",
         line=entry.line,
     )
 
 
-def _is_of(point: Entry | None, meter: Meter, points: Sequence[Entry]) -> bool:
-    if point is None or len(points) == 1:
+def _is_of(point: Entry | None, meter: Meter, points: _Index) -> bool:
+    if point is None or len(points.entries) == 1:
         return True
     for entry in (meter.entry, *meter.blocks[:1]):
         if entry is not None:
-            owners = [each for each in points if {entry.self_link, entry.up_link} & set(each.related)]
-            path = _above("UsagePoint", entry)
-            owners = owners or [each for each in points if each.self_link and each.self_link == path]
+            owners = points.at(points.by_related, [entry.self_link, entry.up_link])
+            owners = owners or points.at(points.by_self, [_above("UsagePoint", entry)])
             if len(owners) == 1:
                 return owners[0] is point
     where = meter.entry or meter.blocks[0]
     raise MalformedMessage(
-        f"{where} belongs to none of the {len(points)} usage points: its link rel='up' is in none of their links"
-        " rel='related'. Ask the sender for a feed with these links",
+        f"{where} belongs to none of the {len(points.entries)} usage points: its link rel='up' is in none of their"
+        " links rel='related'. Ask the sender for a feed with these links",
         line=where.line,
     )
 

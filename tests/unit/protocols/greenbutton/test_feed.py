@@ -142,6 +142,7 @@ def test_a_year_of_five_minutes_in_both_directions_is_read() -> None:
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     body = one_meter(*(reading(MIDNIGHT + 900 * n, n) for n in range(20)))
+    assert len(decode(body).energy[0].readings) == 20
     monkeypatch.setattr(reading_feeds, "MAX_ELEMENTS", 100)
     with pytest.raises(MessageTooLarge, match="elements, more than the 100"):
         decode(body)
@@ -151,3 +152,27 @@ def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_feeds, "MAX_BYTES", 100)
     with pytest.raises(MessageTooLarge, match="bytes, more than the 100"):
         decode(body)
+
+
+@pytest.mark.parametrize("kind", ["UsagePoint", "MeterReading", "ReadingType", "LocalTimeParameters"])
+def test_the_number_of_resources_is_bounded(kind: str) -> None:
+    entries = [entry(kind, "", self_link=f"{kind}/{number}") for number in range(1001)]
+    with pytest.raises(MessageTooLarge, match=f"more than 1000 {kind} entries"):
+        decode(feed(*entries))
+
+
+def test_the_number_of_meters_that_blocks_imply_is_bounded() -> None:
+    blocks = [block([], meter=str(number)) for number in range(1001)]
+    assert len(decode(feed(reading_type(), *blocks[:1000])).energy) == 1000
+    with pytest.raises(MessageTooLarge, match="more than 1000 meter readings"):
+        decode(feed(reading_type(), *blocks))
+
+
+def test_an_error_stays_short_whatever_the_feed_holds() -> None:
+    body = feed(
+        *(entry("MeterReading", "", self_link=f"MeterReading/{'x' * 5000}{number}") for number in range(300)),
+        entry("ReadingType", "<uom>169</uom>"),
+    )
+    with pytest.raises(UnsupportedMessage, match="therms") as caught:
+        decode(body)
+    assert len(str(caught.value)) < 2100

@@ -139,7 +139,7 @@ def test_of_several_local_times_the_one_linked_holds() -> None:
 
 
 def test_two_meter_readings_of_one_name_are_refused() -> None:
-    with pytest.raises(MalformedMessage, match="two meter readings are called '01'"):
+    with pytest.raises(MalformedMessage, match="there are two of meter reading '01'"):
         decode(feed(usage_point(), meter(), meter(), reading_type()))
 
 
