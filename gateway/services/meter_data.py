@@ -97,6 +97,16 @@ class MeterData:
         known = await self._known(meter_id, pieces[0].starts_at, until)
         return await self._over(meter_id, pieces, until, known)
 
+    async def series_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """What stands of ``[start, end)``, each interval as long as it came: imported, edited, else our own.
+
+        Those that start in it, in order of time; what was marked as unusable has a coverage of 0.
+        """
+        closed = await self._record.energy_between(meter_id, start, end)
+        known = await self._known(meter_id, start, end)
+        found = [*(one for one in known if one.starts_at >= start), *without_overlap(closed, known)]
+        return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
+
     async def revenue_covers(self, meter_id: str, start: datetime, end: datetime) -> bool:
         """Whether the revenue meter says of every instant of ``[start, end)``."""
         return revenue_covers(*await self._over_ours(meter_id, start, end), start, end)
