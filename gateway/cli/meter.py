@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.event import ByOption, given_by
-from gateway.cli.output import BAD_USAGE, fail, read_input, show
+from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, read_input, show
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
 
 SITE_METER = "site"
@@ -26,6 +26,11 @@ ZoneOption = Annotated[
         help="IANA zone of stamps without an offset; for Green Button, of a feed that writes local time as UTC.",
     ),
 ]
+SiteZoneOption = Annotated[
+    str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of the site [default: that of --config].")
+]
+RulesOption = Annotated[str, typer.Option("--rules", help="Sheet of thresholds: standard, california-mdma or ieso.")]
+GeneratesOption = Annotated[bool, typer.Option("--generates", help="The site generates: energy may flow out.")]
 FromOption = Annotated[str, typer.Option("--from", metavar="INSTANT", help="From then on, such as 2026-07-01T00:00Z.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="INSTANT", help="Up to then.")]
 
@@ -142,3 +147,120 @@ def export(
     said = {"file": str(out), "intervals": len(whole), "left_out": len(found) - len(whole)}
     left = f"; {said['left_out']} that readings cover in part are left out" if said["left_out"] else ""
     show(said, json_wanted=json_wanted, text=lambda: f"{out}: {len(whole)} intervals{left}")
+
+
+@meter.command()
+def check(
+    *,
+    first: FromOption,
+    last: ToOption,
+    meter_id: MeterOption = SITE_METER,
+    timezone_name: SiteZoneOption = None,
+    rules: RulesOption = "standard",
+    generates: GeneratesOption = False,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Say what is wrong with a meter's data, in words: gaps, spikes, clock steps, the unit, the register and more.
+
+    Imported intervals are checked where there are any, else our own. Exit code 1 says that something was found.
+    """
+    from gateway.cli.meter_edits import checked, terms_of
+    from gateway.cli.meter_text import checked_text
+    from gateway.cli.meter_work import period
+
+    url = database_url(config, database, json_wanted=json_wanted)
+    try:
+        terms = terms_of(rules, timezone_name, config, generates=generates, json_wanted=json_wanted)
+        span = period(first, last, terms.zone)
+    except ValueError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    found = checked(url, meter_id, span, terms, json_wanted=json_wanted)
+    show(found, json_wanted=json_wanted, text=lambda: checked_text(found))
+    if found.findings:
+        raise typer.Exit(FAILED)
+
+
+@meter.command()
+def estimate(
+    *,
+    first: FromOption,
+    last: ToOption,
+    record: Annotated[bool, typer.Option("--record", help="Record the edits; without it they are proposed.")] = False,
+    meter_id: MeterOption = SITE_METER,
+    timezone_name: SiteZoneOption = None,
+    rules: RulesOption = "standard",
+    generates: GeneratesOption = False,
+    by: ByOption = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Propose energy for what is missing or suspect, each with its reason; with --record it counts from now on."""
+    from gateway.cli.meter_edits import estimated, terms_of
+    from gateway.cli.meter_text import estimated_text
+    from gateway.cli.meter_work import period
+
+    url = database_url(config, database, json_wanted=json_wanted)
+    name = given_by(by, json_wanted=json_wanted)
+    try:
+        terms = terms_of(rules, timezone_name, config, generates=generates, json_wanted=json_wanted)
+        span = period(first, last, terms.zone)
+    except ValueError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    found = estimated(url, meter_id, span, terms, by=name, record=record, json_wanted=json_wanted)
+    show(found, json_wanted=json_wanted, text=lambda: estimated_text(found))
+
+
+@meter.command()
+def edit(
+    *,
+    at: Annotated[str, typer.Option(metavar="START", help="When the interval begins.")],
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads the record.")],
+    energy_kwh: Annotated[float | None, typer.Option(help="The energy that counts from now on.")] = None,
+    unusable: Annotated[bool, typer.Option("--unusable", help="Nothing is known of the interval.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="What the meter said counts again.")] = False,
+    quality: Annotated[str, typer.Option(help="What the energy is worth: good, estimated or suspect.")] = "estimated",
+    meter_id: MeterOption = SITE_METER,
+    timezone_name: SiteZoneOption = None,
+    by: ByOption = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Put energy in place of what a meter says of one interval, mark it as unusable, or take such edits back.
+
+    What the meter said stays on record, and so does every edit.
+    """
+    from gateway.cli.history_csv import parse_instant
+    from gateway.cli.meter_edits import edited, word_of
+    from gateway.cli.meter_text import edited_text
+    from gateway.cli.meter_work import quality_named
+    from gateway.cli.metered_event import zone_named
+
+    url = database_url(config, database, json_wanted=json_wanted)
+    name = given_by(by, json_wanted=json_wanted)
+    try:
+        starts_at = parse_instant(at, zone_named(timezone_name))
+        word = word_of(energy_kwh, unusable=unusable, undo=undo, quality=quality_named(quality))
+    except ValueError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    done = edited(url, meter_id, starts_at, word, reason=" ".join(reason.split()), by=name, json_wanted=json_wanted)
+    show(done, json_wanted=json_wanted, text=lambda: edited_text(done))
+
+
+@meter.command()
+def edits(
+    meter_id: MeterOption = SITE_METER,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """List the edits of a meter, in the order in which they were made, and which of them count."""
+    from gateway.cli.meter_edits import listed
+    from gateway.cli.meter_text import edits_text
+
+    found = listed(database_url(config, database, json_wanted=json_wanted), meter_id, json_wanted=json_wanted)
+    shown = [{**as_json(one.edit), "counts": one.counts} for one in found]
+    show(shown, json_wanted=json_wanted, text=lambda: edits_text(found))

@@ -19,6 +19,7 @@ from gateway.domain.meter_import import MeterImport, MeterKind
 from gateway.ledger import Ledger
 from gateway.services.importing import ImportRefused, import_of, judge, take
 from gateway.services.meter_data import MeterData
+from hardware.device import Quality
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=StrEnum)
@@ -128,6 +129,11 @@ def kind_named(text: str) -> MeterKind:
 def unit_named(text: str | None) -> Unit | None:
     """The value of ``--unit``, however it is written. Raises ``HistoryError``."""
     return None if text is None else _word(Unit, "--unit", text)
+
+
+def quality_named(text: str) -> Quality:
+    """The value of ``--quality``. Raises ``HistoryError``."""
+    return _word(Quality, "--quality", text)
 
 
 def _word(kind: type[Word], option: str, text: str) -> Word:

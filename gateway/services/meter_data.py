@@ -7,7 +7,7 @@ from typing import Protocol
 from gateway.domain.event import EventRecord
 from gateway.domain.measurement import IntervalEnergy, Slice, epoch_us, from_epoch_us, integrate, seconds_us, slices
 from gateway.domain.meter_import import ImportedEnergy, without_overlap
-from gateway.domain.settled_energy import as_readings, layer, revenue_covers, settled_slices, shared_out
+from gateway.domain.settled_energy import as_readings, counting, layer, revenue_covers, settled_slices, shared_out
 from gateway.domain.vee.edit import Edit
 from hardware.device import PowerReading
 
@@ -96,6 +96,14 @@ class MeterData:
             return ()
         known = await self._known(meter_id, pieces[0].starts_at, until)
         return await self._over(meter_id, pieces, until, known)
+
+    async def known_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """What stands over our own readings and starts in ``[start, end)``: imported and edited intervals."""
+        return tuple(one for one in await self._known(meter_id, start, end) if one.starts_at >= start)
+
+    async def counting_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
+        """The edits of intervals that share time with ``[start, end)`` and count, in order of time."""
+        return counting(*await self._over_ours(meter_id, start, end))
 
     async def series_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """What stands of ``[start, end)``, each interval as long as it came: imported, edited, else our own.

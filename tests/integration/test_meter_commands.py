@@ -255,6 +255,125 @@ def test_what_is_handed_out_comes_in_again_as_it_was(
     assert [energy_wh for _, energy_wh in found[:4]] == pytest.approx([1000 * value for value in given], abs=1e-3)
 
 
+DAY = ("--from", "2026-06-30T00:00Z", "--to", "2026-07-01T00:00Z", "--timezone", "America/Phoenix")
+
+
+def days(gap: range = range(0), kwh: float = 25.0) -> str:
+    """Four weeks of quarters, of which some of the thirtieth of June are missing; every other one is a little more."""
+    first = datetime(2026, 6, 3, tzinfo=UTC)
+    missing = {datetime(2026, 6, 30, tzinfo=UTC) + timedelta(minutes=15 * index) for index in gap}
+    rows = [
+        f"{at.isoformat()},{kwh + index % 7 / 100}"
+        for index in range(28 * 96)
+        if (at := first + timedelta(minutes=15 * index)) not in missing
+    ]
+    return "start,kWh\n" + "\n".join(rows) + "\n"
+
+
+def test_a_gap_is_found_estimated_on_request_and_counts_then(
+    typed: Callable[..., Done], url: str, tmp_path: Path
+) -> None:
+    assert typed("import", written(tmp_path, days(range(40, 42))), "--meter", "site").code == 0
+    found = typed("check", *DAY, "--json")
+    assert found.code == 1
+    assert [(one["kind"], one["starts_at"], one["ends_at"]) for one in found.json["findings"]][1:] == [
+        ("gap", "2026-06-30T10:00:00Z", "2026-06-30T10:30:00Z")
+    ]
+    assert (found.json["of_imports"], found.json["interval_s"], found.json["intervals"]) == (True, 900.0, 94)
+    assert "suspect" in typed("check", *DAY).out
+    proposed = typed("estimate", *DAY, "--by", "ann", "--json").json
+    assert (len(proposed["edits"]), proposed["recorded"]) == (2, False)
+    assert typed("edits").out == "nothing was edited yet\n"
+    assert "add --record" in typed("estimate", *DAY).out
+    recorded = typed("estimate", *DAY, "--record", "--by", "ann", "--json").json
+    assert recorded["recorded"]
+    assert [one["edit_id"] for one in typed("edits", "--json").json] == [one["edit_id"] for one in recorded["edits"]]
+    assert typed("check", *DAY).code == 0
+    gap = datetime(2026, 6, 30, 10, tzinfo=UTC)
+    energies = settled(url, gap, gap + timedelta(minutes=30))
+    assert energies == [one["energy_wh"] for one in recorded["edits"]]
+    assert all(24_900 < one < 25_200 for one in energies)
+    assert typed("estimate", *DAY, "--record").out == "nothing is missing or suspect\n"
+
+
+def test_an_interval_is_edited_marked_as_unusable_and_put_back(
+    typed: Callable[..., Done], url: str, tmp_path: Path
+) -> None:
+    assert typed("import", written(tmp_path, "start,kWh\n" + quarters([25.0] * 4)), "--meter", "site").code == 0
+    at = ("edit", "--at", "2026-07-01T12:15Z", "--reason", "read off the display", "--by", "ann")
+    done = typed(*at, "--energy-kwh", "24", "--json").json
+    assert (done["energy_wh"], done["duration_s"], done["quality"], done["by"]) == (24_000.0, 900.0, "estimated", "ann")
+    assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 24_000.0, 25_000.0]
+    assert typed(*at, "--unusable").code == 0
+    assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 0.0, 25_000.0]
+    assert typed(*at, "--undo").code == 0
+    assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 25_000.0, 25_000.0]
+    listed = typed("edits", "--json").json
+    assert [(one["method"], one["counts"]) for one in listed] == [
+        ("entered", False),
+        ("removed", False),
+        ("raw", True),
+    ]
+    text = typed("edits").out.splitlines()
+    assert text[0].startswith(
+        "-       2026-07-01 12:15:00Z for 15 min: 24.000 kWh, estimated (entered) by ann: read off"
+    )
+    assert text[2].startswith("counts  2026-07-01 12:15:00Z for 15 min: as the meter said (raw) by ann")
+
+
+@pytest.mark.usefixtures("own")
+def test_an_interval_of_our_own_meter_is_edited_until_the_revenue_meter_speaks(
+    typed: Callable[..., Done], url: str, tmp_path: Path
+) -> None:
+    done = typed("edit", "--at", "2026-07-01T12:05Z", "--energy-kwh", "9", "--reason", "stuck", "--json").json
+    assert done["duration_s"] == 300.0
+    found = settled(url, NOON, NOON + timedelta(minutes=15))
+    # No reading of ours is on record beside the closed intervals: what is not edited is not covered.
+    assert found == [0.0, 9_000.0, 0.0]
+    assert typed("import", written(tmp_path, "start,kWh\n" + quarters([25.25] * 4)), "--meter", "site").code == 0
+    assert settled(url, NOON, NOON + timedelta(minutes=15)) == [25_250.0]
+    assert [one["counts"] for one in typed("edits", "--json").json] == [False]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--energy-kwh", "1", "--unusable"), "say one of --energy-kwh, --unusable and --undo"),
+        ((), "say one of --energy-kwh, --unusable and --undo"),
+        (("--energy-kwh", "inf"), "--energy-kwh inf is no energy"),
+        (("--energy-kwh", "1", "--quality", "fine"), "--quality 'fine' is not known: good, suspect, estimated are"),
+        (("--energy-kwh", "1", "--at", "2026-07-01T12:07Z"), "it begins at 2026-07-01T12:07:00+00:00, within an"),
+        (("--energy-kwh", "1", "--at", "2026-06-01T12:00Z"), "nothing is on record of meter 'site' within a day"),
+        (("--energy-kwh", "1", "--at", "2026-07-01 12:00"), "has no UTC offset: say with --timezone"),
+        (("--energy-kwh", "1", "--reason", " "), "say who edits (by) and why (reason)"),
+    ],
+)
+def test_an_edit_that_cannot_be_is_refused(
+    typed: Callable[..., Done], tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    assert typed("import", written(tmp_path, "start,kWh\n" + quarters([25.0] * 4)), "--meter", "site").code == 0
+    done = typed("edit", "--at", "2026-07-01T12:15Z", "--reason", "x", *words)
+    assert done.code == 2
+    assert says in done.err
+    assert typed("edits", "--json").json == []
+
+
+def test_checks_need_to_know_where_the_site_is(typed: Callable[..., Done], tmp_path: Path) -> None:
+    period = DAY[:4]
+    assert "say with --timezone which zone it is in" in typed("check", *period).err
+    assert "no rules 'standrad' for meter data: did you mean standard?" in (
+        typed("check", *DAY, "--rules", "standrad").err
+    )
+    config = tmp_path / "gridgate.toml"
+    config.write_text(
+        f'[gateway]\ndatabase = "sqlite+aiosqlite:///{tmp_path}/gridgate.db"\n[site]\nid = "lab"\n'
+        'timezone = "America/Phoenix"\nimport_limit_kw = 120\n'
+    )
+    found = typed("check", *period, "--config", config, "--json")
+    assert (found.code, found.json["interval_s"], found.json["intervals"]) == (1, 300.0, 0)
+    assert [one["kind"] for one in found.json["findings"]][:1] == ["gap"]
+
+
 def test_nothing_to_hand_out_is_said(typed: Callable[..., Done], tmp_path: Path) -> None:
     period = ("--from", "2026-07-01T12:00Z", "--to", "2026-07-01T14:00Z")
     done = typed("export", *period, "--out", tmp_path / "x")
