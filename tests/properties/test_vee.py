@@ -189,6 +189,8 @@ def test_what_is_proposed_is_estimated_with_a_reason_and_leaves_no_suspect_inter
     }  # fmt: skip
     found = validate(faulty.intervals, **asked)
     estimates = estimate(faulty.intervals, findings=found, meter_id="m", by="t", at=MADE, **asked)
+    backwards = faulty.intervals[::-1]
+    assert estimate(backwards, findings=found[::-1], meter_id="m", by="t", at=MADE, **asked) == estimates
     for edit in estimates.edits:
         removed = edit.method is Method.REMOVED
         assert edit.quality is (Quality.SUSPECT if removed else Quality.ESTIMATED)

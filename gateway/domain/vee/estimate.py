@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from gateway.domain.measurement import IntervalEnergy, epoch_us, from_epoch_us
 from gateway.domain.vee.draft import Draft, draft
 from gateway.domain.vee.edit import Edit, Method
-from gateway.domain.vee.finding import Finding, Kind, Severity
+from gateway.domain.vee.finding import Finding, Kind, Severity, in_order
 from gateway.domain.vee.registers import RegisterReading
 from gateway.domain.vee.rule import VeeRules
 from gateway.domain.vee.scaling import scale
@@ -69,7 +69,7 @@ def estimate(
         end=end,
         least_coverage_fraction=rules.least_coverage_fraction,
     )
-    suspect = [finding for finding in findings if finding.severity is Severity.SUSPECT]
+    suspect = [finding for finding in in_order(findings) if finding.severity is Severity.SUSPECT]
     corrected = [finding for finding in suspect if finding.kind in _CORRECTED]
     blocked = _touched(series, corrected)
     why = _why(series, [one for one in suspect if one.kind not in {*_CORRECTED, Kind.REGISTER}])

@@ -9,7 +9,7 @@ from statistics import median
 from gateway.domain.measurement import epoch_us
 from gateway.domain.vee.finding import Figure, Finding, Kind, Severity, found
 from gateway.domain.vee.rule import VeeRules
-from gateway.domain.vee.series import History, Series
+from gateway.domain.vee.series import History, Series, Span, joined
 
 _US_AN_HOUR = 3_600_000_000
 
@@ -77,7 +77,7 @@ def check_registers(
     for (kind, sign), group in groupby(spans, key=lambda span: _verdict(series, rules, span)):
         if kind is not None:
             yield _differs(list(group), kind, sign, _unit_factor(series))
-    answered = [span for span in spans if not span.missing]
+    answered = joined((span.begin_us, span.end_us) for span in spans if not span.missing)
     yield from _by_history(series, history, rules, answered)
 
 
@@ -150,9 +150,7 @@ def _read_twice(series: Series, registers: Sequence[RegisterReading]) -> Iterato
             )
 
 
-def _by_history(
-    series: Series, history: History, rules: VeeRules, answered: Sequence[RegisterSpan]
-) -> Iterator[Finding]:
+def _by_history(series: Series, history: History, rules: VeeRules, answered: Sequence[Span]) -> Iterator[Finding]:
     """Local days that are the factor of a wrong unit above what their like days usually say."""
     factor = _unit_factor(series)
     if not unit_shows(series) or factor < 1.0:
@@ -161,7 +159,7 @@ def _by_history(
     usual_w = {place: median(found_w) for place, found_w in history.typical().items() if len(found_w) >= least}
     for _, begin_us, end_us in series.days():
         # A register that answers for the whole day has the better word.
-        if any(span.begin_us <= begin_us and end_us <= span.end_us for span in answered):
+        if any(first_us <= begin_us and end_us <= last_us for first_us, last_us in answered):
             continue
         slots = series.within(begin_us, end_us)
         pairs = [(series.power_w[at], usual_w.get(history.place(at), 0.0)) for at in slots]

@@ -15,6 +15,7 @@ from gateway.domain.measurement import IntervalEnergy, epoch_us, from_epoch_us, 
 from gateway.domain.vee.rule import Alike, LikeDays
 
 _SATURDAY, _SUNDAY = 5, 6
+_HOUR_US = 3_600_000_000
 
 Span = tuple[int, int]
 """A stretch of time ``[begin, end)`` in microseconds since the epoch."""
@@ -85,12 +86,14 @@ def arrange(
     """Put intervals on their grid, in whatever order they come.
 
     The grid is the offset that most of them have; of equally common ones that of the local day, which is also taken
-    where there are no intervals. Raises ``ValueError`` for an interval length that is not positive, a period that ends
-    before it begins, a naive instant, and an interval without duration or with energy that is no finite number.
+    where there are no intervals. Raises ``ValueError`` for an interval length that does not fill an hour, a period that
+    ends before it begins, a naive instant, and an interval without duration or with energy that is no finite number.
     """
     interval_us, begin_us, end_us = seconds_us(interval_s), epoch_us(start), epoch_us(end)
     if interval_us <= 0:
         raise ValueError(f"an interval of {interval_s} s is not positive")
+    if _HOUR_US % interval_us:
+        raise ValueError(f"intervals of {interval_s:g} s do not fill an hour: whole parts of 3600 s are wanted")
     if begin_us >= end_us:
         raise ValueError(f"the period ends at {end.isoformat()} and has to end after {start.isoformat()}")
     for one in intervals:

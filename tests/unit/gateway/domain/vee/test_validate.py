@@ -78,6 +78,10 @@ def test_gaps_at_both_ends_of_the_period_count():
     assert [one.figure("missing") for one in found] == [3600.0, 7200.0]
 
 
+def test_a_period_shorter_than_an_interval_has_nothing_to_judge():
+    assert look(LOAD, start=LOAD[5].starts_at, end=LOAD[5].starts_at + timedelta(minutes=10)) == ()
+
+
 def test_without_any_interval_the_whole_period_is_a_gap():
     (one,) = look([])
     assert (one.kind, one.figure("intervals")) == (Kind.GAP, 28 * 96)
@@ -302,8 +306,10 @@ def test_kilowatts_written_as_kilowatt_hours_show_against_like_days():
     one = only(look(load), Kind.UNIT)
     assert (one.starts_at, one.ends_at) == (LOAD[8 * 96].starts_at, LOAD[9 * 96].starts_at)
     assert one.figure("ratio") == pytest.approx(4.0, rel=0.05)
-    # Where the register says that so much was drawn, it was.
-    assert Kind.UNIT not in kinds(look(load, registers=register(load, *READ_AT)))
+    # Where the register says that so much was drawn, it was, read once a week or with every interval.
+    assert look(load, registers=register(load, *READ_AT)) == ()
+    each = [one.starts_at for one in load[::24]]
+    assert look(load, registers=register(load, *each)) == ()
 
 
 @pytest.mark.parametrize(("minutes", "factor"), [(5, 12), (30, 2)])
@@ -366,6 +372,8 @@ def test_suspect_findings_mark_intervals_and_notes_do_not():
     ("changes", "says"),
     [
         ({"interval_s": 0.0}, "an interval of 0.0 s is not positive"),
+        ({"interval_s": 420.0}, "intervals of 420 s do not fill an hour"),
+        ({"interval_s": 7200.0}, "intervals of 7200 s do not fill an hour"),
         ({"end": first_instant(MONDAY, BRUSSELS)}, "has to end after"),
         ({"start": datetime(2026, 5, 4)}, "has no time zone"),  # noqa: DTZ001 - what is refused
         ({"registers": [(datetime(2026, 5, 4), 1.0)]}, "has no time zone"),  # noqa: DTZ001 - as above
