@@ -183,8 +183,11 @@ GOOD = series(energy())
         (data(series(energy(0, nan))), "nan of 'main' is no number of 48 bits"),
         (data(series(energy(0, inf))), "inf of 'main'"),
         (data(series(energy(0, 2.0**47))), "no number of 48 bits at 10 to the 0"),
-        (data(series(of=ReadingType(power_of_ten=13))), "power_of_ten of 'main' is 13, expected from -12 to 12"),
-        (data(series(of=ReadingType(interval_s=-1))), "interval_s of 'main' is -1"),
+        (
+            data(series(of=ReadingType(power_of_ten=13))),
+            "powerOfTenMultiplier of 'main' is 13, expected from -12 to 12",
+        ),
+        (data(series(of=ReadingType(interval_s=-1))), "intervalLength of 'main' is -1"),
         (data(series(of=ReadingType(tou=1 << 15))), "tou of 'main' is 32768"),
         (data(GOOD, local_time=LocalTime(tz_offset_s=86_400)), "86400 s off"),
         (data(GOOD, local_time=LocalTime(tz_offset_s=0, dst_end_rule="b40e2000")), "'b40e2000' is not eight"),
