@@ -14,6 +14,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_S = (1 << 32) - 1
 """UInt32, of a duration."""
 DAY_S = 86_400
+RANGES: Mapping[str, tuple[int, int]] = {
+    "consumptionTier": (-(1 << 15), (1 << 15) - 1),
+    "intervalLength": (0, LONGEST_S),
+    "powerOfTenMultiplier": (-12, 12),
+    "tou": (-(1 << 15), (1 << 15) - 1),
+}
+"""Of the numbers of a ReadingType: Int16, UInt32, and pico to tera."""
+
 ELECTRIC_SERVICE = 0
 """ServiceKind."""
 

@@ -19,6 +19,7 @@ MAX_MARKUP = 1 << 22
 """How many ``<`` are read: what opens, what closes, and comments, of which some utilities write one a reading. It
 bounds the memory before the parser takes it."""
 
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _HOST = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
@@ -108,18 +109,11 @@ def path_of(href: str) -> str:
 def whole_number(element: Element, entry: Entry) -> int:
     """An element's text as a number; ``MalformedMessage`` names the entry."""
     text = (element.text or "").strip()
-    if len(text) <= 20 and not len(element):
-        try:
-            return int(text) if text.isascii() and "_" not in text else _nothing(text)
-        except ValueError:
-            pass
+    if _WHOLE.fullmatch(text) is not None and not len(element):
+        return int(text)
     raise MalformedMessage(
         f"{readable(element.tag)} is {text[:40]!r} in {entry}, expected a whole number", line=line_of(element)
     )
-
-
-def _nothing(text: str) -> int:
-    raise ValueError(text)
 
 
 def _entries(element: Element) -> Iterator[Entry]:

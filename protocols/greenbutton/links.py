@@ -156,14 +156,13 @@ def _claims(meters: Sequence[Meter]) -> Mapping[str, Meter | None]:
     for meter in meters:
         if meter.entry is None:
             continue
-        of_type = {meter.type.self_link, meter.type.up_link}
-        for path in {meter.entry.self_link, *meter.entry.related} - of_type - {""}:
+        for path in {meter.entry.self_link, *meter.entry.related} - {""}:
             claims[path] = None if path in claims else meter
     return claims
 
 
 def _claimant(block: Entry, claims: Mapping[str, Meter | None]) -> Meter | None:
-    for path in (block.self_link, block.up_link, *block.related, _above("MeterReading", block)):
+    for path in (block.self_link, block.up_link, _above("MeterReading", block), *block.related):
         meter = claims.get(path)
         if meter is not None:
             return meter

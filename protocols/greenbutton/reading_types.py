@@ -44,22 +44,25 @@ def understand(entry: Entry) -> Understood:
     commodity = said.get("commodity", codes.NOT_APPLICABLE)
     if commodity not in codes.ELECTRICITY:
         raise NotRead(f"{codes.COMMODITIES.get(commodity, 'no electricity')} (commodity {commodity})")
-    power_of_ten = said.get("powerOfTenMultiplier", 0)
-    if not -12 <= power_of_ten <= 12:
-        raise NotRead(f"powerOfTenMultiplier {power_of_ten}, which is not from -12 to 12")
+    for name, (least, most) in codes.RANGES.items():
+        if not least <= said.get(name, 0) <= most:
+            raise NotRead(f"{name} {said[name]}, which is not from {least} to {most}")
+    default_quality = said.get("defaultQuality", 0)
+    if default_quality not in codes.QUALITIES:
+        taken.append(f"defaultQuality {default_quality}, which is not known, taken as suspect")
     kind, statistic = _kind(said, taken)
     return Understood(
         kind=kind,
         type=ReadingType(
             flow=_flow(said, taken),
             interval_s=said.get("intervalLength") or None,
-            power_of_ten=power_of_ten,
+            power_of_ten=said.get("powerOfTenMultiplier", 0),
             primary_metered=commodity == codes.PRIMARY_METERED,
             tou=said.get("tou", 0),
             consumption_tier=said.get("consumptionTier", 0),
         ),
         statistic=statistic,
-        default_quality=codes.QUALITIES.get(said.get("defaultQuality", 0), Quality.SUSPECT),
+        default_quality=codes.QUALITIES.get(default_quality, Quality.SUSPECT),
         taken=taken,
     )
 

@@ -68,7 +68,8 @@ class Gatherer:
             duration_s = usual_s if duration_s is None else duration_s
             if start_s is None or (duration_s is None and self.understood.kind is not Kind.REGISTER):
                 raise MalformedMessage(
-                    f"a reading in {entry} has no start or duration, nor has its block or reading type",
+                    f"a reading in {entry} has no start or no duration, nor has its block or its reading type: ask the"
+                    " sender for a feed with a timePeriod in every reading",
                     line=line_of(element),
                 )
             duration_s = duration_s or 0
@@ -82,7 +83,8 @@ class Gatherer:
                     continue
                 if usual_s is None:
                     raise MalformedMessage(
-                        f"a reading in {entry} has energy over 0 s, and its reading type has no intervalLength",
+                        f"a reading in {entry} has energy over 0 s, and its reading type has no intervalLength: ask the"
+                        " sender over which time it was",
                         line=line_of(element),
                     )
                 self.remarks[f"readings over 0 s, taken as {usual_s} s"] += 1
@@ -122,7 +124,7 @@ class Gatherer:
 
     def _quality(self, code: int) -> Quality:
         if code not in codes.QUALITIES:
-            self.remarks[f"readings of quality {code}, which is not known, taken as suspect"] += 1
+            self.remarks["readings of a quality that is not known, taken as suspect"] += 1
         return codes.QUALITIES.get(code, Quality.SUSPECT)
 
     def _instants(self, start_s: int, duration_s: int, entry: Entry, element: Element) -> tuple[datetime, datetime]:

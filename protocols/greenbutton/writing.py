@@ -117,14 +117,6 @@ def _written(reading: _Reading) -> str:
 
 def _type(series: Series) -> str:
     of = series.type
-    for name, number, least, most in (
-        ("consumption_tier", of.consumption_tier, -(1 << 15), (1 << 15) - 1),
-        ("tou", of.tou, -(1 << 15), (1 << 15) - 1),
-        ("power_of_ten", of.power_of_ten, -12, 12),
-        ("interval_s", of.interval_s or 0, 0, LONGEST_S),
-    ):
-        if not least <= number <= most:
-            raise ValueError(f"{name} of {series.meter_id!r} is {number}, expected from {least} to {most}")
     accumulation, qualifier, kind, unit = _kind(series)
     said = {
         "accumulationBehaviour": accumulation,
@@ -141,6 +133,9 @@ def _type(series: Series) -> str:
         "tou": of.tou or None,
         "uom": unit,
     }
+    for name, (least, most) in codes.RANGES.items():
+        if not least <= (said[name] or 0) <= most:
+            raise ValueError(f"{name} of {series.meter_id!r} is {said[name]}, expected from {least} to {most}")
     return "".join(f"<{name}>{value}</{name}>" for name, value in said.items() if value is not None)
 
 

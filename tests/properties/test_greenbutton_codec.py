@@ -1,6 +1,7 @@
 """decode(encode(x)) == x, what we write is what the schema allows, and any bytes are read or refused."""
 
 import contextlib
+import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,6 +129,43 @@ def test_what_is_written_is_read_the_same_and_valid(schema: etree.XMLSchema) -> 
         assert encode(decode(body)) == body
 
     holds()
+
+
+ATOM, ESPI = "http://www.w3.org/2005/Atom", "http://naesb.org/espi"
+
+
+def written_otherwise(body: bytes, prefixes: tuple[str | None, str], order: list[int], blanks: str) -> bytes:
+    """The same feed with prefixes and blanks of another writer, its blocks and other entries in another order."""
+    read = etree.fromstring(body)
+    entries = read.findall(f"{{{ATOM}}}entry")
+    # Meter readings keep their order: it is the order of the series.
+    places = [place for place, entry in enumerate(entries) if entry.find(f".//{{{ESPI}}}MeterReading") is None]
+    for place, other in zip(places, sorted(places, key=lambda place: order[place % len(order)]), strict=True):
+        read.replace(read.findall(f"{{{ATOM}}}entry")[place], copy.deepcopy(entries[other]))
+    root = etree.Element(read.tag, nsmap=dict(zip(prefixes, (ATOM, ESPI), strict=True)))
+    rebuild(read, root, blanks)
+    return etree.tostring(root, encoding="utf-16" if blanks else "utf-8")
+
+
+def rebuild(source: etree._Element, target: etree._Element, blanks: str) -> None:
+    for child in source:
+        made = etree.SubElement(target, child.tag, dict(child.attrib))
+        made.text, made.tail = blanks + (child.text or "") + blanks, blanks
+        rebuild(child, made, blanks)
+
+
+@QUICK
+@given(
+    usage_data(),
+    st.sampled_from([(None, "espi"), ("atom", "espi"), ("ns0", "ns1")]),
+    st.lists(st.integers(0, 99), min_size=1, max_size=9),
+    st.sampled_from(["", " ", "\n\t "]),
+)
+def test_prefixes_order_and_blanks_do_not_matter(
+    data: model.UsageData, prefixes: tuple[str | None, str], order: list[int], blanks: str
+) -> None:
+    written = written_otherwise(encode(data), prefixes, order, blanks)
+    assert decode(written) == data
 
 
 MADE_BY_HAND = feed(

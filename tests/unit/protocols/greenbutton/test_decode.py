@@ -99,7 +99,7 @@ def test_values_are_scaled_once(power_of_ten: int | None, value: int, energy_wh:
 def test_quality_codes(code: int, expected: Quality) -> None:
     data = decode(one_meter(reading(MIDNIGHT, 1, more=quality(code))))
     assert data.energy[0].readings[0].quality is expected
-    assert any("quality 99" in remark for remark in data.remarks) is (code == 99)
+    assert any("1 readings of a quality that is not known" in remark for remark in data.remarks) is (code == 99)
 
 
 def test_the_worst_of_several_qualities_holds_and_the_default_where_there_is_none() -> None:
@@ -114,6 +114,12 @@ def test_the_worst_of_several_qualities_holds_and_the_default_where_there_is_non
         Quality.ESTIMATED,
         Quality.GOOD,
     ]
+
+
+def test_a_default_quality_that_is_not_known_is_suspect_and_remarked() -> None:
+    data = decode(one_meter(reading(MIDNIGHT, 1), defaultQuality=77))
+    assert data.energy[0].readings[0].quality is Quality.SUSPECT
+    assert data.remarks == ("meter reading '01': defaultQuality 77, which is not known, taken as suspect",)
 
 
 @pytest.mark.parametrize(("code", "flow"), [(1, Flow.FORWARD), (19, Flow.REVERSE), (4, Flow.NET)])
@@ -225,9 +231,9 @@ def test_readings_without_a_period_follow_each_other() -> None:
         (after(1), 900),
         (after(2), 1800),
     ]
-    with pytest.raises(MalformedMessage, match="no start or duration"):
+    with pytest.raises(MalformedMessage, match="no start or no duration"):
         decode(one_meter(*readings))
-    with pytest.raises(MalformedMessage, match="no start or duration"):
+    with pytest.raises(MalformedMessage, match="no start or no duration"):
         decode(one_meter(reading(MIDNIGHT, 1, duration=None), intervalLength=None))
 
 
@@ -275,7 +281,9 @@ def test_a_reading_with_a_multiplier_of_its_own_is_refused() -> None:
         ({"dataQualifier": 8}, "dataQualifier 8"),
         ({"uom": 38, "accumulationBehaviour": 3}, "accumulationBehaviour 3"),
         ({"uom": 38, "dataQualifier": 16}, "dataQualifier 16"),
-        ({"powerOfTenMultiplier": 13}, "powerOfTenMultiplier 13"),
+        ({"powerOfTenMultiplier": 13}, "powerOfTenMultiplier 13, which is not from -12 to 12"),
+        ({"intervalLength": -900}, "intervalLength -900"),
+        ({"tou": 1 << 15}, "tou 32768"),
     ],
 )
 def test_what_is_not_electric_energy_or_power_is_refused_in_words(changes: dict[str, int], words: str) -> None:

@@ -128,6 +128,18 @@ def test_the_same_data_makes_the_same_bytes_with_ids_of_its_own() -> None:
     assert set(ids) < more
 
 
+def test_a_block_is_never_said_to_be_longer_than_there_is_room_for() -> None:
+    long = data(series(energy(0), energy(1, duration_s=(1 << 32) - 1)))
+    assert blocks(encode(long)) == [(int(AT.timestamp()), (1 << 32) - 1, 2)]
+    assert decode(encode(long)) == long
+
+
+def test_two_powers_of_an_instant_are_refused() -> None:
+    twice = PowerSeries(meter_id="p", readings=(PowerReading(starts_at=AT, duration_s=0, power_w=5.0),) * 2)
+    with pytest.raises(ValueError, match="not in order of time"):
+        encode(UsageData(usage_point_id="hall", power=(twice,)))
+
+
 def test_feeds_of_two_usage_points_have_no_id_in_common() -> None:
     one, two = (
         {element.text for element in etree.fromstring(encode(each)).iter(ATOM + "id")}
@@ -171,8 +183,11 @@ GOOD = series(energy())
         (data(series(energy(0, nan))), "nan of 'main' is no number of 48 bits"),
         (data(series(energy(0, inf))), "inf of 'main'"),
         (data(series(energy(0, 2.0**47))), "no number of 48 bits at 10 to the 0"),
-        (data(series(of=ReadingType(power_of_ten=13))), "power_of_ten of 'main' is 13, expected from -12 to 12"),
-        (data(series(of=ReadingType(interval_s=-1))), "interval_s of 'main' is -1"),
+        (
+            data(series(of=ReadingType(power_of_ten=13))),
+            "powerOfTenMultiplier of 'main' is 13, expected from -12 to 12",
+        ),
+        (data(series(of=ReadingType(interval_s=-1))), "intervalLength of 'main' is -1"),
         (data(series(of=ReadingType(tou=1 << 15))), "tou of 'main' is 32768"),
         (data(GOOD, local_time=LocalTime(tz_offset_s=86_400)), "86400 s off"),
         (data(GOOD, local_time=LocalTime(tz_offset_s=0, dst_end_rule="b40e2000")), "'b40e2000' is not eight"),

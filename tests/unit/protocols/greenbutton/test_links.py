@@ -106,6 +106,40 @@ def test_blocks_are_tied_by_a_link_to_the_meter_reading() -> None:
     assert (len(one.readings), len(two.readings)) == (0, 1)
 
 
+def test_blocks_are_tied_by_links_of_the_meter_reading_to_them_or_their_collection() -> None:
+    meters = [
+        entry("MeterReading", "", self_link=f"MeterReading/{number}", related=["ReadingType/07", link])
+        for number, link in (("01", "IntervalBlock/1"), ("02", "Other/IntervalBlock/?published-min=2025#all"))
+    ]
+    blocks = [
+        entry("IntervalBlock", reading(MIDNIGHT, value), self_link=f"{where}/{value}", up=where)
+        for value, where in ((1, "IntervalBlock"), (2, "Other/IntervalBlock"), (3, "Other/IntervalBlock"))
+    ]
+    one, two = decode(feed(usage_point(), *meters, reading_type(), *blocks[:2])).energy
+    assert [[each.energy_wh for each in series.readings] for series in (one, two)] == [[1.0], [2.0]]
+    with pytest.raises(MalformedMessage, match=r"IntervalBlock/2.*IntervalBlock/3.*different readings"):
+        decode(feed(usage_point(), *meters, reading_type(), *blocks))
+
+
+def test_blocks_are_tied_by_the_reading_type_where_it_is_of_one_meter_reading() -> None:
+    tied = entry("IntervalBlock", reading(MIDNIGHT, 4), self_link="IntervalBlock/1", related=["ReadingType/08"])
+    start = [usage_point(), meter("01"), reading_type("07"), reading_type("08"), tied]
+    one, two = decode(feed(*start, meter("02", reading_type="08"))).energy
+    assert (len(one.readings), len(two.readings)) == (0, 1)
+    with pytest.raises(MalformedMessage, match="belongs to none of the 3 meter readings"):
+        decode(feed(*start, meter("02", reading_type="08"), meter("03", reading_type="08")))
+
+
+def test_a_collection_that_two_meter_readings_claim_ties_nothing() -> None:
+    meters = [
+        entry("MeterReading", "", self_link=f"MeterReading/{number}", related=["ReadingType/07", "IntervalBlock"])
+        for number in ("01", "02")
+    ]
+    stray = entry("IntervalBlock", reading(MIDNIGHT, 4), self_link="IntervalBlock/1", up="IntervalBlock")
+    with pytest.raises(MalformedMessage, match="belongs to none of the 2 meter readings"):
+        decode(feed(usage_point(), *meters, reading_type(), stray))
+
+
 def test_a_block_that_no_meter_reading_claims_is_refused() -> None:
     stray = entry("IntervalBlock", reading(MIDNIGHT, 4), self_link="IntervalBlock/1", up="IntervalBlock")
     with pytest.raises(MalformedMessage, match=r"IntervalBlock/1' belongs to none of the 2 meter readings.*rel='up'"):

@@ -54,17 +54,19 @@ def test_an_hour_that_is_left_out_shows_that_the_feed_is_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    ("starts", "offset_s", "remarked"),
+    ("starts", "length_s", "offset_s", "remarked"),
     [
-        ((wall(2024, 1, 15), wall(2024, 1, 16)), -18_000, True),
-        ((wall(2024, 1, 15, 5), wall(2024, 1, 16, 5)), -18_000, False),
-        ((wall(2024, 1, 15), wall(2024, 1, 16)), 0, False),
+        ((wall(2024, 1, 15), wall(2024, 1, 16)), 86_400, -18_000, True),
+        ((wall(2024, 1, 15, 5), wall(2024, 1, 16, 5)), 86_400, -18_000, False),
+        ((wall(2024, 1, 15), wall(2024, 1, 16)), 43_200, -18_000, False),
+        ((wall(2024, 1, 15), wall(2024, 1, 16)), 86_400, 0, False),
+        ((), 86_400, -18_000, False),
     ],
 )
 def test_days_from_midnight_utc_are_remarked_where_local_time_is_another(
-    starts: tuple[int, ...], offset_s: int, remarked: bool
+    starts: tuple[int, ...], length_s: int, offset_s: int, remarked: bool
 ) -> None:
-    blocks = [block([reading(start, 1)], str(start), interval=interval(start)) for start in starts]
+    blocks = [block([reading(start, 1)], str(start), interval=interval(start, length_s)) for start in starts]
     body = feed(usage_point(), local_time(offset_s), meter(), reading_type(), *blocks)
     assert any("may have local time for UTC" in remark for remark in decode(body).remarks) is remarked
     assert decode(body, local_time=NEW_YORK).remarks == ()
