@@ -6,6 +6,7 @@ from gateway.app import decode_message, product_version, recheck
 from gateway.bundle_file import BundleFile
 from gateway.bundle_verify import verify
 from gateway.bundling import NotBundled, make_bundle
+from gateway.cli.statement_review_text import standing_in_words
 from gateway.config import Settings
 from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
@@ -69,7 +70,7 @@ def listing(statements: Sequence[SettlementStatement]) -> str:
         return "no statements on record"
     return "\n".join(
         f"{item.statement_id}  {item.verified.event_id}  {item.delivered_kwh} kWh  {item.amount} {item.currency}"
-        f"  by {item.verified.rule}"
+        f"  by {item.verified.rule}  {item.edition.run.value}{', shadow' if item.edition.shadow else ''}"
         for item in statements
     )
 
@@ -83,6 +84,7 @@ def in_words(item: SettlementStatement) -> str:
             f" program {item.program_id}, site {item.site_id}"
         ),
         f"  baseline rule {verified.rule} {verified.rule_version}, issued {item.issued_at:%Y-%m-%d %H:%M:%SZ}",
+        f"  {standing_in_words(item)}",
     ]
     if verified.adjustment_raw is not None:
         lines.append(
@@ -102,8 +104,9 @@ def in_words(item: SettlementStatement) -> str:
         f"  {row.delivered_wh / 1000:13.3f}  {row.coverage_fraction:8.1%}"
         for row in verified.intervals
     ]
-    lines.append(
-        f"  delivered {item.delivered_kwh} kWh at {item.price_per_kwh} {item.currency}/kWh:"
-        f" {item.amount} {item.currency}"
-    )
+    lines += [
+        f"  {line.part.value}: {line.what}  {line.amount} {item.currency}\n    {line.working}" for line in item.lines
+    ]
+    under = f" under {item.tariff} {item.tariff_version}" if item.tariff else ""
+    lines.append(f"  delivered {item.delivered_kwh} kWh{under}: {item.amount} {item.currency}")
     return "\n".join(lines + [f"  note: {note}" for note in item.notes])

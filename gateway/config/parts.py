@@ -54,7 +54,7 @@ def rule(rule_id: str) -> str:
     return rule_id
 
 
-def tariff(tariff_id: str) -> str:
+def known_tariff(tariff_id: str) -> str:
     """A shipped tariff's id. Raises ``ValueError`` for one that is none."""
     find_tariff(shipped_tariffs(), tariff_id)
     return tariff_id

@@ -22,7 +22,7 @@ from gateway.config.evidence import ArchiveSettings, EvidenceSettings
 from gateway.config.explained import explain
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
-from gateway.config.parts import Section, address, room_for_a_socket, rule, tariff
+from gateway.config.parts import Section, address, known_tariff, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
 from gateway.config.sites import SitesSettings
 from gateway.domain.contract import Program
@@ -56,7 +56,7 @@ class ProgramSettings(Section):
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
-    tariff: Annotated[str, AfterValidator(tariff)] = PLAIN_TARIFF
+    tariff: Annotated[str, AfterValidator(known_tariff)] = PLAIN_TARIFF
     """The sheet that prices a delivery; see ``gridgate tariff list``."""
     agreed: dict[Part, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)
     """What the contract pays for parts of the tariff other than energy, such as ``{ capacity = "4.50" }``."""

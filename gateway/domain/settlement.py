@@ -91,6 +91,12 @@ class SettlementStatement:
     edition: Edition = FIRST
 
 
+def statement_name(site_id: str, verified: VerifiedReport, version: int = 1) -> str:
+    """The id of a statement; from the second version of an event's revision on it is numbered."""
+    name = f"{site_id}-{verified.connection_id}-{verified.event_id}-r{verified.revision}"
+    return name if version == 1 else f"{name}-v{version}"
+
+
 def tariff_of(program: Program, tariffs: Mapping[str, Tariff] | None = None) -> Tariff:
     """The program's tariff, by default of those that are shipped. Raises ``KeyError`` for one that is not there."""
     return (shipped_tariffs() if tariffs is None else tariffs)[program.tariff]

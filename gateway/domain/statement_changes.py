@@ -61,17 +61,23 @@ class Causes:
         return _joined([self.event, self.measured, self.baseline, self.money])
 
 
+_NOT_KEPT = Causes(event="what one of them was computed from was not kept: the cause is not known")
+
+
 def changes(
     before: SettlementStatement,
     after: SettlementStatement,
-    inputs_before: Inputs,
-    inputs_after: Inputs,
+    inputs_before: Inputs | None,
+    inputs_after: Inputs | None,
 ) -> tuple[Change, ...]:
     """Every line of ``after`` that is not as it was in ``before``; empty where all read alike.
 
-    Names and instants of the statements themselves (ids, when issued or verified) are not lines.
+    Without the inputs of both the lines are the same, and say that their cause is not known. Names and instants of the
+    statements themselves (ids, when issued or verified) are not lines.
     """
-    causes = found_causes(before, after, inputs_before, inputs_after)
+    causes = _NOT_KEPT
+    if inputs_before is not None and inputs_after is not None:
+        causes = found_causes(before, after, inputs_before, inputs_after)
     lines = [
         ("delivered kWh", str(before.delivered_kwh), str(after.delivered_kwh)),
         (f"amount {after.currency}", f"{before.amount}", f"{after.amount}"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway.domain.settlement import Run, SettlementStatement
+from gateway.domain.settlement import Edition, Run, SettlementStatement
 
 
 class ReviewRefused(ValueError):
@@ -53,11 +53,14 @@ def standing(statement_id: str, reviews: Iterable[StatementReview]) -> Standing:
     )
 
 
-def newest_of(statements: Sequence[SettlementStatement], statement: SettlementStatement) -> SettlementStatement:
-    """The last version of a statement's event."""
-    event = (statement.verified.connection_id, statement.verified.event_id)
-    found = [one for one in statements if (one.verified.connection_id, one.verified.event_id) == event]
-    return max(found, key=lambda one: one.edition.version, default=statement)
+def final_edition(statement: SettlementStatement) -> Edition:
+    """The edition of the final statement that says what this one says."""
+    return Edition(
+        version=statement.edition.version + 1,
+        run=Run.FINAL,
+        supersedes=statement.statement_id,
+        shadow=statement.edition.shadow,
+    )
 
 
 def refuse_superseded(statement: SettlementStatement, newest: SettlementStatement) -> None:
@@ -95,11 +98,13 @@ def may_finalise(
     at: datetime,
     *,
     agreed: bool = False,
+    shadow_because: str = "",
 ) -> None:
     """Whether a statement may be made final.
 
-    It is the newest, approved, undisputed and no shadow, and its time for disputes is over, or (``agreed``) the
-    counterparty's own statement says the same. Raises ``ReviewRefused`` with everything that is missing.
+    It is the newest, approved, undisputed and no shadow (or ``shadow_because`` says why there will be no data of a
+    revenue meter), and its time for disputes is over, or (``agreed``) the counterparty's own statement says the same.
+    Raises ``ReviewRefused`` with everything that is missing.
     """
     refuse_superseded(statement, newest)
     found, until = standing(statement.statement_id, reviews), statement.edition.dispute_until
@@ -108,7 +113,7 @@ def may_finalise(
         raise ReviewRefused("it is final already")
     if statement.unpriced or statement.verified.insufficient is not None:
         missing.append("it settles nothing yet, see its notes")
-    if statement.edition.shadow:
+    if statement.edition.shadow and not shadow_because.strip():
         missing.append("it is a shadow: import the revenue meter's data first (gridgate meter import)")
     if not found.approved_by:
         missing.append("nobody has approved it (gridgate statement approve)")

@@ -50,6 +50,9 @@ MINUTE_S = 60.0
 AGAIN_PERIOD = timedelta(hours=1)
 """So often it is asked of what was settled within ``LOOK_BACK`` whether anything came late."""
 
+CORRECTED_FOR = timedelta(days=400)
+"""So long after an event what is imported or edited of its meter makes a version of its statement."""
+
 AGAIN_AT_ONCE = 3
 """So many events are computed again in a pass: one that has just ended does not wait for all of them."""
 
@@ -85,6 +88,7 @@ class Settling:
         # What is to be computed again, in the order it was noticed; at first nothing is known of an earlier life.
         self._again: dict[EventVersion, None] = {}
         self._again_at = clock.now()
+        self._meter_data: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle what is due until told to stop."""
@@ -118,11 +122,17 @@ class Settling:
         if now >= self._again_at:
             self._again |= dict.fromkeys(version(record) for record in records if version(record) in self._settled)
             self._again_at = now + AGAIN_PERIOD
-        known = {version(record): record for record in records}
+        meter_data = await self._ledger.meter_data_count()
+        if meter_data != self._meter_data:
+            older = await self._ledger.events(since=now - CORRECTED_FOR)
+            self._again |= dict.fromkeys(version(record) for record in older if settles(record))
+            self._meter_data = meter_data
         for one in list(self._again)[:AGAIN_AT_ONCE]:
-            record = known.get(one)
+            connection_id, event_id, *_ = one
+            record = await self._ledger.event(connection_id, event_id)
             program = None if record is None else self._programs.get(record.event.program_id)
-            if record is not None and program is not None:
+            stated = await self._ledger.statements_of(connection_id, event_id)
+            if record is not None and version(record) == one and program is not None and stated:
                 await self._settle(record, program)
             # Only now: what fails is tried again.
             del self._again[one]
@@ -154,17 +164,20 @@ class Settling:
         if known is not None and known.revision != record.event.revision:
             known = None
         inputs: VerificationInputs | SiteVerificationInputs
+        revenue_data = False
         if program.by_sites:
             verified = known or await self._sites.verify(record, program.sites_patience_s)
             if verified is None:
                 return False
             inputs = await gather_stated_inputs(self._ledger, self._site, record, verified.sites)
         else:
-            # What is imported from now on is not among them: whoever gathers them again goes by this instant.
+            # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
             at, rule = self._clock.now(), self._rules[program.baseline_rule]
             inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
             verified = await self._verified(inputs, known, at)
-        await self._stating.state(record, program, verified, inputs)
+            data = MeterData(self._ledger, interval_s=self._site.interval_s, as_of=at)
+            revenue_data = await data.revenue_covers(self._site.meter_id, inputs.event_start, inputs.event_end)
+        await self._stating.state(record, program, verified, inputs, revenue_data=revenue_data)
         return True
 
     async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime) -> VerifiedReport:

@@ -9,7 +9,15 @@ from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
-from gateway.domain.settlement import Edition, Run, SettlementStatement, says_the_same, settle, tariff_of
+from gateway.domain.settlement import (
+    Edition,
+    Run,
+    SettlementStatement,
+    says_the_same,
+    settle,
+    statement_name,
+    tariff_of,
+)
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.statement_changes import found_causes
@@ -50,13 +58,12 @@ class Stating:
         now = self._clock.now()
         revised = newest is not None and newest.verified.revision != event.revision
         version = 1 if newest is None else newest.edition.version + 1
-        name = f"{self._site.site_id}-{event.connection_id}-{event.event_id}-r{event.revision}"
         tariff = tariff_of(program)
         statement = settle(
             verified,
             program=program,
             site_id=self._site.site_id,
-            statement_id=name if newest is None or revised else f"{name}-v{version}",
+            statement_id=statement_name(self._site.site_id, verified, 1 if revised else version),
             issued_at=now,
             raw_sha256=event.raw_sha256,
             tariff=tariff,

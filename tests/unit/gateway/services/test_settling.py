@@ -6,6 +6,8 @@ from datetime import timedelta
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.meter_import import MeterImport, MeterKind
 from gateway.domain.settlement import Edition, Run, SettlementStatement, check
 from gateway.domain.statement_changes import changes
 from gateway.ledger import LedgerUnavailable
@@ -236,3 +238,48 @@ async def test_a_revision_of_a_settled_event_supersedes_its_statement(rig: Rig) 
     await rig.run(rig.settling(), for_s=140)
     _, second = await rig.ledger.statements()
     assert (second.verified.revision, second.edition.supersedes) == (1, first.statement_id)
+
+
+async def load_revenue_data(rig: Rig, energy_wh: float) -> None:
+    """The revenue meter's two minutes of the event, as somebody imports them."""
+    minute = timedelta(seconds=60)
+    begins_at = STARTS_AT + minute
+    intervals = tuple(
+        IntervalEnergy(
+            starts_at=begins_at + index * minute, duration_s=60.0, energy_wh=energy_wh, coverage_fraction=1.0
+        )
+        for index in range(2)
+    )
+    source = MeterImport(
+        import_id="i1",
+        meter_id=SITE.meter_id,
+        source="june.csv",
+        sha256="ab" * 32,
+        unit="Wh",
+        kind=MeterKind.REVENUE,
+        by="Ann",
+        at=rig.clock.now(),
+        starts_at=begins_at,
+        ends_at=begins_at + 2 * minute,
+        count=2,
+    )
+    assert await rig.ledger.record_import(source, intervals)
+
+
+async def test_a_statement_is_a_shadow_until_the_revenue_meter_has_spoken(rig: Rig) -> None:
+    """Long after the event, and over the hours before it that nothing was imported of."""
+    first = await settled_with_a_gap(rig)
+    assert first.edition.shadow
+    rig.clock._now += timedelta(days=30)
+    settling = rig.settling()
+    await rig.run(settling, for_s=10)
+    assert await rig.ledger.statements() == (first,)
+    await rig.run(settling, for_s=10, script={1: lambda: load_revenue_data(rig, 20.0)})
+    _, second = await rig.ledger.statements()
+    assert not second.edition.shadow
+    assert [one.measured_wh for one in second.verified.intervals] == [20.0, 20.0]
+    lines = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled again"]
+    assert len(lines) == 1
+    assert "it rests on the revenue meter now" in lines[0]
+    await rig.run(rig.settling(), for_s=60)
+    assert len(await rig.ledger.statements()) == 2
