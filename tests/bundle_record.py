@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -83,13 +83,20 @@ class Made:
         return read_bundle(self.body)
 
 
-async def make(folder: Path, *, reading_s: int = 60) -> Made:
-    """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads."""
+async def make(
+    folder: Path, *, reading_s: int = 60, also: Callable[[SqlLedger], Awaitable[object]] | None = None
+) -> Made:
+    """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
+
+    ``also`` records more before the event is settled.
+    """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
     async with open_ledger(url, migrate=True) as ledger:
         await _meter(ledger, reading_s)
         await _take(ledger, SqlPartyStore(ledger))
+        if also is not None:
+            await also(ledger)
         evidence = SqlEvidenceStore(ledger)
         await add_head(evidence, STARTS_AT - timedelta(minutes=30), None)
         statement = await _settle(ledger)
@@ -191,8 +198,8 @@ async def _opt_in(ledger: SqlLedger, event: GridEvent, at: datetime) -> None:
 async def _settle(ledger: SqlLedger) -> SettlementStatement:
     record = await ledger.event(CONNECTION_ID, "peak-1")
     assert record is not None
-    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule])
     at = STARTS_AT + timedelta(hours=1, seconds=3)
+    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule], as_of=at)
     statement = settle(
         verify_event(inputs, verified_at=at),
         program=PROGRAM,

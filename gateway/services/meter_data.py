@@ -66,7 +66,7 @@ class MeterData:
         """
         closed = await self._record.energy_between(meter_id, start, end)
         first, stop = self._grid_at(start), self._grid_at(end)
-        known = await self._known(meter_id, first, stop)
+        known = await self.standing_between(meter_id, first, stop)
         if not known:
             return closed
         cut = shared_out(
@@ -87,19 +87,19 @@ class MeterData:
         An interval that ``start`` or ``end`` lies within is shared out by our own readings, by time where there are
         none of it, and is then an estimate.
         """
-        known = await self._known(meter_id, start, end)
+        known = await self.standing_between(meter_id, start, end)
         return await self._over(meter_id, settled_slices(start, end, interval_s, known), end, known)
 
     async def energy_over(self, meter_id: str, pieces: Sequence[Slice], until: datetime) -> tuple[IntervalEnergy, ...]:
         """Energy of each piece, in order of time; of our own readings only those before ``until``."""
         if not pieces:
             return ()
-        known = await self._known(meter_id, pieces[0].starts_at, until)
+        known = await self.standing_between(meter_id, pieces[0].starts_at, until)
         return await self._over(meter_id, pieces, until, known)
 
     async def known_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """What stands over our own readings and starts in ``[start, end)``: imported and edited intervals."""
-        return tuple(one for one in await self._known(meter_id, start, end) if one.starts_at >= start)
+        return tuple(one for one in await self.standing_between(meter_id, start, end) if one.starts_at >= start)
 
     async def counting_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """The edits of intervals that share time with ``[start, end)`` and count, in order of time."""
@@ -111,7 +111,7 @@ class MeterData:
         Those that start in it, in order of time; what was marked as unusable has a coverage of 0.
         """
         closed = await self._record.energy_between(meter_id, start, end)
-        known = await self._known(meter_id, start, end)
+        known = await self.standing_between(meter_id, start, end)
         found = [*(one for one in known if one.starts_at >= start), *without_overlap(closed, known)]
         return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
 
@@ -119,7 +119,7 @@ class MeterData:
         """Whether the revenue meter says of every instant of ``[start, end)``."""
         return revenue_covers(*await self._over_ours(meter_id, start, end), start, end)
 
-    async def _known(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+    async def standing_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """What stands over our own readings and shares time with ``[start, end)``."""
         found = layer(*await self._over_ours(meter_id, start, end))
         return tuple(one for one in found if one.starts_at < end and one.ends_at > start)
