@@ -76,6 +76,8 @@ def test_a_gap_says_how_long_and_what_to_do():
 def test_gaps_at_both_ends_of_the_period_count():
     found = [one for one in look(LOAD[4:-8]) if one.kind is Kind.GAP]
     assert [one.figure("missing") for one in found] == [3600.0, 7200.0]
+    # An hour at the edge is no step of the clock: it may go on beyond it.
+    assert kinds(look(LOAD[4:-4])) == [Kind.GAP, Kind.DAY_COUNT, Kind.DAY_COUNT, Kind.GAP]
 
 
 def test_a_period_shorter_than_an_interval_has_nothing_to_judge():
@@ -271,6 +273,14 @@ def test_a_register_read_within_an_interval_takes_its_share():
     read = [*register(LOAD, READ_AT[0]), *register(LOAD, READ_AT[4])]
     before_wh = register(LOAD, LOAD[NOON].starts_at)[0][1]
     assert look(LOAD, registers=[*read, (half, before_wh + LOAD[NOON].energy_wh / 3)]) == ()
+
+
+def test_two_readings_within_intervals_take_the_share_of_each():
+    cut = [LOAD[slot].starts_at + timedelta(minutes=5) for slot in (NOON, NOON + 2)]
+    between_wh = LOAD[NOON].energy_wh * 2 / 3 + LOAD[NOON + 1].energy_wh + LOAD[NOON + 2].energy_wh / 3
+    assert look(LOAD, registers=[(cut[0], 5e6), (cut[1], 5e6 + between_wh)]) == ()
+    one = only(look(LOAD, registers=[(cut[0], 5e6), (cut[1], 5e6 + between_wh + 1_100)]), Kind.REGISTER)
+    assert one.figure("intervals_sum") == pytest.approx(between_wh)
 
 
 def test_with_a_gap_only_too_much_can_be_seen():
