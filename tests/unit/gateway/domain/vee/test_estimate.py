@@ -49,10 +49,11 @@ def propose(intervals: Sequence[IntervalEnergy], **changes: Any) -> Estimates:
         "registers": (),
     }
     of |= changes
-    findings = of.pop("findings", None)
+    findings, events = of.pop("findings", None), of.pop("events", ())
     return estimate(
         intervals,
         findings=validate(intervals, **of) if findings is None else findings,
+        events=events,
         meter_id="main",
         by="ada",
         at=MADE,
@@ -114,6 +115,19 @@ def test_of_an_hour_shown_twice_the_first_one_is_like_that_of_other_days():
     found = propose(gap(load, slot, 8).intervals, start=start, end=end, rules=rules)
     assert found.edits[0].starts_at.astimezone(BRUSSELS).hour == 2
     assert found.edits[0].energy_wh == pytest.approx(load[at[datetime(2026, 10, 25, 0, tzinfo=UTC)]].energy_wh)
+
+
+def test_an_event_on_a_like_day_is_no_basis_and_a_neighbour_in_one_is():
+    event = (LOAD[NOON - WEEK + 2].starts_at + timedelta(minutes=5), LOAD[NOON - WEEK + 4].starts_at)
+    found = propose(gap(LOAD, NOON, 8).intervals, events=[event])
+    mondays = [[LOAD[NOON + slot + week * WEEK].energy_wh for week in (-2, -1, 1)] for slot in range(8)]
+    for slot in (2, 3):
+        del mondays[slot][1]
+    assert energies(found) == pytest.approx([fmean(same) for same in mondays])
+    around = (LOAD[NOON - 4].starts_at, LOAD[NOON + 4].starts_at)
+    assert [edit.method for edit in propose(gap(LOAD, NOON, 1).intervals, events=[around]).edits] == [
+        Method.INTERPOLATION
+    ]
 
 
 def test_a_like_day_that_is_suspect_or_estimated_is_no_basis():
