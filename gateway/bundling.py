@@ -36,7 +36,7 @@ from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
-from gateway.domain.evidence_log import EvidenceEntry
+from gateway.domain.evidence_log import EvidenceEntry, as_logged
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
@@ -115,7 +115,7 @@ async def make_bundle(
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
-    await _require_last_hours(evidence, log, contents)
+    contents = await _as_logged(evidence, log, contents)
     messages = await _messages(ledger, log, record, contents)
     contents |= {number: row for number, row, _ in messages}
     files = {
@@ -181,8 +181,12 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
-async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
-    """Raise ``HeadTooOld`` where an hour of readings was logged again after the head, since it had grown."""
+async def _as_logged(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The contents, of an hour of readings that has grown since it was logged as it was then.
+
+    Raises ``HeadTooOld`` where such an hour has been logged again after the head.
+    """
+    found = dict(contents)
     for number, content in contents.items():
         entry = log.entries[number]
         if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
@@ -190,6 +194,8 @@ async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: M
         last = (await evidence.find(READING, entry.key))[-1]
         if last.number >= len(log.entries) and last.sha256 == digest:
             raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
+        found[number] = as_logged(content, entry.sha256) or content
+    return found
 
 
 async def _messages(

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Table, exists, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
-from gateway.domain.evidence_log import EvidenceEntry, Mismatch
+from gateway.domain.evidence_log import EvidenceEntry, Mismatch, as_logged
 from gateway.domain.measurement import from_epoch_us
 from gateway.domain.tree_head import SignedHead
 from gateway.evidence_store import EvidenceStore
@@ -150,6 +150,9 @@ class SqlEvidenceStore(EvidenceStore):
         for (kind, key), logged in last.items():
             if kind == READING and len(found) < limit:
                 content = await self.content(kind, key)
+                if content is not None and logged.at < of_hour_key(key)[1] + HOUR + SETTLED_AFTER:
+                    # Logged before it was over: what came since is no change.
+                    content = await asyncio.to_thread(as_logged, content, logged.sha256) or content
                 now = {} if content is None else {key: await asyncio.to_thread(_digest, content)}
                 found += _differences(kind, now, {(kind, key): logged})
         return sorted(found, key=lambda one: one.number)[:limit]

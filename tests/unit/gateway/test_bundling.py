@@ -77,6 +77,17 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
     )
 
 
+async def test_readings_that_came_after_an_hour_was_logged_are_left_out_where_it_only_grew(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    """As they come each second while the bundle is made, within the hour of the event."""
+    before = await bundle_of(ledger, statement)
+    later = PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(minutes=59, seconds=30))
+    ledger.publish([later])
+    await ledger.flush()
+    assert await bundle_of(ledger, statement) == before
+
+
 async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
     evidence = SqlEvidenceStore(ledger)
     assert STAMPS not in (await bundle_of(ledger, statement)).files
