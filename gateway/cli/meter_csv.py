@@ -116,6 +116,10 @@ def parse_meter_csv(content: bytes, *, unit: Unit | None, zone: tzinfo | None) -
 def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
     names = [" ".join(cell.split()).lower() for cell in header]
     start, end, meter, quality = (_one_of(names, kind) for kind in (_STARTS, _ENDS, _METERS, _QUALITIES))
+    if start is None and any(";" in cell for cell in header):
+        raise HistoryError(
+            "the columns are separated by semicolons: save the file with commas between them, and points in numbers"
+        )
     if start is None:
         raise HistoryError(
             f"the header {','.join(header)!r} has no column `start`: name that of the intervals' start so"
