@@ -8,6 +8,7 @@ import asyncio
 import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
+from gateway.bundle_signatures import MessageSignature
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, ConfigError, EvidenceSettings, Settings, Vtn3Settings
 from gateway.connection_check import Finding
@@ -72,9 +74,18 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
 
 async def open_evidencing(
-    edges: AsyncExitStack, settings: Settings, store: EvidenceStore, *, clock: Clock, readiness: Readiness
+    edges: AsyncExitStack,
+    settings: Settings,
+    store: EvidenceStore,
+    *,
+    clock: Clock,
+    readiness: Readiness,
+    key: Ed25519PrivateKey | None = None,
 ) -> Evidencing:
-    """What logs the record and signs heads. Raises ``OSError`` where the key cannot be used."""
+    """What logs the record and signs heads, by default with the gateway's own key, made where there is none.
+
+    Raises ``OSError`` where the key cannot be used.
+    """
     from gateway.http.heads import HeadPost
     from gateway.storage.evidence_key import read_or_make_key
     from gateway.storage.head_folder import HeadFolder
@@ -86,7 +97,7 @@ async def open_evidencing(
         takers += [HeadPost(str(url), session) for url in wanted.deliver_to]
     return Evidencing(
         store=store,
-        key=read_or_make_key(evidence_key_path(settings)),
+        key=key or read_or_make_key(evidence_key_path(settings)),
         log_id=wanted.log_id or settings.site.id,
         zone=settings.site.site().timezone,
         takers=takers,
@@ -189,8 +200,23 @@ def decode_message(body: bytes) -> dict[str, object]:
     from protocols.openadr2b import neutral as openadr2b
     from protocols.openadr3 import neutral as openadr3
 
-    json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
-    return openadr3.describe(body) if json else openadr2b.describe(body)
+    return openadr3.describe(body) if _is_json(body) else openadr2b.describe(body)
+
+
+def check_signature(body: bytes, known: Sequence[bytes], received_at: datetime) -> MessageSignature | None:
+    """As ``CheckSignature``: only XML of 2.0b carries signatures in the message itself. Raises ``MessageError``."""
+    from protocols.openadr2b.signature_check import check_kept
+
+    if _is_json(body):
+        return None
+    found = check_kept(body, known, received_at)
+    if found is None:
+        return None
+    return MessageSignature(name=found.name, certificate=found.certificate, signed_at=found.signed_at)
+
+
+def _is_json(body: bytes) -> bool:
+    return body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
 
 
 async def mosquitto_acl(settings: Settings, name: str) -> str:

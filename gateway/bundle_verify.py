@@ -1,20 +1,23 @@
 """Verifying a bundle without a gateway and without a network: what holds, what does not and where, what is trusted."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 
+from cryptography.x509 import Certificate
+
 from gateway.bundle_file import BundleError, BundleFile
-from gateway.bundle_meter_data import EDITS
-from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, known_of, wanted
+from gateway.bundle_meter_data import known_of, trusted_meter_data
+from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
+from gateway.bundle_signatures import CheckSignature, check_signatures
+from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import fingerprint, first_difference
-from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import check
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.tariff.sheet import shipped_tariffs
@@ -44,39 +47,53 @@ class Verification:
     trust: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the reader knows from elsewhere, and so need not take from the bundle.
+
+    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
+    reader was given at other times, by other ways; ``timestamp_authorities`` are those whose time stamps are believed,
+    ``certificates`` (DER) those of who may sign messages.
+    """
+
+    key_id: str | None = None
+    own_heads: tuple[SignedHead, ...] = ()
+    timestamp_authorities: tuple[Certificate, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+
+
 async def verify(
-    bundle: BundleFile, *, decode: Decode, key_id: str | None = None, own_heads: Sequence[SignedHead] = ()
+    bundle: BundleFile, *, decode: Decode, check_signature: CheckSignature, pins: Pins = Pins()
 ) -> Verification:
     """Check everything.
 
-    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
-    reader was given at other times, by other ways.
-
-    Raises ``BundleError`` where not even the log in it can be read.
+    Raises ``BundleError`` where not even the log in it can be read, and ``ImportError`` where time stamps are to be
+    checked without ``gridgate[evidence]``.
     """
     recorded = Recorded(bundle)
     heads = recorded.log.heads
     if not heads:
         raise BundleError("it holds no signed head")
     try:
-        key = heads[-1].key_id if key_id is None else key_id
+        key = heads[-1].key_id if pins.key_id is None else pins.key_id
     except ValueError as cause:
         raise BundleError("its last head names no key") from cause
     with _without_collecting():
-        checks = await _checks(recorded, decode, key, own_heads)
-        trust = _trust(recorded, key=key, pinned=key_id is not None, own_heads=bool(own_heads))
+        checks = await _checks(recorded, decode, key, pins)
+        signed, unsigned = _signatures(recorded, check_signature, pins.certificates)
+        trust = (*_trust(recorded, key, pins), *unsigned)
     return Verification(
         statement_id=bundle.statement_id,
         product_version=bundle.product_version,
         key_id=key,
         worth=_worth(recorded),
-        holds=not any(one.faults for one in checks),
-        checks=checks,
+        holds=not any(one.faults for one in (*checks, *signed)),
+        checks=(*checks, *signed),
         trust=trust,
     )
 
 
-async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Sequence[SignedHead]) -> tuple[Check, ...]:
+async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> tuple[Check, ...]:
     bundle, copy = recorded.bundle, recorded.log
     listed = Check(name="files", holds=f"all {len(bundle.files)} files are those of the manifest", faults=bundle.faults)
     checks = [
@@ -84,8 +101,10 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Seque
         _guarded("heads", lambda: check_heads(copy, key)),
         _guarded("log", lambda: check_log(copy)),
     ]
-    if own_heads:
-        checks.append(_guarded("your heads", lambda: check_own_heads(copy, own_heads, key)))
+    if pins.own_heads:
+        checks.append(_guarded("your heads", lambda: check_own_heads(copy, pins.own_heads, key)))
+    if pins.timestamp_authorities:
+        checks.append(_guarded("stamps", lambda: check_stamps(recorded, pins.timestamp_authorities)))
     return (
         *checks,
         await _records(recorded),
@@ -122,18 +141,23 @@ def _unchecked(name: str, cause: Exception) -> Check:
     return Check(name=name, holds="", faults=(f"cannot be checked: {cause}",))
 
 
-async def _records(recorded: Recorded) -> Check:
+def _signatures(
+    recorded: Recorded, check: CheckSignature, certificates: tuple[bytes, ...]
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     try:
-        at = recorded.statement.verified.verified_at
-        known = await known_of(recorded, recorded.site, recorded.event, recorded.rule, at)
+        return check_signatures(recorded, check, certificates)
+    except _FAULTS as cause:
+        return (_unchecked("signature", cause),), ()
+
+
+async def _records(recorded: Recorded) -> Check:
+    site, event, rule = recorded.site, recorded.event, recorded.rule
+    try:
+        known = await known_of(recorded, site, event, rule, recorded.statement.verified.verified_at)
+        entries = wanted(recorded.log, site=site, rule=rule, record=event, known=known)
+        return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
     except _FAULTS as cause:
         return _unchecked("records", cause)
-    return _guarded("records", lambda: _held(recorded, known))
-
-
-def _held(recorded: Recorded, known: Sequence[IntervalEnergy]) -> Check:
-    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event, known=known)
-    return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
 
 
 def _signal(recorded: Recorded, decode: Decode) -> Check:
@@ -342,7 +366,7 @@ def _worth(recorded: Recorded) -> str:
     return f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency}"
 
 
-def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tuple[str, ...]:
+def _trust(recorded: Recorded, key: str, pins: Pins) -> tuple[str, ...]:
     trust = [
         (
             "Capture: that meter and messages were recorded as they came. The log shows that nothing was changed since "
@@ -350,11 +374,13 @@ def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tu
         ),
         "Terms: price, currency, rule and meter of the contract; compare terms.json with yours.",
     ]
-    if not pinned:
+    if pins.key_id is None:
         trust.append(f"The key: you named none; {key} is what the bundle says. Give yours with --key.")
-    if not own_heads:
+    if not pins.own_heads:
         trust.append("That the key's owner did not rewrite the whole log: only heads of your own show that (--head).")
     try:
+        if not pins.timestamp_authorities:
+            trust.append(trusted_stamps(recorded))
         trust += _trust_in_content(recorded)
     except _FAULTS as cause:
         trust.append(f"What else is trusted cannot be said: {cause}.")
@@ -369,15 +395,7 @@ def _trust_in_content(recorded: Recorded) -> list[str]:
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")
-    trust += [
-        f"Import: that {one.source!r}, which {one.by} handed over for meter {one.meter_id}, says what the meter "
-        f"measured; compare SHA-256 {one.sha256} with that of the file you have."
-        for one in recorded.counting_imports
-    ]
-    edits = [one for one in recorded.edits if one.at <= recorded.statement.verified.verified_at]
-    if edits:
-        by = ", ".join(sorted({one.by for one in edits}))
-        trust.append(f"Edits: {len(edits)} of the meter's intervals, by {by}; records/{EDITS}.txt has the reasons.")
+    trust += trusted_meter_data(recorded.imports, recorded.edits, recorded.statement.verified.verified_at)
     bare = recorded.recomputed.bare
     if bare:
         trust.append(

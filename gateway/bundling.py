@@ -1,10 +1,12 @@
 """Making a bundle: all that one statement rests on, from the record and its log, for somebody who has neither."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
-from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS
+from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS, known_of
 from gateway.bundle_recorded import (
     ENERGY,
     ENTRIES,
@@ -14,6 +16,7 @@ from gateway.bundle_recorded import (
     MESSAGES,
     READING,
     README,
+    REVISIONS,
     RULE,
     STATEMENT,
     TARIFF,
@@ -22,11 +25,11 @@ from gateway.bundle_recorded import (
     Recorded,
     SiteTerms,
     Terms,
-    known_of,
     lines,
     terms_json,
     wanted,
 )
+from gateway.bundle_stamps import stamps_file
 from gateway.domain.baseline.rule import parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
@@ -50,8 +53,9 @@ By other means:
   manifest.json         SHA-256 of every other file
   log/entries.jsonl     the log of evidence, an entry a line, as canonical JSON (RFC 8785)
   log/heads.jsonl       its signed heads in their order
+  log/stamps.jsonl      time stamps of an authority over heads, where there are any
   records/KIND.txt      records: the number of the entry, a space, the content
-  messages/SHA256       messages of the grid as they came
+  messages/SHA256       messages of the grid as they came, those of earlier revisions of the event too
   rule.toml             the baseline rule
   tariff.toml           what prices the reduction
   terms.json            site and program
@@ -63,7 +67,8 @@ By other means:
 2. The lines of entries.jsonl, without their line ends, are the leaves of a hash tree after RFC 6962, section 2.1. Its
    root over the first "size" lines is the "root_sha256" of each head. So it has to be for heads of your own.
 3. A signature is Ed25519 (RFC 8032) over the canonical JSON of "head". "previous_sha256" is the SHA-256 of the
-   canonical JSON of the head before it.
+   canonical JSON of the head before it. A time stamp is a response after RFC 3161, in base64; it is over the whole line
+   of heads.jsonl, which the head's signature is part of.
 4. A reading stands until the next one and for 60 s at the most: energy is power times time, summed. The rule's sheet
    says how the baseline is made, and which text it is from.
 5. Intervals of records/imported_energy.txt count before readings: of those of one time the import that has the highest
@@ -74,6 +79,10 @@ By other means:
 
 class NotBundled(ValueError):
     """There is no bundle of this statement, now or ever; the text says why and what to do."""
+
+
+class HeadTooOld(NotBundled):
+    """No head is over all that the statement rests on; after the next one there is a bundle."""
 
 
 async def make_bundle(
@@ -91,7 +100,8 @@ async def make_bundle(
 
     ``sheet`` is the text of its baseline rule, ``tariff_sheet`` that of its tariff.
 
-    The same statement under the same head gives the same bundle. Raises ``NotBundled``, and ``LedgerUnavailable``.
+    The same statement under the same head, with the same stamps, gives the same bundle. Raises ``NotBundled``,
+    ``HeadTooOld`` where only the head is missing, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
@@ -104,13 +114,15 @@ async def make_bundle(
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
-    message, body = await _message(ledger, log, record)
-    contents[message] = body[0]
+    await _require_last_hours(evidence, log, contents)
+    messages = await _messages(ledger, log, record, contents)
+    contents |= {number: row for number, row, _ in messages}
     files = {
         ENTRIES: lines(log.entries),
         HEADS: lines(log.heads),
+        **await stamps_file(evidence, log.heads),
         **_records(log, contents),
-        f"messages/{record.event.raw_sha256}": body[1],
+        **{f"messages/{sha256(body).hexdigest()}": body for _, _, body in messages},
         RULE: sheet.encode(),
         TARIFF: tariff_sheet.encode(),
         TERMS: terms_json(_terms(site, program)),
@@ -121,9 +133,7 @@ async def make_bundle(
     made = BundleFile(product_version=product_version, statement_id=statement.statement_id, files=files)
     recorded = Recorded(made)
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
-        raise NotBundled(
-            f"it was issued after the last head of the log ({_made_at(log)}): ask again after the next one"
-        )
+        raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
     inputs = await gather_inputs(
         recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
     )
@@ -146,7 +156,7 @@ async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventReco
 async def _log(evidence: EvidenceStore) -> LogCopy:
     heads = await evidence.heads()
     if not heads:
-        raise NotBundled("the log of evidence has no head yet: the first is made after the end of the day")
+        raise HeadTooOld("the log of evidence has no head yet")
     last = heads[-1].head
     entries = await evidence.entries(0, last.size)
     return LogCopy(
@@ -170,24 +180,61 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
-async def _message(ledger: Ledger, log: LogCopy, record: EventRecord) -> tuple[int, tuple[bytes, bytes]]:
-    """The number of the message's entry, its record and its bytes. A message is found by what its record says."""
-    message = await ledger.raw_message(record.event.raw_sha256)
-    if message is None:
-        raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
-    row = {
-        "sha256": message.sha256,
-        "connection_id": message.connection_id,
-        "direction": message.direction,
-        "at": message.at,
-        "name": message.name,
-        "took_s": message.took_s,
-    }
-    digest = fingerprint(row)
-    number = next((one.number for one in log.entries if (one.kind, one.sha256) == (MESSAGES, digest)), None)
-    if number is None:
-        raise NotBundled("the message that the event came with is not in the log under its last head")
-    return number, (canonical_json(row), message.body)
+async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
+    """Raise ``HeadTooOld`` where an hour of readings was logged again after the head, since it had grown."""
+    for number, content in contents.items():
+        entry = log.entries[number]
+        if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
+            continue
+        last = (await evidence.find(READING, entry.key))[-1]
+        if last.number >= len(log.entries) and last.sha256 == digest:
+            raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
+
+
+async def _messages(
+    ledger: Ledger, log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]
+) -> list[tuple[int, bytes, bytes]]:
+    """The messages that the event's revisions came with: the number of the entry, the record and the bytes of each.
+
+    The one of the last revision has to be there. A message is found in the log by what its record says.
+    """
+    numbers = {entry.sha256: entry.number for entry in log.entries if entry.kind == MESSAGES}
+    found: list[tuple[int, bytes, bytes]] = []
+    for digest in _digests(log, record, contents):
+        needed = digest == record.event.raw_sha256
+        message = await ledger.raw_message(digest)
+        if message is None:
+            if needed:
+                raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
+            continue
+        row = {
+            "sha256": message.sha256,
+            "connection_id": message.connection_id,
+            "direction": message.direction,
+            "at": message.at,
+            "name": message.name,
+            "took_s": message.took_s,
+        }
+        number = numbers.get(fingerprint(row))
+        if number is not None:
+            found.append((number, canonical_json(row), message.body))
+        elif needed:
+            raise HeadTooOld(
+                f"the message that the event came with is not in the log under its last head ({_made_at(log)})"
+            )
+    return found
+
+
+def _digests(log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]) -> Iterable[str]:
+    """The SHA-256 of the messages that the event's revisions came with."""
+    event = record.event
+    rows = [json.loads(content) for number, content in contents.items() if log.entries[number].kind == REVISIONS]
+    documents = [
+        json.loads(row["document"])
+        for row in rows
+        if (row["connection_id"], row["event_id"]) == (event.connection_id, event.event_id)
+    ]
+    return dict.fromkeys([event.raw_sha256, *(one["raw_sha256"] for one in documents)])
 
 
 async def _events(ledger: Ledger, record: EventRecord) -> list[EventRecord]:

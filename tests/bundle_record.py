@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,12 +11,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509 import Certificate
 from pydantic import TypeAdapter
 
-from gateway.app import decode_message
+from gateway.app import check_signature, decode_message
 from gateway.bundle_file import BundleFile, read_bundle, write_bundle
 from gateway.bundle_recorded import ENTRIES, HEADS
-from gateway.bundle_verify import Verification, verify
+from gateway.bundle_verify import Pins, Verification, verify
 from gateway.bundling import make_bundle
 from gateway.domain.baseline.rule import shipped_rules, shipped_sheets
 from gateway.domain.contract import Program
@@ -44,6 +45,8 @@ OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 
 STARTS_AT = datetime(2026, 7, 15, 22, tzinfo=UTC)
 """A Wednesday afternoon in Phoenix."""
+
+RECEIVED_AT = datetime(2026, 7, 15, 20, tzinfo=UTC)
 
 CONNECTION_ID = "utility"
 SITE = Site(site_id="lab-1", timezone=ZoneInfo("America/Phoenix"), meter_id="site", interval_s=300)
@@ -84,17 +87,23 @@ class Made:
 
 
 async def make(
-    folder: Path, *, reading_s: int = 60, also: Callable[[SqlLedger], Awaitable[object]] | None = None
+    folder: Path,
+    *,
+    reading_s: int = 60,
+    messages: Sequence[bytes] = (json.dumps(MESSAGE).encode(),),
+    also: Callable[[SqlLedger], Awaitable[object]] | None = None,
 ) -> Made:
     """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
 
-    ``also`` records more before the event is settled.
+    Each of ``messages`` brings a revision of the event, a minute after the one before. ``also`` records more before the
+    event is settled.
     """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
     async with open_ledger(url, migrate=True) as ledger:
         await _meter(ledger, reading_s)
-        await _take(ledger, SqlPartyStore(ledger))
+        for minute, message in enumerate(messages):
+            await _take(ledger, SqlPartyStore(ledger), message, RECEIVED_AT + timedelta(minutes=minute))
         if also is not None:
             await also(ledger)
         evidence = SqlEvidenceStore(ledger)
@@ -162,9 +171,7 @@ def _power_w(at: datetime) -> float:
     return (80_000.0 if in_event else 100_000.0) + 100.0 * at.day + at.minute
 
 
-async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
-    body = json.dumps(MESSAGE).encode()
-    at = datetime(2026, 7, 15, 20, tzinfo=UTC)
+async def _take(ledger: SqlLedger, parties: SqlPartyStore, body: bytes, at: datetime) -> None:
     await parties.record_message(
         RawMessage(
             connection_id=CONNECTION_ID,
@@ -181,9 +188,10 @@ async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
     event: GridEvent = replace(
         said[0], connection_id=CONNECTION_ID, program_id=PROGRAM.program_id, status=EventStatus.NEAR
     )
-    days = timedelta(days=4)
-    # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
-    await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)
+    if at == RECEIVED_AT:
+        # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
+        days = timedelta(days=4)
+        await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)
     await _opt_in(ledger, event, at)
 
 
@@ -264,9 +272,18 @@ def rewrite_log(files: Files) -> None:
     files[HEADS] = b"".join(canonical_json(head) + b"\n" for head in heads)
 
 
-def verified(bundle: BundleFile, *own_heads: SignedHead, key_id: str | None = KEY_ID) -> Verification:
+def verified(
+    bundle: BundleFile,
+    *own_heads: SignedHead,
+    key_id: str | None = KEY_ID,
+    timestamp_authorities: tuple[Certificate, ...] = (),
+    certificates: tuple[bytes, ...] = (),
+) -> Verification:
     """What verification says of a bundle."""
-    return asyncio.run(verify(bundle, decode=decode_message, key_id=key_id, own_heads=own_heads))
+    pins = Pins(
+        key_id=key_id, own_heads=own_heads, timestamp_authorities=timestamp_authorities, certificates=certificates
+    )
+    return asyncio.run(verify(bundle, decode=decode_message, check_signature=check_signature, pins=pins))
 
 
 def faults(found: Verification) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """A statement as ``gridgate statement`` finds it in the record, computes it again and tells it."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from gateway.app import decode_message, product_version, recheck
+from gateway.app import check_signature, decode_message, product_version, recheck
 from gateway.bundle_file import BundleFile
 from gateway.bundle_verify import verify
-from gateway.bundling import NotBundled, make_bundle
+from gateway.bundling import HeadTooOld, NotBundled, make_bundle
+from gateway.cli.evidence_asked import NotSigned, head_signed
 from gateway.cli.statement_review_text import standing_in_words
 from gateway.config import Settings
 from gateway.domain.baseline.rule import shipped_sheets
@@ -38,17 +41,30 @@ def difference(statement: SettlementStatement, settings: Settings) -> Callable[[
     return asked
 
 
-def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Awaitable[tuple[BundleFile, list[str]]]]:
-    """A question for the bundle of a statement, and for what does not hold in it. Raises ``NotBundled``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundled:
+    """A bundle, what does not hold in it, and what of note was done for it."""
 
-    async def asked(record: Record) -> tuple[BundleFile, list[str]]:
+    bundle: BundleFile
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Awaitable[Bundled]]:
+    """A question for the bundle of a statement, under a new head where the last one is too old for it.
+
+    Raises ``NotBundled``.
+    """
+
+    async def asked(record: Record) -> Bundled:
         statement = await record.ledger.statement(statement_id)
         if statement is None:
             raise NotBundled("no such statement on record; see: gridgate statement list")
         program = settings.programs().get(statement.program_id)
         if program is None:
             raise NotBundled(f"program {statement.program_id!r} is no longer declared")
-        made = await make_bundle(
+        make = partial(
+            make_bundle,
             record.ledger,
             record.evidence,
             statement,
@@ -58,10 +74,34 @@ def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Await
             tariff_sheet=shipped_tariff_sheets()[program.tariff],
             product_version=product_version(),
         )
-        found = await verify(made, decode=decode_message)
-        return made, [f"{one.name}: {fault}" for one in found.checks for fault in one.faults]
+        notes: tuple[str, ...] = ()
+        try:
+            made = await make()
+        except HeadTooOld as cause:
+            notes = await _new_head(record, settings, cause)
+            made = await make()
+        found = await verify(made, decode=decode_message, check_signature=check_signature)
+        faults = tuple(f"{one.name}: {fault}" for one in found.checks for fault in one.faults)
+        return Bundled(bundle=made, faults=faults, notes=notes)
 
     return asked
+
+
+async def _new_head(record: Record, settings: Settings, reason: HeadTooOld) -> tuple[str, ...]:
+    """Sign a head, and say so. Raises ``NotBundled`` where the key is not at hand, or there can be no head."""
+    try:
+        head = await head_signed(record.evidence, settings)
+    except NotSigned as cause:
+        raise NotBundled(
+            f"{reason}, and no head is made here: {cause}. On its host run gridgate evidence head --config FILE, "
+            "then ask again"
+        ) from cause
+    made = head.signed.head
+    told = (
+        f"{reason}: a head of {made.made_at:%Y-%m-%d %H:%M:%S}Z over {made.size} entries was signed for it, and given "
+        f"to {', '.join(head.given_to) or 'nobody, since nobody is declared under [evidence]'}"
+    )
+    return (told, head.fault) if head.fault else (told,)
 
 
 def listing(statements: Sequence[SettlementStatement]) -> str:
