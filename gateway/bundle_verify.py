@@ -151,8 +151,8 @@ def _signatures(
 
 
 async def _records(recorded: Recorded) -> Check:
-    site, event, rule = recorded.site, recorded.event, recorded.rule
     try:
+        site, event, rule = recorded.site, recorded.event, recorded.rule
         known = await known_of(recorded, site, event, rule, recorded.statement.verified.verified_at)
         entries = wanted(recorded.log, site=site, rule=rule, record=event, known=known)
         return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
