@@ -7,7 +7,7 @@ SHA-256 is.
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -22,13 +22,13 @@ from gateway.bundle_meter_data import (
     IMPORTS,
     between,
     edits_within,
+    looks_at_notice,
     read_edits,
     read_imports,
     wanted_meter_data,
 )
-from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
+from gateway.domain.baseline.rule import MeterBeforeAfter, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
@@ -37,13 +37,12 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
-from gateway.domain.meter_import import ImportedEnergy, MeterImport
+from gateway.domain.meter_import import ImportedEnergy
 from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
 from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
 from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
 from gateway.domain.vee.edit import Edit
-from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.settling import interval_end, look_back
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
@@ -274,12 +273,6 @@ class Recorded:
         """What was imported of the site meter, in the order in which it was."""
         return read_imports(self.site.meter_id, tuple(self.of_kind(IMPORTS)), tuple(self.of_kind(IMPORTED)))
 
-    @property
-    def counting_imports(self) -> tuple[MeterImport, ...]:
-        """Those of them that were on record when the event was verified."""
-        at = self.statement.verified.verified_at
-        return tuple(one.source for one in self.imports if one.source.at <= at)
-
     @cached_property
     def edits(self) -> tuple[Edit, ...]:
         """Edits of the site meter."""
@@ -336,7 +329,7 @@ def wanted(
     start, end = ramp_starts_at(record.event), took_part_until(record)
     if end is None:
         raise BundleError(f"event {record.event.event_id!r} is open ended and not over")
-    noticed_at = min(start, record.first_received_at) if _looks_at_notice(rule) else start
+    noticed_at = min(start, record.first_received_at) if looks_at_notice(rule) else start
     last = interval_end(reads_until(rule, record.event.starts_at, end, site.timezone), site.interval_s)
     hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
     hours |= hours_of(known)
@@ -349,31 +342,6 @@ def wanted(
     }
     found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
     return tuple(sorted(found, key=lambda entry: entry.number))
-
-
-async def known_of(
-    record: SettledFrom, site: Site, event: EventRecord, rule: Rule, as_of: datetime
-) -> tuple[IntervalEnergy, ...]:
-    """The imported and edited intervals that are cut to what is settled, by what was on record at that instant."""
-    start, end = event.event.starts_at, took_part_until(event)
-    if end is None:
-        raise BundleError(f"event {event.event.event_id!r} is open ended and not over")
-    if isinstance(rule.method, MeterBeforeAfter):
-        # Its minutes are cut, too.
-        noticed_at = event.first_received_at if _looks_at_notice(rule) else start
-        before = timedelta(seconds=rule.method.length_s + (rule.method.align_s or 0.0))
-        start = min(start, noticed_at, ramp_starts_at(event.event)) - before
-        end = interval_end(end, site.interval_s)
-    return await MeterData(record, as_of=as_of).standing_between(site.meter_id, start, end)
-
-
-def _looks_at_notice(rule: Rule) -> bool:
-    """Whether the rule looks back from the notice of the event, instead of from its start."""
-    match rule.method:
-        case MeterBeforeAfter(anchor=anchor) | DayMatching(count_from=anchor):
-            return anchor is Anchor.NOTICE
-        case _:
-            return False
 
 
 def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:

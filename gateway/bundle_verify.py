@@ -1,7 +1,7 @@
 """Verifying a bundle without a gateway and without a network: what holds, what does not and where, what is trusted."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -10,15 +10,14 @@ from itertools import pairwise
 from cryptography.x509 import Certificate
 
 from gateway.bundle_file import BundleError, BundleFile
-from gateway.bundle_meter_data import EDITS
-from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, known_of, wanted
+from gateway.bundle_meter_data import known_of, trusted_meter_data
+from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
 from gateway.bundle_signatures import CheckSignature, check_signatures
 from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import fingerprint, first_difference
-from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import check
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.tariff.sheet import shipped_tariffs
@@ -153,16 +152,12 @@ def _signatures(
 
 async def _records(recorded: Recorded) -> Check:
     try:
-        at = recorded.statement.verified.verified_at
-        known = await known_of(recorded, recorded.site, recorded.event, recorded.rule, at)
+        site, event, rule = recorded.site, recorded.event, recorded.rule
+        known = await known_of(recorded, site, event, rule, recorded.statement.verified.verified_at)
+        entries = wanted(recorded.log, site=site, rule=rule, record=event, known=known)
+        return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
     except _FAULTS as cause:
         return _unchecked("records", cause)
-    return _guarded("records", lambda: _held(recorded, known))
-
-
-def _held(recorded: Recorded, known: Sequence[IntervalEnergy]) -> Check:
-    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event, known=known)
-    return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
 
 
 def _signal(recorded: Recorded, decode: Decode) -> Check:
@@ -400,15 +395,7 @@ def _trust_in_content(recorded: Recorded) -> list[str]:
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")
-    trust += [
-        f"Import: that {one.source!r}, which {one.by} handed over for meter {one.meter_id}, says what the meter "
-        f"measured; compare SHA-256 {one.sha256} with that of the file you have."
-        for one in recorded.counting_imports
-    ]
-    edits = [one for one in recorded.edits if one.at <= recorded.statement.verified.verified_at]
-    if edits:
-        by = ", ".join(sorted({one.by for one in edits}))
-        trust.append(f"Edits: {len(edits)} of the meter's intervals, by {by}; records/{EDITS}.txt has the reasons.")
+    trust += trusted_meter_data(recorded.imports, recorded.edits, recorded.statement.verified.verified_at)
     bare = recorded.recomputed.bare
     if bare:
         trust.append(
