@@ -4,18 +4,17 @@ A record is a line of ``records/KIND.txt``: the number of its entry, a space, an
 SHA-256 is.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.bundle_file import BundleError, BundleFile
+from gateway.bundle_readings import read_canonical_hour
 from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import reads_until
 from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
@@ -27,6 +26,7 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
+from gateway.domain.reading_columns import ReadingColumns, joined
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.tree_head import SignedHead
 from gateway.services.settling import interval_end, look_back
@@ -214,15 +214,22 @@ class Recorded:
         return frozenset(str(row.get("sha256")) for row in rows)
 
     @cached_property
-    def readings(self) -> tuple[PowerReading, ...]:
+    def readings(self) -> ReadingColumns:
         """The site meter's, in order of time."""
         meter_id = self.site.meter_id
-        rows = (row for _, content in self.of_kind(READING) for row in _parsed(_READINGS, content, READING))
-        found = (
+        hours = [self._hour_of_readings(entry, content) for entry, content in self.of_kind(READING)]
+        return joined(hours, meter_id)
+
+    def _hour_of_readings(self, entry: EvidenceEntry, content: bytes) -> ReadingColumns:
+        meter_id = self.site.meter_id
+        canonical = read_canonical_hour(content, hour_of(entry)[0], meter_id)
+        if canonical is not None:
+            return canonical
+        found = [
             PowerReading(meter_id=meter_id, measured_at=at, power_w=power_w, energy_j=energy_j, quality=quality)
-            for at, power_w, energy_j, quality in rows
-        )
-        return tuple(sorted(found, key=lambda one: one.measured_at))
+            for at, power_w, energy_j, quality in _parsed(_READINGS, content, READING)
+        ]
+        return ReadingColumns.of(found, meter_id)
 
     @cached_property
     def hours(self) -> frozenset[datetime]:
@@ -259,8 +266,7 @@ class Recorded:
 
     async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
         """As ``Ledger.readings_between``."""
-        first, last = (bisect_left(self.readings, at, key=attrgetter("measured_at")) for at in (start, end))
-        return self.readings[first:last] if meter_id == self.site.meter_id else ()
+        return self.readings.between(start, end) if meter_id == self.site.meter_id else ()
 
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """As ``Ledger.energy_between``."""
@@ -288,9 +294,10 @@ def wanted(log: LogCopy, *, site: Site, rule: Rule, record: EventRecord) -> tupl
     last = interval_end(reads_until(rule, record.event.starts_at, end, site.timezone), site.interval_s)
     hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
     closed_from = last if isinstance(rule.method, MeterBeforeAfter) else noticed_at - look_back(rule)
+    first_us, last_us = epoch_us(closed_from), epoch_us(last)
     tests: dict[str, Callable[[EvidenceEntry], bool]] = {
         READING: lambda entry: hour_of(entry)[0] in hours and hour_of(entry)[1] == site.meter_id,
-        ENERGY: lambda entry: _closes(entry, site.meter_id, epoch_us(closed_from), epoch_us(last)),
+        ENERGY: lambda entry: _closes(entry, site.meter_id, first_us, last_us),
         **dict.fromkeys(WHOLE_KINDS, lambda _: True),
     }
     found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
@@ -318,7 +325,9 @@ def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
 
 def _lines(body: bytes) -> list[bytes]:
     """Lines by line feeds alone: a carriage return is content."""
-    return body.removesuffix(b"\n").split(b"\n") if body else []
+    found = body.split(b"\n")
+    # What follows the last line feed is no line, unless there is something.
+    return found if found[-1] else found[:-1]
 
 
 def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:
