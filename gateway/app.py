@@ -30,7 +30,8 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
-from gateway.domain.settlement import SettlementStatement, check
+from gateway.domain.settlement import SettlementStatement, check, tariff_of
+from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.tree_head import SignedHead
 from gateway.domain.verification import VerificationInputs
@@ -42,6 +43,7 @@ from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.settling import gather_inputs
 from gateway.services.site_inputs import gather_stated_inputs
+from gateway.services.stating import before_its_end, newest_statement
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram, Party
 from protocols.party_store import PartyStore
@@ -159,7 +161,10 @@ async def check_database(url: str) -> tuple[str | None, str]:
 
 
 async def recheck(ledger: Ledger, settings: Settings, statement: SettlementStatement) -> str | None:
-    """Compute a statement again from the record; says what differs first, ``None`` where nothing does."""
+    """Compute a statement again from the record; says what differs first, ``None`` where nothing does.
+
+    One that was superseded is computed from what was kept of its own inputs, since the record has gone on.
+    """
     program = settings.programs().get(statement.program_id)
     if program is None:
         return f"program {statement.program_id!r} is no longer declared"
@@ -167,8 +172,16 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    inputs = await inputs_of(ledger, settings.site.site(), record, statement)
-    found = check(statement, inputs, program)
+    newest = await newest_statement(ledger, verified.connection_id, verified.event_id)
+    superseded = newest is not None and newest.statement_id != statement.statement_id
+    inputs = await ledger.statement_inputs(verified.inputs_sha256) if superseded else None
+    terms = None
+    if inputs is None:
+        # From the record itself: raw readings, raw signals.
+        inputs = await inputs_of(ledger, settings.site.site(), record, statement)
+        others = await before_its_end(ledger, record)
+        terms = settlement_terms(tariff_of(program), program, record.event, verified.intervals, others)
+    found = check(statement, inputs, program, terms=terms)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 
 
@@ -179,7 +192,7 @@ async def inputs_of(
     verified = statement.verified
     if verified.sites:
         return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
+    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule], as_of=verified.verified_at)
 
 
 def decode_message(body: bytes) -> dict[str, object]:

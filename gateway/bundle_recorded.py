@@ -26,9 +26,13 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
+from gateway.domain.meter_import import ImportedEnergy
 from gateway.domain.reading_columns import ReadingColumns, joined
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
+from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
+from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
+from gateway.domain.vee.edit import Edit
 from gateway.services.settling import interval_end, look_back
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
@@ -37,6 +41,7 @@ T = TypeVar("T")
 
 ENTRIES, HEADS = "log/entries.jsonl", "log/heads.jsonl"
 STATEMENT, INPUTS, EVENTS, TERMS, RULE = "statement.json", "inputs.json", "events.json", "terms.json", "rule.toml"
+TARIFF = "tariff.toml"
 README = "README.txt"
 
 READING, ENERGY, STATEMENTS, REVISIONS, DECISIONS = "reading", "energy", "statement", "event_revision", "decision"
@@ -58,7 +63,7 @@ class SiteTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Whose statement it is and under which program, without the bounds of its calls, which no settlement asks for."""
+    """Whose statement it is and under which program; of its contract what was committed, which a tariff may ask for."""
 
     site: SiteTerms
     program: Program
@@ -158,6 +163,16 @@ class Recorded:
             return parse_rule(self._file(RULE).decode())
         except (ValueError, RecursionError) as cause:
             raise BundleError(f"{RULE} is no rule sheet: {cause}") from cause
+
+    @cached_property
+    def tariff(self) -> Tariff:
+        """The tariff as its sheet in the bundle states it; bundles of old have none, and a single price."""
+        if TARIFF not in self.bundle.files and not self.statement.tariff:
+            return shipped_tariffs()[PLAIN_TARIFF]
+        try:
+            return parse_tariff(self._file(TARIFF).decode())
+        except (ValueError, RecursionError) as cause:
+            raise BundleError(f"{TARIFF} is no tariff sheet: {cause}") from cause
 
     @cached_property
     def statements(self) -> tuple[SettlementStatement, ...]:
@@ -271,6 +286,19 @@ class Recorded:
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """As ``Ledger.energy_between``."""
         return tuple(one for one in self.closed if meter_id == self.site.meter_id and start <= one.starts_at < end)
+
+    async def imported_between(
+        self,
+        meter_id: str,  # noqa: ARG002
+        start: datetime,  # noqa: ARG002
+        end: datetime,  # noqa: ARG002
+    ) -> tuple[ImportedEnergy, ...]:
+        """As ``Ledger.imported_between``."""
+        return ()
+
+    async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:  # noqa: ARG002
+        """As ``Ledger.edits_between``."""
+        return ()
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""

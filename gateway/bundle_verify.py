@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 
 from cryptography.x509 import Certificate
 
@@ -17,8 +18,11 @@ from gateway.domain.bundle_check import Check, check_energy, check_heads, check_
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import fingerprint, first_difference
 from gateway.domain.settlement import check
+from gateway.domain.settlement_terms import settlement_terms
+from gateway.domain.tariff.sheet import shipped_tariffs
 from gateway.domain.tree_head import SignedHead
-from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs, settles
+from gateway.services.settling import gather_inputs, settles
+from gateway.services.stating import LONGEST_LOOK_BACK
 from protocols.errors import ProtocolError
 from protocols.grid import EventStatus, GridEvent, Signal
 
@@ -107,6 +111,7 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> t
         _guarded("events", lambda: _events(recorded)),
         _guarded("energy", lambda: check_energy(recorded.recomputed)),
         _guarded("rule", lambda: _rule(recorded)),
+        _guarded("tariff", lambda: _tariff(recorded)),
         await _figures(recorded),
         _guarded("versions", lambda: _versions(recorded)),
     )
@@ -266,21 +271,44 @@ def _rule(recorded: Recorded) -> Check:
         )
     shipped = shipped_rules().get(rule.rule_id)
     if shipped is not None and shipped.version == rule.version:
-        found = first_difference(rule, shipped)
-        if found is not None:
-            faults.append(
-                f"{found.figure} is {found.stated} in the sheet and {found.recomputed} in the one of that version that "
-                "comes with gridgate: it was altered"
-            )
+        faults += _altered(rule, shipped)
     return Check(name="rule", holds=f"the sheet is of {rule.rule_id} {rule.version}", faults=tuple(faults))
+
+
+def _tariff(recorded: Recorded) -> Check:
+    tariff, statement = recorded.tariff, recorded.statement
+    faults: list[str] = []
+    if statement.tariff and (tariff.tariff_id, tariff.version) != (statement.tariff, statement.tariff_version):
+        faults.append(
+            f"the sheet is of {tariff.tariff_id} {tariff.version}, the statement of {statement.tariff} "
+            f"{statement.tariff_version}"
+        )
+    shipped = shipped_tariffs().get(tariff.tariff_id)
+    if shipped is not None and shipped.version == tariff.version:
+        faults += _altered(tariff, shipped)
+    return Check(name="tariff", holds=f"the sheet is of {tariff.tariff_id} {tariff.version}", faults=tuple(faults))
+
+
+def _altered(given: object, shipped: object) -> list[str]:
+    found = first_difference(given, shipped)
+    if found is None:
+        return []
+    told = f"{found.figure} is {found.stated} in the sheet and {found.recomputed} in the one of that version"
+    return [f"{told} that comes with gridgate: it was altered"]
 
 
 async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
-        found = check(statement, inputs, recorded.terms.program)
+        inputs = await gather_inputs(
+            recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+        )
+        program, tariff = recorded.terms.program, recorded.tariff
+        terms = settlement_terms(
+            tariff, program, recorded.event.event, statement.verified.intervals, recorded.all_events
+        )
+        found = check(statement, inputs, program, tariff=tariff, terms=terms)
     except _FAULTS as cause:
         return _unchecked("figures", cause)
     faults: list[str] = []
@@ -300,14 +328,27 @@ async def _figures(recorded: Recorded) -> Check:
 
 def _versions(recorded: Recorded) -> Check:
     verified = recorded.statement.verified
-    ids = [
-        one.statement_id
+    ours = [
+        one
         for one in recorded.statements
         if (one.verified.connection_id, one.verified.event_id) == (verified.connection_id, verified.event_id)
     ]
-    later = () if ids[-1] == recorded.statement.statement_id else (f"{ids[-1]} was issued later for the same event",)
+    faults = []
+    if ours[-1].statement_id != recorded.statement.statement_id:
+        faults.append(f"{ours[-1].statement_id} was issued later for the same event")
+    for before, after in pairwise(ours):
+        numbers = (before.edition.version, after.edition.version)
+        # Releases that knew no versions numbered none.
+        if after.tariff and (after.edition.supersedes != before.statement_id or numbers[1] != numbers[0] + 1):
+            faults.append(
+                f"{after.statement_id} is version {numbers[1]} in place of "
+                f"{after.edition.supersedes or 'nothing'}, and was issued after version {numbers[0]}, "
+                f"{before.statement_id}: one of the event's statements is not as it was, or there are two"
+            )
     return Check(
-        name="versions", holds=f"it is the last of {len(ids)} statements of the event in the log", faults=later
+        name="versions",
+        holds=f"it is the last of {len(ours)} statements of the event in the log",
+        faults=tuple(faults),
     )
 
 

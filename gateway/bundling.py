@@ -18,6 +18,7 @@ from gateway.bundle_recorded import (
     REVISIONS,
     RULE,
     STATEMENT,
+    TARIFF,
     TERMS,
     WHOLE_KINDS,
     Recorded,
@@ -30,7 +31,7 @@ from gateway.bundle_recorded import (
 from gateway.bundle_stamps import stamps_file
 from gateway.domain.baseline.rule import parse_rule
 from gateway.domain.bundle_check import LogCopy
-from gateway.domain.contract import Program
+from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
 from gateway.domain.evidence_log import EvidenceEntry
@@ -38,7 +39,8 @@ from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
-from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs
+from gateway.services.settling import gather_inputs
+from gateway.services.stating import LONGEST_LOOK_BACK, newest_statement
 
 ABOUT = """\
 A statement of verified reduction, and everything that it rests on.
@@ -53,7 +55,9 @@ By other means:
   log/stamps.jsonl      time stamps of an authority over heads, where there are any
   records/KIND.txt      records: the number of the entry, a space, the content
   messages/SHA256       messages of the grid as they came, those of earlier revisions of the event too
-  rule.toml, terms.json the baseline rule, and site and program
+  rule.toml             the baseline rule
+  tariff.toml           what prices the reduction
+  terms.json            site and program
   events.json           the event and the others that the baseline has to know of
   statement.json        the statement (a copy of what is in records/statement.txt)
   inputs.json           what baseline and reduction are computed from
@@ -85,15 +89,21 @@ async def make_bundle(
     site: Site,
     program: Program,
     sheet: str,
+    tariff_sheet: str,
     product_version: str,
 ) -> BundleFile:
-    """The bundle of a statement under the last head of the log; ``sheet`` is the text of its baseline rule.
+    """The bundle of a statement under the last head of the log.
+
+    ``sheet`` is the text of its baseline rule, ``tariff_sheet`` that of its tariff.
 
     The same statement under the same head, with the same stamps, gives the same bundle. Raises ``NotBundled``,
     ``HeadTooOld`` where only the head is missing, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
+    newest = await newest_statement(ledger, statement.verified.connection_id, statement.verified.event_id)
+    if newest is not None and newest.statement_id != statement.statement_id:
+        raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
     log = await _log(evidence)
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
@@ -108,6 +118,7 @@ async def make_bundle(
         **_records(log, contents),
         **{f"messages/{sha256(body).hexdigest()}": body for _, _, body in messages},
         RULE: sheet.encode(),
+        TARIFF: tariff_sheet.encode(),
         TERMS: terms_json(_terms(site, program)),
         EVENTS: canonical_json(await _events(ledger, record)),
         STATEMENT: canonical_json(statement),
@@ -117,7 +128,9 @@ async def make_bundle(
     recorded = Recorded(made)
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
         raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
-    inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
+    inputs = await gather_inputs(
+        recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+    )
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
 
 
@@ -235,12 +248,14 @@ def _records(log: LogCopy, contents: Mapping[int, bytes]) -> dict[str, bytes]:
 
 
 def _terms(site: Site, program: Program) -> Terms:
-    # The contract bounds calls and prices nothing.
+    # Of the contract a tariff may ask for what was committed; the rest bounds calls and prices nothing.
+    contract = program.contract
+    committed = None if contract is None else Contract(committed_w=contract.committed_w, direction=contract.direction)
     return Terms(
         site=SiteTerms(
             site_id=site.site_id, timezone=site.timezone.key, meter_id=site.meter_id, interval_s=site.interval_s
         ),
-        program=replace(program, contract=None),
+        program=replace(program, contract=committed),
     )
 
 

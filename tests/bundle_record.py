@@ -27,6 +27,7 @@ from gateway.domain.fleet import Site
 from gateway.domain.measurement import integrate, slices
 from gateway.domain.merkle import MerkleLog
 from gateway.domain.settlement import SettlementStatement, settle
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.tree_head import FORMAT, SignedHead, TreeHead, key_id_of, sign
 from gateway.domain.verification import verify_event
 from gateway.services.settling import gather_inputs
@@ -115,6 +116,7 @@ async def bundle_of(ledger: SqlLedger, statement: SettlementStatement) -> Bundle
         site=SITE,
         program=PROGRAM,
         sheet=shipped_sheets()[PROGRAM.baseline_rule],
+        tariff_sheet=shipped_tariff_sheets()[PROGRAM.tariff],
         product_version="1.0",
     )
 

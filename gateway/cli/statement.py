@@ -8,8 +8,19 @@ import typer
 
 from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
+from gateway.cli.statement_review import (
+    approve,
+    diff,
+    dispute,
+    finalise,
+    month,
+    portfolio,
+    reconcile,
+    resolve,
+    versions,
+)
 
-statement = typer.Typer(help="Settlement statements.", no_args_is_help=True)
+statement = typer.Typer(help="Settlement statements: figures, versions, reviews, sums.", no_args_is_help=True)
 
 
 @statement.command("list")
@@ -151,3 +162,7 @@ def report(
         fail(f"cannot write {out}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
     made = {"file": str(out), "format": form, "bytes": len(body), "sha256": sha256(body).hexdigest()}
     show(made, json_wanted=json_wanted, text=lambda: f"{out}: {len(body):,} bytes, SHA-256 {made['sha256']}")
+
+
+for command in (versions, diff, approve, dispute, resolve, finalise, reconcile, month, portfolio):
+    statement.command()(command)

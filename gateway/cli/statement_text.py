@@ -9,9 +9,11 @@ from gateway.bundle_file import BundleFile
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled, make_bundle
 from gateway.cli.evidence_asked import NotSigned, head_signed
+from gateway.cli.statement_review_text import standing_in_words
 from gateway.config import Settings
 from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.ledger import Ledger
 from gateway.stages import Record
 
@@ -69,6 +71,7 @@ def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Await
             site=settings.site.site(),
             program=program,
             sheet=shipped_sheets()[statement.verified.rule],
+            tariff_sheet=shipped_tariff_sheets()[program.tariff],
             product_version=product_version(),
         )
         notes: tuple[str, ...] = ()
@@ -107,7 +110,7 @@ def listing(statements: Sequence[SettlementStatement]) -> str:
         return "no statements on record"
     return "\n".join(
         f"{item.statement_id}  {item.verified.event_id}  {item.delivered_kwh} kWh  {item.amount} {item.currency}"
-        f"  by {item.verified.rule}"
+        f"  by {item.verified.rule}  {item.edition.run.value}{', shadow' if item.edition.shadow else ''}"
         for item in statements
     )
 
@@ -121,6 +124,7 @@ def in_words(item: SettlementStatement) -> str:
             f" program {item.program_id}, site {item.site_id}"
         ),
         f"  baseline rule {verified.rule} {verified.rule_version}, issued {item.issued_at:%Y-%m-%d %H:%M:%SZ}",
+        f"  {standing_in_words(item)}",
     ]
     if verified.adjustment_raw is not None:
         lines.append(
@@ -140,8 +144,9 @@ def in_words(item: SettlementStatement) -> str:
         f"  {row.delivered_wh / 1000:13.3f}  {row.coverage_fraction:8.1%}"
         for row in verified.intervals
     ]
-    lines.append(
-        f"  delivered {item.delivered_kwh} kWh at {item.price_per_kwh} {item.currency}/kWh:"
-        f" {item.amount} {item.currency}"
-    )
+    lines += [
+        f"  {line.part.value}: {line.what}  {line.amount} {item.currency}\n    {line.working}" for line in item.lines
+    ]
+    under = f" under {item.tariff} {item.tariff_version}" if item.tariff else ""
+    lines.append(f"  delivered {item.delivered_kwh} kWh{under}: {item.amount} {item.currency}")
     return "\n".join(lines + [f"  note: {note}" for note in item.notes])

@@ -24,6 +24,7 @@ from gateway.storage.evidence_sources import (
     hour_key,
     hours_of_readings,
     key_of,
+    next_reading,
     of_hour_key,
     position_of,
     spelled,
@@ -210,10 +211,17 @@ class SqlEvidenceStore(EvidenceStore):
             new = await self._hour(hour)
             count += (added := await self._keep(new, at))
             kept += bool(added)
-            hour += HOUR
-            # An hour without readings is looked at again, until a later one has some.
-            self._next_hour = hour if new else self._next_hour
+            if new:
+                hour = self._next_hour = hour + HOUR
+            else:
+                # Hours without readings are looked at again, until a later one has some.
+                hour = await self._hour_with_readings(hour + HOUR)
         return count
+
+    async def _hour_with_readings(self, at: datetime) -> datetime | None:
+        async with self._database.read() as connection:
+            found = await next_reading(connection, at)
+        return None if found is None else _floor(found)
 
     async def _hour(self, starts_at: datetime) -> list[_New]:
         async with self._database.read() as connection:

@@ -119,6 +119,18 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         ("0006", "0007", "evidence_entry VALUES (0, 'plan', '1', 0, 0, '', '')", {"evidence_entry", "tree_head"}),
         ("0007", "0008", "opt_command VALUES (1, 'c1', '{}')", {"opt_command", "opt_outcome", "opt_told"}),
         ("0008", "0009", "tree_head VALUES ('ab', 'a', 1, 1, '{}')", {"head_stamp"}),
+        (
+            "0009",
+            "0010",
+            "statement_review VALUES (1, 'r1', '{}')",
+            {"statement_inputs", "statement_review", "counterparty_statement"},
+        ),
+        (
+            "0010",
+            "0011",
+            "reading_import VALUES (1, 'i1', 'site', 'june.csv', 'ab', 'kWh', 'revenue', 'ann', 1, 1, 2, 1)",
+            {"reading_import", "imported_energy", "meter_register", "reading_edit"},
+        ),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -207,7 +219,14 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO receipt VALUES ('r1', TRUE, 1, '200', '')",
             "INSERT INTO verified_report VALUES (1, 'utility', 'e1', 'ab', '{}')",
             "INSERT INTO statement VALUES (1, 's1', '{}')",
+            "INSERT INTO statement_inputs VALUES ('ab', 'body')",
+            "INSERT INTO statement_review VALUES (1, 'r1', '{}')",
+            "INSERT INTO counterparty_statement VALUES (1, 'ab', '{}')",
             "INSERT INTO received_report VALUES (1, 'program', 'ven-1', 'r1', 1, '{}')",
+            "INSERT INTO reading_import VALUES (1, 'i1', 'site', 'a.csv', 'ab', 'Wh', 'revenue', 'ann', 1, 1, 2, 1)",
+            "INSERT INTO imported_energy VALUES (1, 'i1', 1, 900.0, 1.0, 'good')",
+            "INSERT INTO meter_register VALUES (1, 'i1', 1, 1.0)",
+            "INSERT INTO reading_edit VALUES (1, 'd1', 'site', 1, '{}')",
             "INSERT INTO evidence_entry VALUES (0, 'plan', '1', 0, 1, 'ab', 'ab')",
             "INSERT INTO tree_head VALUES ('ab', 'site', 1, 1, '{}')",
             "INSERT INTO head_stamp VALUES ('ab', 1, 'answer')",

@@ -88,12 +88,18 @@ def parse_tariff(text: str) -> Tariff:
 
 
 @cache
-def shipped_tariffs() -> Mapping[str, Tariff]:
-    """The tariffs that come with gridgate, by id."""
+def shipped_tariff_sheets() -> Mapping[str, str]:
+    """The texts of the tariff sheets that come with gridgate, by id."""
     folder = files("gateway.domain.tariff").joinpath("sheets")
     sheets = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
-    tariffs = [parse_tariff(entry.read_text(encoding="utf-8")) for entry in sheets]
-    return MappingProxyType({tariff.tariff_id: tariff for tariff in tariffs})
+    texts = [entry.read_text(encoding="utf-8") for entry in sheets]
+    return MappingProxyType({parse_tariff(text).tariff_id: text for text in texts})
+
+
+@cache
+def shipped_tariffs() -> Mapping[str, Tariff]:
+    """The tariffs that come with gridgate, by id."""
+    return MappingProxyType({tariff_id: parse_tariff(text) for tariff_id, text in shipped_tariff_sheets().items()})
 
 
 def find_tariff(tariffs: Mapping[str, Tariff], tariff_id: str) -> Tariff:

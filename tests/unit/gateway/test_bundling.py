@@ -14,7 +14,7 @@ from gateway.bundle_recorded import Recorded
 from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import Edition, Run, SettlementStatement
 from gateway.domain.verification import SitePart
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
@@ -43,11 +43,16 @@ def statement(record: tuple[Path, Made]) -> SettlementStatement:
 async def test_a_statement_issued_after_the_last_head_waits_for_the_next(
     ledger: SqlLedger, statement: SettlementStatement
 ) -> None:
-    later = replace(statement, statement_id="lab-1-later")
+    later = replace(
+        statement,
+        statement_id=f"{statement.statement_id}-v2",
+        edition=Edition(version=2, run=Run.RECALCULATED, supersedes=statement.statement_id),
+    )
     await ledger.record_statement(later)
     with pytest.raises(HeadTooOld, match=r"issued after the last head of the log \(2026-07-16 10:00Z\)"):
         await bundle_of(ledger, later)
-    assert (await bundle_of(ledger, statement)).statement_id == statement.statement_id
+    with pytest.raises(NotBundled, match="superseded by lab-1-utility-peak-1-r0-v2: bundle that one"):
+        await bundle_of(ledger, statement)
 
 
 async def test_readings_that_came_after_the_head_wait_for_the_next(
