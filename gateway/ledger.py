@@ -11,7 +11,7 @@ once.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -78,6 +78,15 @@ class CapOutcome:
     applied_w: float | None
     outcome: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalMinute:
+    """One minute of ``meters`` meters together: the sum of their means in watts."""
+
+    starts_at: datetime
+    power_w: float
+    meters: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +237,14 @@ class Ledger(Protocol):
 
     async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
         """Readings with ``start <= measured_at < end`` in order of time, the ones not yet flushed included."""
+
+    async def totals_between(
+        self, start: datetime, end: datetime, *, apart_from: Collection[str]
+    ) -> tuple[TotalMinute, ...]:
+        """Minutes of all meters but some, in order of time: those of the clock from ``start`` on, up to before ``end``.
+
+        A mean is over a meter's stored readings of the minute; what is not flushed yet is not in it.
+        """
 
     async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
         """Keep closed intervals; one with the same meter, start and duration is kept as it was."""

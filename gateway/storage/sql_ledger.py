@@ -19,7 +19,7 @@ from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
-from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
+from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic, TotalMinute
 from gateway.storage import command_rows, event_rows, issue_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
@@ -301,6 +301,12 @@ class SqlLedger(OptVerbs, Ledger):
         # The first of an instant stays, and what is stored came first.
         by_instant = {reading.measured_at: reading for reading in (*reversed(held), *stored)}
         return tuple(by_instant[at] for at in sorted(by_instant))
+
+    async def totals_between(
+        self, start: datetime, end: datetime, *, apart_from: Collection[str]
+    ) -> tuple[TotalMinute, ...]:
+        async with self.database.read() as connection:
+            return await metering_rows.totals(connection, start, end, apart_from)
 
     async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
         async with self.database.write() as connection:

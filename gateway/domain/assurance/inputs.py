@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, Insufficient
 from gateway.domain.baseline.rule import Rule
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.verification import VerifiedInterval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,12 @@ class WorkKept:
 class AssuranceInputs:
     """Everything that an assessment is computed from.
 
-    ``history`` is the site meter's energy, the event's day and the hours after it included; ``excluded`` the other
-    events as ``(start, end)``. ``devices`` is the energy of all GPUs together on the meter's own intervals.
-    ``past_rules``, ``work`` and ``job_starts`` are ``None`` where nobody has said. ``look_back_days`` bounds the
-    placebo days, ``after_h`` is how long the rebound is looked for.
+    ``history`` is the site meter's energy, the event's day and the hours after it included; ``minutes`` is the same in
+    finer intervals, for a ``rule`` that reads those. ``settled`` is what a statement says of the event: where it is
+    given its reduction is assessed, slice by slice, and not the rule's over whole intervals of the meter. ``excluded``
+    are the other events as ``(start, end)``. ``devices`` is the energy of all GPUs together on the meter's own
+    intervals. ``past_rules``, ``work`` and ``job_starts`` are ``None`` where nobody has said. ``look_back_days`` bounds
+    the placebo days, ``after_h`` is how long the rebound is looked for.
     """
 
     rule: Rule
@@ -49,6 +52,9 @@ class AssuranceInputs:
     noticed_at: datetime | None = None
     generation: tuple[IntervalEnergy, ...] | None = None
     declared_w: float | None = None
+    temperature_c: tuple[tuple[datetime, float], ...] = ()
+    minutes: tuple[IntervalEnergy, ...] = ()
+    settled: tuple[VerifiedInterval, ...] = ()
     other_rules: tuple[Rule, ...] = ()
     devices: tuple[IntervalEnergy, ...] | None = None
     past_rules: tuple[RuleInForce, ...] | None = None
@@ -69,7 +75,7 @@ def answer(
     excluded = (*inputs.excluded, (inputs.event_start, inputs.event_end)) if as_placebo else inputs.excluded
     return evaluate(
         rule,
-        inputs.history,
+        inputs.minutes if inputs.minutes and rule == inputs.rule else inputs.history,
         event_start=start,
         event_end=end,
         timezone=inputs.timezone,
@@ -78,12 +84,18 @@ def answer(
         noticed_at=None if inputs.noticed_at is None else inputs.noticed_at + moved,
         generation=inputs.generation,
         declared_w=inputs.declared_w,
+        temperature_c=dict(inputs.temperature_c) or None,
     )
 
 
-def reduction_wh(baseline: Baseline) -> float:
-    """Signed reduction over the intervals that have a reading."""
-    return math.fsum((interval.reduction_w or 0.0) * interval.duration_s / 3_600 for interval in baseline.intervals)
+def reduction_wh(baseline: Baseline, start: datetime, end: datetime) -> float:
+    """Signed reduction within ``[start, end)`` where there are readings; an interval at an edge by its share."""
+    parts = []
+    for interval in baseline.intervals:
+        ends_at = interval.starts_at + timedelta(seconds=interval.duration_s)
+        shared_s = (min(ends_at, end) - max(interval.starts_at, start)).total_seconds()
+        parts.append((interval.reduction_w or 0.0) * max(0.0, shared_s) / 3_600)
+    return math.fsum(parts)
 
 
 def mean_between_w(history: Sequence[IntervalEnergy], start: datetime, end: datetime) -> float | None:
