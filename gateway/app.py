@@ -26,20 +26,17 @@ from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
-from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check
-from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.tree_head import SignedHead
-from gateway.domain.verification import VerificationInputs
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import ACT_WAIT_S, Actuator
+from gateway.services.assuring import AssuranceSources
 from gateway.services.epochs import Epochs
 from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from gateway.services.settling import gather_inputs
-from gateway.services.site_inputs import gather_stated_inputs
+from gateway.services.statement_material import inputs_of
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram, Party
 from protocols.party_store import PartyStore
@@ -156,19 +153,14 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    inputs = await inputs_of(ledger, settings.site.site(), record, statement)
+    inputs = await inputs_of(ledger, settings.site.site(), shipped_rules(), record, statement)
     found = check(statement, inputs, program)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 
 
-async def inputs_of(
-    ledger: Ledger, site: Site, record: EventRecord, statement: SettlementStatement
-) -> VerificationInputs | SiteVerificationInputs:
-    """What a statement of an event was computed from, read from the record again."""
-    verified = statement.verified
-    if verified.sites:
-        return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule])
+def assurance_sources(ledger: Ledger, settings: Settings) -> AssuranceSources:
+    """What statements of the site are assessed from."""
+    return AssuranceSources(ledger=ledger, site=settings.site.site(), rules=shipped_rules())
 
 
 def decode_message(body: bytes) -> dict[str, object]:
