@@ -271,6 +271,7 @@ def pages(
 ) -> web.Application:
     """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
+    from gateway.statement_pages import statement_pages
 
     return make_site(
         ledger=ledger,
@@ -286,6 +287,7 @@ def pages(
         connections=connections or [connection.name for connection in settings.connection],
         describe=decode_message,
         heads=heads,
+        statement_pages=statement_pages(assurance_sources(ledger, settings)),
     )
 
 

@@ -1,5 +1,6 @@
 """Records of real sites with one settled event each: a building of 15-minute intervals, and a cluster of 256 GPUs."""
 
+import asyncio
 import csv
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from gateway.domain.verification import verify_event
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import Ledger
 from gateway.services.settling import gather_inputs
+from gateway.storage.sql_ledger import open_ledger
 from hardware.device import PowerReading
 from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
 
@@ -144,3 +146,15 @@ async def record_cluster(
 async def read(ledger: Ledger, load: Sequence[tuple[datetime, float]], *, meter_id: str = "site") -> None:
     ledger.publish([PowerReading(meter_id=meter_id, power_w=w, measured_at=at) for at, w in load])
     await ledger.flush()
+
+
+def building_file(folder: Path, shared: Path) -> Path:
+    """A database with the building's record."""
+    path = folder / "building.db"
+
+    async def fill() -> None:
+        async with open_ledger(f"sqlite+aiosqlite:///{path}", migrate=True) as ledger:
+            await record_building(ledger, shared)
+
+    asyncio.run(fill())
+    return path

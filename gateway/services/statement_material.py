@@ -29,9 +29,7 @@ async def material_of(
     return StatementMaterial(
         statement=statement,
         timezone=ZoneInfo("UTC") if sources is None else sources.site.timezone,
-        inputs=None
-        if sources is None or record is None
-        else await inputs_of(ledger, sources.site, sources.rules, record, statement),
+        inputs=None if sources is None or record is None else await _inputs(ledger, sources, record, statement),
         event=record,
         plan=await ledger.plan(*named),
         history=tuple(HistoryLine(at=line.at, what=line.what, detail=line.detail) for line in await ledger.log(*named)),
@@ -54,6 +52,16 @@ async def _around(ledger: Ledger, site: Site, statement: SettlementStatement) ->
         found[0].starts_at - BEFORE,
         found[-1].starts_at + timedelta(seconds=found[-1].duration_s) + AFTER,
     )
+
+
+async def _inputs(
+    ledger: Ledger, sources: AssuranceSources, record: EventRecord, statement: SettlementStatement
+) -> VerificationInputs | SiteVerificationInputs | None:
+    """``None`` where the record is of a later revision, or the rule does not come with this gridgate."""
+    verified = statement.verified
+    if record.event.revision != verified.revision or not (verified.sites or verified.rule in sources.rules):
+        return None
+    return await inputs_of(ledger, sources.site, sources.rules, record, statement)
 
 
 async def inputs_of(
