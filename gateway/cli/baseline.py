@@ -12,6 +12,7 @@ from gateway.cli.metered_event import (
     instant_option,
     read_events,
     read_readings,
+    read_temperatures,
     rule_named,
     window_option,
     zone_named,
@@ -38,6 +39,10 @@ def baseline(
         Path | None, typer.Option(help="CSV like --readings: output of the generator behind the meter, positive.")
     ] = None,
     declared_kw: Annotated[float | None, typer.Option(help="The level declared to the programme, in kW.")] = None,
+    temperature: Annotated[
+        Path | None,
+        typer.Option(help="CSV with a header: start,temperature_c (start of the meter's intervals), for regressions."),
+    ] = None,
     timezone_name: Annotated[
         str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of naive stamps and of the days.")
     ] = None,
@@ -63,6 +68,7 @@ def baseline(
         output = None if generation is None else read_readings(generation, zone, json_wanted=json_wanted).intervals
         noticed_at = None if notice is None else instant_option("--notice", notice, zone)
         excluded = read_events(events, zone, json_wanted=json_wanted)
+        temperatures = read_temperatures(temperature, zone, json_wanted=json_wanted)
         day_zone = zone or zone_of_days(rule, history)
     except HistoryError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
@@ -76,6 +82,7 @@ def baseline(
         noticed_at=noticed_at,
         generation=output,
         declared_w=None if declared_kw is None else declared_kw * 1000,
+        temperature_c=dict(temperatures) or None,
     )
     if isinstance(answer, Insufficient):
         result = {

@@ -78,7 +78,7 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
     reach = [reads_until(one, start, end, site.timezone) for one in sources.rules.values()]
     last = interval_end(max(end + after, *reach), site.interval_s)
     back = max(_LOOK_BACK + look_back(rule), *map(look_back, sources.rules.values())) + _DAY
-    history = await _closed(ledger, site, min(asked.ramp_start or start, asked.noticed_at or start) - back, last)
+    history = await _closed(ledger, site, min(asked.ramp_start or start, record.first_received_at) - back, last)
     return AssuranceInputs(
         rule=rule,
         history=history,
@@ -87,7 +87,10 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
         timezone=site.timezone,
         excluded=_others(asked),
         ramp_start=asked.ramp_start,
-        noticed_at=asked.noticed_at,
+        noticed_at=record.first_received_at,
+        generation=asked.generation,
+        declared_w=asked.declared_w,
+        temperature_c=asked.temperature_c,
         minutes=await _minutes(ledger, site, rule, asked),
         settled=verified.intervals,
         other_rules=tuple(sources.rules.values()),

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.reach import asks_notice, reads_until
 from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import (
@@ -238,7 +238,7 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
             if settles(other) and other.event.starts_at < end and other.first_received_at <= last
         ),
         # When we had it, which nobody else's clock decides.
-        noticed_at=record.first_received_at,
+        noticed_at=record.first_received_at if asks_notice(rule) else None,
     )
 
 

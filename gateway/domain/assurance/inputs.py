@@ -50,7 +50,7 @@ class AssuranceInputs:
     excluded: tuple[tuple[datetime, datetime], ...] = ()
     ramp_start: datetime | None = None
     noticed_at: datetime | None = None
-    generation: tuple[IntervalEnergy, ...] | None = None
+    generation: tuple[IntervalEnergy, ...] = ()
     declared_w: float | None = None
     temperature_c: tuple[tuple[datetime, float], ...] = ()
     minutes: tuple[IntervalEnergy, ...] = ()
