@@ -153,14 +153,17 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    inputs = await inputs_of(ledger, settings.site.site(), shipped_rules(), record, statement)
+    site, rules = settings.site.site(), shipped_rules()
+    inputs = await inputs_of(ledger, site, rules, record, statement, declared_w=program.declared_w)
     found = check(statement, inputs, program)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 
 
 def assurance_sources(ledger: Ledger, settings: Settings) -> AssuranceSources:
     """What statements of the site are assessed from."""
-    return AssuranceSources(ledger=ledger, site=settings.site.site(), rules=shipped_rules())
+    return AssuranceSources(
+        ledger=ledger, site=settings.site.site(), rules=shipped_rules(), programs=settings.programs()
+    )
 
 
 def decode_message(body: bytes) -> dict[str, object]:

@@ -250,8 +250,11 @@ async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
-        found = check(statement, inputs, recorded.terms.program)
+        program = recorded.terms.program
+        inputs = await gather_inputs(
+            recorded, recorded.site, recorded.event, recorded.rule, declared_w=program.declared_w
+        )
+        found = check(statement, inputs, program)
     except _FAULTS as cause:
         return _unchecked("figures", cause)
     faults: list[str] = []

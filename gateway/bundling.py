@@ -24,7 +24,7 @@ from gateway.bundle_recorded import (
     terms_json,
     wanted,
 )
-from gateway.domain.baseline.rule import parse_rule
+from gateway.domain.baseline.rule import GeneratorOutput, parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, took_part_until
@@ -83,6 +83,8 @@ async def make_bundle(
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
+    if isinstance(parse_rule(sheet).method, GeneratorOutput):
+        raise NotBundled("it rests on the readings of a generator's meter, which bundles do not hold yet")
     record = await _event_of(ledger, statement)
     log = await _log(evidence)
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
@@ -106,7 +108,9 @@ async def make_bundle(
         raise NotBundled(
             f"it was issued after the last head of the log ({_made_at(log)}): ask again after the next one"
         )
-    inputs = await gather_inputs(recorded, recorded.site, recorded.event, recorded.rule)
+    inputs = await gather_inputs(
+        recorded, recorded.site, recorded.event, recorded.rule, declared_w=recorded.terms.program.declared_w
+    )
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
 
 

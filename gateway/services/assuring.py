@@ -6,7 +6,7 @@ The same record gives the same answer. Nothing here acts on anything: pages, rep
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from gateway.domain.assurance.assure import Assurance, NotAssured, assure
@@ -16,6 +16,7 @@ from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import reads_until
 from gateway.domain.baseline.result import Insufficient
 from gateway.domain.baseline.rule import MeterBeforeAfter, Rule
+from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice, integrate
@@ -44,12 +45,17 @@ _EARLY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssuranceSources:
-    """Whose statements are assessed and by which sheets. ``not_devices`` are meters beside the site's that are none."""
+    """Whose statements are assessed, by which sheets, under which terms."""
 
     ledger: Ledger
     site: Site
     rules: Mapping[str, Rule]
-    not_devices: frozenset[str] = frozenset()
+    programs: Mapping[str, Program] = field(default_factory=dict)
+
+    def declared_w(self, statement: SettlementStatement) -> float | None:
+        """The level that was declared to the statement's program."""
+        program = self.programs.get(statement.program_id)
+        return None if program is None else program.declared_w
 
 
 async def assurance_of(sources: AssuranceSources, statement: SettlementStatement) -> Assurance | NotAssured:
@@ -72,13 +78,16 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
     if why_not is not None or record is None or rule is None:
         return NotAssured(reason=why_not or "its event or its rule is not known")
     site, ledger = sources.site, sources.ledger
-    asked = await gather_inputs(ledger, site, record, rule)
+    declared_w = sources.declared_w(statement)
+    asked = await gather_inputs(ledger, site, record, rule, declared_w=declared_w)
     start, end = asked.event_start, asked.event_end
     after = await _after(ledger, record, end)
     reach = [reads_until(one, start, end, site.timezone) for one in sources.rules.values()]
     last = interval_end(max(end + after, *reach), site.interval_s)
     back = max(_LOOK_BACK + look_back(rule), *map(look_back, sources.rules.values())) + _DAY
-    history = await _closed(ledger, site, min(asked.ramp_start or start, record.first_received_at) - back, last)
+    first = min(asked.ramp_start or start, record.first_received_at) - back
+    history = await _closed(ledger, site.meter_id, first, last)
+    generator = site.generator_meter_id
     return AssuranceInputs(
         rule=rule,
         history=history,
@@ -88,8 +97,8 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
         excluded=_others(asked),
         ramp_start=asked.ramp_start,
         noticed_at=record.first_received_at,
-        generation=asked.generation,
-        declared_w=asked.declared_w,
+        generation=() if generator is None else await _closed(ledger, generator, first, last),
+        declared_w=declared_w,
         temperature_c=asked.temperature_c,
         minutes=await _minutes(ledger, site, rule, asked),
         settled=verified.intervals,
@@ -130,12 +139,12 @@ async def _after(ledger: Ledger, record: EventRecord, end: datetime) -> timedelt
     return min([AFTER, *others])
 
 
-async def _closed(ledger: Ledger, site: Site, first: datetime, last: datetime) -> tuple[IntervalEnergy, ...]:
+async def _closed(ledger: Ledger, meter_id: str, first: datetime, last: datetime) -> tuple[IntervalEnergy, ...]:
     """Closed intervals, read day by day: months at once would hold up whoever else is on this loop."""
     found: list[IntervalEnergy] = []
     opens = first
     while opens < last:
-        found += await ledger.energy_between(site.meter_id, opens, min(opens + _DAY, last))
+        found += await ledger.energy_between(meter_id, opens, min(opens + _DAY, last))
         opens += _DAY
     return tuple(found)
 
@@ -189,7 +198,7 @@ async def _devices(
 ) -> tuple[IntervalEnergy, ...] | None:
     """All devices together on the meter's intervals; a minute in which one of them is missing is not covered."""
     site = sources.site
-    apart = sources.not_devices | {site.meter_id}
+    apart = {one for one in (site.meter_id, site.generator_meter_id) if one is not None}
     minutes = await sources.ledger.totals_between(start, end, apart_from=apart)
     if not minutes:
         return None

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import asks_notice, reads_until
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule
+from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Regression, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import (
     EventRecord,
@@ -138,7 +139,8 @@ class Settling:
             return known
         if program.by_sites:
             return await self._sites.verify(record, program.sites_patience_s)
-        inputs = await gather_inputs(self._ledger, self._site, record, self._rules[program.baseline_rule])
+        rule = self._rules[program.baseline_rule]
+        inputs = await gather_inputs(self._ledger, self._site, record, rule, declared_w=program.declared_w)
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
         report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
         await self._ledger.record_verified(report)
@@ -207,8 +209,10 @@ class SettledFrom(Protocol):
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
 
 
-async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule) -> VerificationInputs:
-    """Everything that the verification of an event is computed from, read from the record.
+async def gather_inputs(
+    ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, declared_w: float | None = None
+) -> VerificationInputs:
+    """Everything that the verification of an event is computed from, read from the record; ``declared_w`` is terms.
 
     The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
     """
@@ -217,6 +221,7 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = interval_end(end, site.interval_s)
+    read_to = interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
     readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
@@ -228,9 +233,7 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
         ramp_start=ramp_starts_at(event),
         rule=rule,
         timezone=site.timezone,
-        history=await _history(
-            ledger, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
-        ),
+        history=await _history(ledger, site, rule, record, read_to),
         measured=integrate(readings, slices(start, end, site.interval_s)),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
@@ -239,7 +242,18 @@ async def gather_inputs(ledger: SettledFrom, site: Site, record: EventRecord, ru
         ),
         # When we had it, which nobody else's clock decides.
         noticed_at=record.first_received_at if asks_notice(rule) else None,
+        generation=await _generation(ledger, site, rule, record, read_to),
+        declared_w=declared_w if isinstance(rule.method, DeclaredLevel) else None,
     )
+
+
+async def _generation(
+    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
+) -> tuple[IntervalEnergy, ...]:
+    """The generator's output over the same hours, for a rule that measures it."""
+    if site.generator_meter_id is None or not isinstance(rule.method, GeneratorOutput):
+        return ()
+    return await _history(ledger, replace(site, meter_id=site.generator_meter_id), rule, record, last)
 
 
 async def _history(

@@ -61,17 +61,24 @@ async def _inputs(
     verified = statement.verified
     if record.event.revision != verified.revision or not (verified.sites or verified.rule in sources.rules):
         return None
-    return await inputs_of(ledger, sources.site, sources.rules, record, statement)
+    declared_w = sources.declared_w(statement)
+    return await inputs_of(ledger, sources.site, sources.rules, record, statement, declared_w=declared_w)
 
 
 async def inputs_of(
-    ledger: Ledger, site: Site, rules: Mapping[str, Rule], record: EventRecord, statement: SettlementStatement
+    ledger: Ledger,
+    site: Site,
+    rules: Mapping[str, Rule],
+    record: EventRecord,
+    statement: SettlementStatement,
+    *,
+    declared_w: float | None,
 ) -> VerificationInputs | SiteVerificationInputs:
     """What a statement of an event was computed from, read from the record again."""
     verified = statement.verified
     if verified.sites:
         return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, rules[verified.rule])
+    return await gather_inputs(ledger, site, record, rules[verified.rule], declared_w=declared_w)
 
 
 async def _actions(ledger: Ledger, record: EventRecord, statement: SettlementStatement) -> tuple[ControlAction, ...]:

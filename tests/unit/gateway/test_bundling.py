@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bundling import NotBundled
+from gateway.bundling import NotBundled, make_bundle
+from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import SitePart
+from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
-from tests.bundle_record import CONNECTION_ID, STARTS_AT, Made, bundle_of, make
+from tests.bundle_record import CONNECTION_ID, PROGRAM, SITE, STARTS_AT, Made, bundle_of, make
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,18 @@ async def test_of_an_event_that_was_revised_the_last_statement_is_bundled(
 async def test_without_its_event_there_is_no_bundle(ledger: SqlLedger, statement: SettlementStatement) -> None:
     with pytest.raises(NotBundled, match="'none' is not on record"):
         await bundle_of(ledger, replace(statement, verified=replace(statement.verified, event_id="none")))
+
+
+async def test_what_rests_on_a_generator_s_meter_says_that_bundles_do_not_hold_it(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    with pytest.raises(NotBundled, match="generator's meter"):
+        await make_bundle(
+            ledger,
+            SqlEvidenceStore(ledger),
+            statement,
+            site=SITE,
+            program=PROGRAM,
+            sheet=shipped_sheets()["generator-output"],
+            product_version="1.0",
+        )

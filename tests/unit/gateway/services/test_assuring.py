@@ -139,8 +139,8 @@ async def test_a_meter_that_is_no_device_is_left_out_of_their_sum(ledger: SqlLed
 
     await read(ledger, generator, meter_id="generator")
     assert (await asked(ledger, CLUSTER, statement)).devices is not None
-    apart = sources(ledger, CLUSTER, not_devices=frozenset({"generator"}))
-    found = await gather_assurance(apart, statement)
+    beside = replace(CLUSTER, generator_meter_id="generator")
+    found = await gather_assurance(sources(ledger, beside), statement)
     assert isinstance(found, AssuranceInputs)
     assert found.devices is None
 

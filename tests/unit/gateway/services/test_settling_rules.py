@@ -13,6 +13,9 @@ from gateway.services.settling import gather_inputs
 from hardware.device import PowerReading
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, SITE, STARTS_AT, Rig
 
+NOTICED = {"ercot-meter-before-after", "jiangsu"}
+"""Rules that count from when the site was told."""
+
 SHORT = SameDay(before_h=(-2 / 60, -1 / 60), after_h=(2 / 60, 3 / 60), minimum_coverage_fraction=0.95)
 
 
@@ -130,3 +133,74 @@ def test_how_long_after_the_event_a_rule_reads(rule_id: str, hours: int) -> None
     rule: Rule = shipped_rules()[rule_id]
     end = datetime(2026, 7, 15, 23, tzinfo=UTC)
     assert reads_until(rule, end - timedelta(hours=2), end, SITE.timezone) == end + timedelta(hours=hours)
+
+
+async def days_of(rig: Rig, meter_id: str, power_w: float) -> None:
+    """Closed minutes around the event's hour, of the days before it."""
+    for days in range(1, 46):
+        first = STARTS_AT - timedelta(days=days)
+        await rig.ledger.record_energy(
+            meter_id,
+            [
+                IntervalEnergy(
+                    starts_at=first + timedelta(minutes=index),
+                    duration_s=60.0,
+                    energy_wh=power_w / 60,
+                    coverage_fraction=1.0,
+                )
+                for index in range(10)
+            ],
+        )
+
+
+async def test_a_generator_is_settled_by_what_it_gives_more_than_on_its_days(rig: Rig) -> None:
+    use(rig, "generator-output")
+    rig.site = replace(SITE, generator_meter_id="generator")
+    await days_of(rig, "generator", 1_000.0)
+    await rig.take(rig.event(in_s=60, lasts_s=120))
+
+    class Meters:
+        async def read(self) -> tuple[PowerReading, ...]:
+            powers = {SITE.meter_id: 6_000.0, "generator": 4_000.0}
+            return tuple(
+                PowerReading(meter_id=meter_id, power_w=w, measured_at=rig.clock.now())
+                for meter_id, w in powers.items()
+            )
+
+    await rig.run(rig.metering(Meters()), rig.settling(), for_s=260)
+    (found,) = await rig.ledger.statements()
+    assert found.verified.insufficient is None
+    assert sum(one.delivered_wh for one in found.verified.intervals) == pytest.approx(100.0)
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    rule = shipped_rules()["generator-output"]
+    assert check(found, await gather_inputs(rig.ledger, rig.site, record, rule), rig.programs[PROGRAM_ID]) is None
+
+
+async def test_a_declared_level_settles_and_is_asked_again_at_an_audit(rig: Rig) -> None:
+    program = replace(PROGRAM, baseline_rule="maximum-base-load", declared_w=5_000.0)
+    rig.programs = {PROGRAM_ID: program}
+    await rig.take(rig.event(in_s=60, lasts_s=60))
+    await rig.run(rig.metering(), rig.settling(), for_s=200)
+    (found,) = await rig.ledger.statements()
+    assert found.verified.insufficient is None
+    assert [one.baseline_wh for one in found.verified.intervals] == pytest.approx([5_000.0 / 60])
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    rule = shipped_rules()["maximum-base-load"]
+    again = await gather_inputs(rig.ledger, SITE, record, rule, declared_w=5_000.0)
+    assert check(found, again, program) is None
+    other = await gather_inputs(rig.ledger, SITE, record, rule, declared_w=6_000.0)
+    assert check(found, other, program) is not None
+
+
+async def test_only_a_rule_that_asks_for_the_notice_has_it_among_its_inputs(rig: Rig) -> None:
+    await rig.take(rig.event(in_s=60, lasts_s=60))
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    asks = {
+        name
+        for name, rule in shipped_rules().items()
+        if (await gather_inputs(rig.ledger, SITE, record, rule)).noticed_at is not None
+    }
+    assert asks == NOTICED
