@@ -266,6 +266,16 @@ class Recorded:
         """As ``Ledger.energy_between``."""
         return tuple(one for one in self.closed if meter_id == self.site.meter_id and start <= one.starts_at < end)
 
+    async def temperatures_between(
+        self,
+        start: datetime,  # noqa: ARG002
+        end: datetime,  # noqa: ARG002
+        *,
+        known_by: datetime,  # noqa: ARG002
+    ) -> tuple[tuple[datetime, float], ...]:
+        """As ``Ledger.temperatures_between``; a bundle holds none."""
+        return ()
+
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""
         return self.all_events

@@ -86,6 +86,8 @@ async def make_bundle(
     if isinstance(parse_rule(sheet).method, GeneratorOutput):
         raise NotBundled("it rests on the readings of a generator's meter, which bundles do not hold yet")
     record = await _event_of(ledger, statement)
+    if (await gather_inputs(ledger, site, record, parse_rule(sheet), declared_w=program.declared_w)).temperature_c:
+        raise NotBundled("it rests on temperatures, which bundles do not hold yet")
     log = await _log(evidence)
     entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
     contents = await _contents(evidence, entries)

@@ -252,6 +252,17 @@ class Ledger(Protocol):
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """Closed intervals that start in ``[start, end)``, in order of time."""
 
+    async def record_temperatures(self, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+        """Keep temperatures at the site, in degrees Celsius by the start they hold from; a correction comes later.
+
+        Raises ``ValueError`` for one that is no finite number, and keeps none then.
+        """
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime
+    ) -> tuple[tuple[datetime, float], ...]:
+        """Those that hold from ``[start, end)``, in order of time, as they were known by an instant."""
+
     # reporting
 
     async def report_cursor(self, connection_id: str, order_id: str) -> datetime | None:

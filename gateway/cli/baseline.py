@@ -22,6 +22,8 @@ from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, CandidateDay, Insufficient
 from gateway.domain.baseline.rule import Rule, shipped_rules
+from gateway.domain.baseline.temperature import by_interval
+from gateway.domain.measurement import IntervalEnergy
 
 
 def baseline(
@@ -41,7 +43,7 @@ def baseline(
     declared_kw: Annotated[float | None, typer.Option(help="The level declared to the programme, in kW.")] = None,
     temperature: Annotated[
         Path | None,
-        typer.Option(help="CSV with a header: start,temperature_c (start of the meter's intervals), for regressions."),
+        typer.Option(help="CSV with a header: start,temperature_c, each for an hour at the most; for regressions."),
     ] = None,
     timezone_name: Annotated[
         str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of naive stamps and of the days.")
@@ -82,7 +84,7 @@ def baseline(
         noticed_at=noticed_at,
         generation=output,
         declared_w=None if declared_kw is None else declared_kw * 1000,
-        temperature_c=dict(temperatures) or None,
+        temperature_c=dict(by_interval(temperatures, _starts(history.intervals, window))) or None,
     )
     if isinstance(answer, Insufficient):
         result = {
@@ -94,6 +96,18 @@ def baseline(
         show(result, json_wanted=json_wanted, text=lambda: _insufficient_text(answer))
         raise typer.Exit(FAILED)
     show(answer, json_wanted=json_wanted, text=lambda: _text(answer, window, day_zone))
+
+
+def _starts(intervals: Sequence[IntervalEnergy], window: tuple[datetime, datetime]) -> set[datetime]:
+    """Of the meter's intervals, and of those in the event that have no reading."""
+    starts = {one.starts_at for one in intervals}
+    if intervals:
+        step = timedelta(seconds=intervals[0].duration_s)
+        at = intervals[0].starts_at + (window[0] - intervals[0].starts_at) // step * step
+        while at < window[1]:
+            starts.add(at)
+            at += step
+    return starts
 
 
 def _about(rule: Rule) -> dict[str, str]:

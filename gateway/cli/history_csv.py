@@ -109,7 +109,7 @@ def parse_events(content: bytes, zone: tzinfo | None) -> tuple[tuple[datetime, d
 
 
 def parse_temperatures(content: bytes, zone: tzinfo | None) -> tuple[tuple[datetime, float], ...]:
-    """Temperatures in degrees Celsius by the start of the meter's intervals; empty or ``nan`` is none.
+    """Temperatures in degrees Celsius by the instant they hold from; empty or ``nan`` is none.
 
     Raises ``HistoryError``.
     """

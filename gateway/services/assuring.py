@@ -24,7 +24,7 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerificationInputs
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import Ledger
-from gateway.services.settling import MARGIN, MINUTE_S, gather_inputs, interval_end, look_back, settles
+from gateway.services.settling import MARGIN, MINUTE_S, gather_inputs, interval_end, look_back, settles, temperatures
 
 LOOK_BACK_DAYS = 60
 """Days that may be placebo days; each of them needs the days behind it that the rule looks at."""
@@ -99,7 +99,7 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
         noticed_at=record.first_received_at,
         generation=() if generator is None else await _closed(ledger, generator, first, last),
         declared_w=declared_w,
-        temperature_c=asked.temperature_c,
+        temperature_c=await _temperatures(ledger, site, rule, asked),
         minutes=await _minutes(ledger, site, rule, asked),
         settled=verified.intervals,
         other_rules=tuple(sources.rules.values()),
@@ -124,6 +124,16 @@ def _why_not(statement: SettlementStatement, record: EventRecord | None, rule: R
     if rule is None or rule.version != verified.rule_version:
         return f"rule {verified.rule!r} in version {verified.rule_version} does not come with this gridgate"
     return None
+
+
+async def _temperatures(
+    ledger: Ledger, site: Site, rule: Rule, asked: VerificationInputs
+) -> tuple[tuple[datetime, float], ...]:
+    """Those that the event was settled with, and of the days behind placebo days."""
+    if not asked.temperature_c:
+        return ()
+    last = asked.temperature_c[-1][0] + timedelta(seconds=site.interval_s)
+    return await temperatures(ledger, site, rule, asked.event_start, last, back=_LOOK_BACK)
 
 
 async def _after(ledger: Ledger, record: EventRecord, end: datetime) -> timedelta:

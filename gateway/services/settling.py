@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import asks_notice, reads_until
 from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Regression, Rule
+from gateway.domain.baseline.temperature import HELD, by_interval
 from gateway.domain.contract import Program
 from gateway.domain.event import (
     EventRecord,
@@ -208,6 +209,10 @@ class SettledFrom(Protocol):
 
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
 
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime
+    ) -> tuple[tuple[datetime, float], ...]: ...
+
 
 async def gather_inputs(
     ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, declared_w: float | None = None
@@ -244,6 +249,7 @@ async def gather_inputs(
         noticed_at=record.first_received_at if asks_notice(rule) else None,
         generation=await _generation(ledger, site, rule, record, read_to),
         declared_w=declared_w if isinstance(rule.method, DeclaredLevel) else None,
+        temperature_c=await temperatures(ledger, site, rule, start, read_to),
     )
 
 
@@ -254,6 +260,25 @@ async def _generation(
     if site.generator_meter_id is None or not isinstance(rule.method, GeneratorOutput):
         return ()
     return await _history(ledger, replace(site, meter_id=site.generator_meter_id), rule, record, last)
+
+
+async def temperatures(
+    ledger: SettledFrom, site: Site, rule: Rule, start: datetime, last: datetime, *, back: timedelta = timedelta()
+) -> tuple[tuple[datetime, float], ...]:
+    """Temperatures for a regression, by the meter's intervals, as they were known by ``last``.
+
+    None where the series does not reach over the event: the regression goes without then.
+    """
+    if not isinstance(rule.method, Regression):
+        return ()
+    first = interval_end(start - look_back(rule) - back, site.interval_s)
+    series = await ledger.temperatures_between(first - HELD, last, known_by=last)
+    step = timedelta(seconds=site.interval_s)
+    count = int((last - first) / step)
+    found = by_interval(series, (first + index * step for index in range(count)))
+    known = {at for at, _ in found}
+    own = [first + index * step for index in range(count) if first + (index + 1) * step > start]
+    return found if all(at in known for at in own) else ()
 
 
 async def _history(

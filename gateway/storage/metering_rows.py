@@ -129,6 +129,30 @@ async def energy(
     )
 
 
+async def add_temperatures(connection: AsyncConnection, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+    """Keep a series as recorded then. Raises ``ValueError`` for what is no number."""
+    if not all(math.isfinite(temperature_c) for _, temperature_c in series):
+        raise ValueError("a temperature is no finite number")
+    portion = [
+        {"starts_at": starts_at, "recorded_at": at, "temperature_c": temperature_c}
+        for starts_at, temperature_c in series
+    ]
+    await rows.add_all(connection, tables.temperature, portion)
+
+
+async def temperatures(
+    connection: AsyncConnection, start: datetime, end: datetime, known_by: datetime
+) -> tuple[tuple[datetime, float], ...]:
+    """What was known by an instant, the last word on each start, in order of time."""
+    table = tables.temperature
+    asked = (
+        select(table.c.starts_at, table.c.temperature_c)
+        .where(table.c.starts_at >= start, table.c.starts_at < end, table.c.recorded_at <= known_by)
+        .order_by(table.c.starts_at, table.c.recorded_at)
+    )
+    return tuple({row.starts_at: row.temperature_c for row in await connection.execute(asked)}.items())
+
+
 async def add_outcomes(connection: AsyncConnection, outcomes: Mapping[str, CapOutcome]) -> None:
     """Keep the outcomes, given by digest."""
     await rows.add_all(

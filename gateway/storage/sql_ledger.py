@@ -318,6 +318,16 @@ class SqlLedger(OptVerbs, Ledger):
         async with self.database.read() as connection:
             return await metering_rows.energy(connection, meter_id, start, end)
 
+    async def record_temperatures(self, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+        async with self.database.write() as connection:
+            await metering_rows.add_temperatures(connection, series, at)
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime
+    ) -> tuple[tuple[datetime, float], ...]:
+        async with self.database.read() as connection:
+            return await metering_rows.temperatures(connection, start, end, known_by)
+
     async def report_cursor(self, connection_id: str, order_id: str) -> datetime | None:
         async with self.database.read() as connection:
             return await report_rows.cursor(connection, connection_id, order_id)

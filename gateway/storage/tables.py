@@ -261,6 +261,15 @@ energy = Table(
     sqlite_with_rowid=False,
 )
 
+# A correction is a row of its own, recorded later.
+temperature = Table(
+    "temperature",
+    metadata,
+    Column("starts_at", Instant, primary_key=True, autoincrement=False),
+    Column("recorded_at", Instant, primary_key=True, autoincrement=False),
+    Column("temperature_c", Double, nullable=False),
+)
+
 report_cursor = Table(
     "report_cursor",
     metadata,
@@ -327,6 +336,7 @@ APPEND_ONLY = (
     opt_outcome,
     opt_told,
     live_baseline,
+    temperature,
     plan,
     cap_outcome,
     reading,

@@ -119,6 +119,7 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
         ("0006", "0007", "evidence_entry VALUES (0, 'plan', '1', 0, 0, '', '')", {"evidence_entry", "tree_head"}),
         ("0007", "0008", "opt_command VALUES (1, 'c1', '{}')", {"opt_command", "opt_outcome", "opt_told"}),
         ("0008", "0009", "tree_head VALUES ('ab', 'a', 1, 1, '{}')", {"head_stamp"}),
+        ("0009", "0010", "temperature VALUES (1, 1, 21.5)", {"temperature"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -211,6 +212,7 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO evidence_entry VALUES (0, 'plan', '1', 0, 1, 'ab', 'ab')",
             "INSERT INTO tree_head VALUES ('ab', 'site', 1, 1, '{}')",
             "INSERT INTO head_stamp VALUES ('ab', 1, 'answer')",
+            "INSERT INTO temperature VALUES (1, 1, 21.5)",
         ):
             await connection.execute(text(statement))
 

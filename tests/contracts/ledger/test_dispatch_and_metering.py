@@ -282,3 +282,15 @@ async def test_minutes_of_all_meters_together_leave_out_those_that_are_none_of_t
         TotalMinute(starts_at=NOON + 60 * SECOND, power_w=200.0, meters=1),
     )
     assert await ledger.totals_between(NOON - HOUR, NOON - HOUR / 2, apart_from=()) == ()
+
+
+async def test_temperatures_are_given_as_they_were_known_by_then(ledger: Ledger) -> None:
+    await ledger.record_temperatures([(NOON, 20.5), (NOON + HOUR, 21.0)], NOON - HOUR)
+    await ledger.record_temperatures([(NOON + HOUR, 24.0), (NOON + 2 * HOUR, 25.0)], NOON + HOUR)
+    early = await ledger.temperatures_between(NOON, NOON + 3 * HOUR, known_by=NOON)
+    assert early == ((NOON, 20.5), (NOON + HOUR, 21.0))
+    late = await ledger.temperatures_between(NOON + HOUR, NOON + 2 * HOUR, known_by=NOON + HOUR)
+    assert late == ((NOON + HOUR, 24.0),)
+    with pytest.raises(ValueError, match="no finite number"):
+        await ledger.record_temperatures([(NOON + 5 * HOUR, 1.0), (NOON + 6 * HOUR, float("nan"))], NOON)
+    assert await ledger.temperatures_between(NOON + 5 * HOUR, NOON + 7 * HOUR, known_by=NOON + HOUR) == ()

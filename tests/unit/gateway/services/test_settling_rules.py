@@ -1,12 +1,13 @@
 """Rules that look beyond the event: at the notice, or at hours after it, which have to be over first."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import Rule, SameDay, shipped_rules
+from gateway.domain.baseline.rule import Regression, Rule, SameDay, shipped_rules
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import SettlementStatement, check
 from gateway.services.settling import gather_inputs
@@ -204,3 +205,45 @@ async def test_only_a_rule_that_asks_for_the_notice_has_it_among_its_inputs(rig:
         if (await gather_inputs(rig.ledger, SITE, record, rule)).noticed_at is not None
     }
     assert asks == NOTICED
+
+
+def degrees(day: int) -> float:
+    return 10.0 + 5 * day % 13
+
+
+async def weather(rig: Rig, days: Iterable[int], *, at: datetime) -> None:
+    """The temperature of the event's hour on so many days before it."""
+    hour = STARTS_AT.replace(minute=0)
+    await rig.ledger.record_temperatures([(hour - timedelta(days=day), degrees(day)) for day in days], at)
+
+
+async def test_a_regression_goes_by_what_was_known_of_the_weather_when_the_event_was_over(rig: Rig) -> None:
+    rule = shipped_rules()["time-of-week-regression"]
+    assert isinstance(rule.method, Regression)
+    use(rig, rule.rule_id)
+    for day in range(1, rule.method.look_back_days + 2):
+        first = STARTS_AT - timedelta(days=day)
+        energy = [
+            IntervalEnergy(
+                starts_at=first + timedelta(minutes=index),
+                duration_s=60.0,
+                energy_wh=(5_000.0 + 100.0 * degrees(day)) / 60,
+                coverage_fraction=1.0,
+            )
+            for index in range(4)
+        ]
+        await rig.ledger.record_energy(SITE.meter_id, energy)
+    await rig.take(rig.event(in_s=60, lasts_s=60))
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    # Of the days before alone nothing is known of the event's own hour: the regression goes without.
+    await weather(rig, range(1, rule.method.look_back_days + 2), at=STARTS_AT - timedelta(hours=1))
+    assert (await gather_inputs(rig.ledger, SITE, record, rule)).temperature_c == ()
+    await weather(rig, [0], at=STARTS_AT)
+    await rig.run(rig.metering(), rig.settling(), for_s=200)
+    found = await statement(rig)
+    assert found.verified.insufficient is None
+    assert found.verified.intervals[0].baseline_wh * 60 == pytest.approx(5_000.0 + 100.0 * degrees(0), abs=1.0)
+    # What is imported later corrects no event that is over.
+    await rig.ledger.record_temperatures([(STARTS_AT.replace(minute=0), 40.0)], STARTS_AT + timedelta(days=1))
+    assert (await statement(rig)).inputs_sha256 == found.inputs_sha256
