@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.bundle_file import BundleError, BundleFile
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.reach import look_back, reads_until
 from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
@@ -29,7 +29,7 @@ from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.tree_head import SignedHead
-from gateway.services.settling import interval_end, look_back
+from gateway.services.settling import interval_end
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
 

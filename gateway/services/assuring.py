@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 
 from gateway.domain.assurance.assure import Assurance, NotAssured, assure
 from gateway.domain.assurance.inputs import AssuranceInputs, RuleInForce, WorkKept
 from gateway.domain.baseline.days import same_wall_clock
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.reach import look_back, reads_until
 from gateway.domain.baseline.result import Insufficient
 from gateway.domain.baseline.rule import MeterBeforeAfter, Rule
 from gateway.domain.contract import Program
@@ -24,7 +25,7 @@ from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerificationInputs
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import Ledger
-from gateway.services.settling import MARGIN, MINUTE_S, gather_inputs, interval_end, look_back, settles, temperatures
+from gateway.services.settling import MARGIN, MINUTE_S, gather_inputs, interval_end, settles, temperatures
 
 LOOK_BACK_DAYS = 60
 """Days that may be placebo days; each of them needs the days behind it that the rule looks at."""
@@ -179,7 +180,7 @@ async def _minutes(ledger: Ledger, site: Site, rule: Rule, asked: VerificationIn
         for run in _runs(pieces):
             readings = await ledger.readings_between(site.meter_id, run[0].starts_at - MARGIN, run[-1].ends_at)
             found += integrate(readings, run)
-    return tuple(found)
+    return tuple(sorted(found, key=attrgetter("starts_at")))
 
 
 def _fits(method: MeterBeforeAfter, asked: VerificationInputs, interval_s: int) -> bool:

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import asks_notice, reads_until
+from gateway.domain.baseline.reach import asks_notice, look_back, reads_until
 from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Regression, Rule
 from gateway.domain.baseline.temperature import HELD, by_interval
 from gateway.domain.contract import Program
@@ -309,19 +309,6 @@ async def _history(
         until = min(pieces[-1].ends_at, last)
         minutes += integrate(await ledger.readings_between(site.meter_id, pieces[0].starts_at - MARGIN, until), pieces)
     return tuple(minutes)
-
-
-def look_back(rule: Rule) -> timedelta:
-    """How long before the start closed intervals are looked at; nothing for a rule that looks at minutes instead."""
-    method = rule.method.typical if isinstance(rule.method, GeneratorOutput) else rule.method
-    if isinstance(method, MeterBeforeAfter):
-        return timedelta()
-    days = 0
-    if isinstance(method, DayMatching):
-        days = method.extended_days or method.look_back_days
-    elif isinstance(method, Regression):
-        days = method.look_back_days
-    return timedelta(days=days + 1)
 
 
 def interval_end(at: datetime, interval_s: int) -> datetime:

@@ -1,10 +1,23 @@
-"""What of an event a rule looks at: until when it reads the meter, and whether it asks when the site was told."""
+"""What a rule looks at: from when and until when it reads the meter, and whether it asks when the site was told."""
 
 from datetime import datetime, timedelta, tzinfo
 
 from gateway.domain.baseline.days import midnight
 from gateway.domain.baseline.method import Anchor, Selection
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Rule, SameDay
+from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule, SameDay
+
+
+def look_back(rule: Rule) -> timedelta:
+    """How long before the start closed intervals are looked at; nothing for a rule that looks at minutes instead."""
+    method = rule.method.typical if isinstance(rule.method, GeneratorOutput) else rule.method
+    if isinstance(method, MeterBeforeAfter):
+        return timedelta()
+    days = 0
+    if isinstance(method, DayMatching):
+        days = method.extended_days or method.look_back_days
+    elif isinstance(method, Regression):
+        days = method.look_back_days
+    return timedelta(days=days + 1)
 
 
 def reads_until(rule: Rule, event_start: datetime, event_end: datetime, timezone: tzinfo) -> datetime:
