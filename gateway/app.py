@@ -8,6 +8,7 @@ import asyncio
 import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.archive import DayArchive
 from gateway.attach import MeteredFleet
+from gateway.bundle_signatures import MessageSignature
 from gateway.clock import Clock, SystemClock
 from gateway.config import SITE_METER_ID, ConfigError, EvidenceSettings, Settings, Vtn3Settings
 from gateway.connection_check import Finding
@@ -27,7 +29,8 @@ from gateway.connection_parts import report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
-from gateway.domain.settlement import SettlementStatement, check
+from gateway.domain.settlement import SettlementStatement, check, tariff_of
+from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.tree_head import SignedHead
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
@@ -37,6 +40,7 @@ from gateway.services.epochs import Epochs
 from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.statement_material import inputs_of
+from gateway.services.stating import before_its_end, newest_statement
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram, Party
 from protocols.party_store import PartyStore
@@ -67,9 +71,18 @@ async def open_record(url: str, *, migrate: bool) -> AsyncIterator[Record]:
 
 
 async def open_evidencing(
-    edges: AsyncExitStack, settings: Settings, store: EvidenceStore, *, clock: Clock, readiness: Readiness
+    edges: AsyncExitStack,
+    settings: Settings,
+    store: EvidenceStore,
+    *,
+    clock: Clock,
+    readiness: Readiness,
+    key: Ed25519PrivateKey | None = None,
 ) -> Evidencing:
-    """What logs the record and signs heads. Raises ``OSError`` where the key cannot be used."""
+    """What logs the record and signs heads, by default with the gateway's own key, made where there is none.
+
+    Raises ``OSError`` where the key cannot be used.
+    """
     from gateway.http.heads import HeadPost
     from gateway.storage.evidence_key import read_or_make_key
     from gateway.storage.head_folder import HeadFolder
@@ -81,7 +94,7 @@ async def open_evidencing(
         takers += [HeadPost(str(url), session) for url in wanted.deliver_to]
     return Evidencing(
         store=store,
-        key=read_or_make_key(evidence_key_path(settings)),
+        key=key or read_or_make_key(evidence_key_path(settings)),
         log_id=wanted.log_id or settings.site.id,
         zone=settings.site.site().timezone,
         takers=takers,
@@ -145,7 +158,10 @@ async def check_database(url: str) -> tuple[str | None, str]:
 
 
 async def recheck(ledger: Ledger, settings: Settings, statement: SettlementStatement) -> str | None:
-    """Compute a statement again from the record; says what differs first, ``None`` where nothing does."""
+    """Compute a statement again from the record; says what differs first, ``None`` where nothing does.
+
+    One that was superseded is computed from what was kept of its own inputs, since the record has gone on.
+    """
     program = settings.programs().get(statement.program_id)
     if program is None:
         return f"program {statement.program_id!r} is no longer declared"
@@ -153,9 +169,17 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     record = await ledger.event(verified.connection_id, verified.event_id)
     if record is None:
         return f"event {verified.event_id!r} is not on record"
-    site, rules = settings.site.site(), shipped_rules()
-    inputs = await inputs_of(ledger, site, rules, record, statement, declared_w=program.declared_w)
-    found = check(statement, inputs, program)
+    newest = await newest_statement(ledger, verified.connection_id, verified.event_id)
+    superseded = newest is not None and newest.statement_id != statement.statement_id
+    inputs = await ledger.statement_inputs(verified.inputs_sha256) if superseded else None
+    terms = None
+    if inputs is None:
+        # From the record itself: raw readings, raw signals.
+        site, rules = settings.site.site(), shipped_rules()
+        inputs = await inputs_of(ledger, site, rules, record, statement, declared_w=program.declared_w)
+        others = await before_its_end(ledger, record)
+        terms = settlement_terms(tariff_of(program), program, record.event, verified.intervals, others)
+    found = check(statement, inputs, program, terms=terms)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 
 
@@ -171,8 +195,23 @@ def decode_message(body: bytes) -> dict[str, object]:
     from protocols.openadr2b import neutral as openadr2b
     from protocols.openadr3 import neutral as openadr3
 
-    json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
-    return openadr3.describe(body) if json else openadr2b.describe(body)
+    return openadr3.describe(body) if _is_json(body) else openadr2b.describe(body)
+
+
+def check_signature(body: bytes, known: Sequence[bytes], received_at: datetime) -> MessageSignature | None:
+    """As ``CheckSignature``: only XML of 2.0b carries signatures in the message itself. Raises ``MessageError``."""
+    from protocols.openadr2b.signature_check import check_kept
+
+    if _is_json(body):
+        return None
+    found = check_kept(body, known, received_at)
+    if found is None:
+        return None
+    return MessageSignature(name=found.name, certificate=found.certificate, signed_at=found.signed_at)
+
+
+def _is_json(body: bytes) -> bool:
+    return body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
 
 
 async def mosquitto_acl(settings: Settings, name: str) -> str:

@@ -5,16 +5,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
+
+from cryptography.x509 import Certificate
 
 from gateway.bundle_file import BundleError, BundleFile
-from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
+from gateway.bundle_meter_data import EDITS
+from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, known_of, wanted
+from gateway.bundle_signatures import CheckSignature, check_signatures
+from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import fingerprint, first_difference
+from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import check
+from gateway.domain.settlement_terms import settlement_terms
+from gateway.domain.tariff.sheet import shipped_tariffs
 from gateway.domain.tree_head import SignedHead
-from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs, settles
+from gateway.services.settling import gather_inputs, settles
+from gateway.services.stating import LONGEST_LOOK_BACK
 from protocols.errors import ProtocolError
 from protocols.grid import EventStatus, GridEvent, Signal
 
@@ -38,39 +48,53 @@ class Verification:
     trust: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the reader knows from elsewhere, and so need not take from the bundle.
+
+    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
+    reader was given at other times, by other ways; ``timestamp_authorities`` are those whose time stamps are believed,
+    ``certificates`` (DER) those of who may sign messages.
+    """
+
+    key_id: str | None = None
+    own_heads: tuple[SignedHead, ...] = ()
+    timestamp_authorities: tuple[Certificate, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+
+
 async def verify(
-    bundle: BundleFile, *, decode: Decode, key_id: str | None = None, own_heads: Sequence[SignedHead] = ()
+    bundle: BundleFile, *, decode: Decode, check_signature: CheckSignature, pins: Pins = Pins()
 ) -> Verification:
     """Check everything.
 
-    ``key_id`` is the key that is trusted, by default the one that the bundle says; ``own_heads`` are heads that the
-    reader was given at other times, by other ways.
-
-    Raises ``BundleError`` where not even the log in it can be read.
+    Raises ``BundleError`` where not even the log in it can be read, and ``ImportError`` where time stamps are to be
+    checked without ``gridgate[evidence]``.
     """
     recorded = Recorded(bundle)
     heads = recorded.log.heads
     if not heads:
         raise BundleError("it holds no signed head")
     try:
-        key = heads[-1].key_id if key_id is None else key_id
+        key = heads[-1].key_id if pins.key_id is None else pins.key_id
     except ValueError as cause:
         raise BundleError("its last head names no key") from cause
     with _without_collecting():
-        checks = await _checks(recorded, decode, key, own_heads)
-        trust = _trust(recorded, key=key, pinned=key_id is not None, own_heads=bool(own_heads))
+        checks = await _checks(recorded, decode, key, pins)
+        signed, unsigned = _signatures(recorded, check_signature, pins.certificates)
+        trust = (*_trust(recorded, key, pins), *unsigned)
     return Verification(
         statement_id=bundle.statement_id,
         product_version=bundle.product_version,
         key_id=key,
         worth=_worth(recorded),
-        holds=not any(one.faults for one in checks),
-        checks=checks,
+        holds=not any(one.faults for one in (*checks, *signed)),
+        checks=(*checks, *signed),
         trust=trust,
     )
 
 
-async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Sequence[SignedHead]) -> tuple[Check, ...]:
+async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> tuple[Check, ...]:
     bundle, copy = recorded.bundle, recorded.log
     listed = Check(name="files", holds=f"all {len(bundle.files)} files are those of the manifest", faults=bundle.faults)
     checks = [
@@ -78,15 +102,18 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, own_heads: Seque
         _guarded("heads", lambda: check_heads(copy, key)),
         _guarded("log", lambda: check_log(copy)),
     ]
-    if own_heads:
-        checks.append(_guarded("your heads", lambda: check_own_heads(copy, own_heads, key)))
+    if pins.own_heads:
+        checks.append(_guarded("your heads", lambda: check_own_heads(copy, pins.own_heads, key)))
+    if pins.timestamp_authorities:
+        checks.append(_guarded("stamps", lambda: check_stamps(recorded, pins.timestamp_authorities)))
     return (
         *checks,
-        _guarded("records", lambda: _records(recorded)),
+        await _records(recorded),
         _guarded("signal", lambda: _signal(recorded, decode)),
         _guarded("events", lambda: _events(recorded)),
         _guarded("energy", lambda: check_energy(recorded.recomputed)),
         _guarded("rule", lambda: _rule(recorded)),
+        _guarded("tariff", lambda: _tariff(recorded)),
         await _figures(recorded),
         _guarded("versions", lambda: _versions(recorded)),
     )
@@ -115,8 +142,26 @@ def _unchecked(name: str, cause: Exception) -> Check:
     return Check(name=name, holds="", faults=(f"cannot be checked: {cause}",))
 
 
-def _records(recorded: Recorded) -> Check:
-    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event)
+def _signatures(
+    recorded: Recorded, check: CheckSignature, certificates: tuple[bytes, ...]
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    try:
+        return check_signatures(recorded, check, certificates)
+    except _FAULTS as cause:
+        return (_unchecked("signature", cause),), ()
+
+
+async def _records(recorded: Recorded) -> Check:
+    try:
+        at = recorded.statement.verified.verified_at
+        known = await known_of(recorded, recorded.site, recorded.event, recorded.rule, at)
+    except _FAULTS as cause:
+        return _unchecked("records", cause)
+    return _guarded("records", lambda: _held(recorded, known))
+
+
+def _held(recorded: Recorded, known: Sequence[IntervalEnergy]) -> Check:
+    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event, known=known)
     return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
 
 
@@ -237,24 +282,49 @@ def _rule(recorded: Recorded) -> Check:
         )
     shipped = shipped_rules().get(rule.rule_id)
     if shipped is not None and shipped.version == rule.version:
-        found = first_difference(rule, shipped)
-        if found is not None:
-            faults.append(
-                f"{found.figure} is {found.stated} in the sheet and {found.recomputed} in the one of that version that "
-                "comes with gridgate: it was altered"
-            )
+        faults += _altered(rule, shipped)
     return Check(name="rule", holds=f"the sheet is of {rule.rule_id} {rule.version}", faults=tuple(faults))
+
+
+def _tariff(recorded: Recorded) -> Check:
+    tariff, statement = recorded.tariff, recorded.statement
+    faults: list[str] = []
+    if statement.tariff and (tariff.tariff_id, tariff.version) != (statement.tariff, statement.tariff_version):
+        faults.append(
+            f"the sheet is of {tariff.tariff_id} {tariff.version}, the statement of {statement.tariff} "
+            f"{statement.tariff_version}"
+        )
+    shipped = shipped_tariffs().get(tariff.tariff_id)
+    if shipped is not None and shipped.version == tariff.version:
+        faults += _altered(tariff, shipped)
+    return Check(name="tariff", holds=f"the sheet is of {tariff.tariff_id} {tariff.version}", faults=tuple(faults))
+
+
+def _altered(given: object, shipped: object) -> list[str]:
+    found = first_difference(given, shipped)
+    if found is None:
+        return []
+    told = f"{found.figure} is {found.stated} in the sheet and {found.recomputed} in the one of that version"
+    return [f"{told} that comes with gridgate: it was altered"]
 
 
 async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        program = recorded.terms.program
+        program, tariff = recorded.terms.program, recorded.tariff
         inputs = await gather_inputs(
-            recorded, recorded.site, recorded.event, recorded.rule, declared_w=program.declared_w
+            recorded,
+            recorded.site,
+            recorded.event,
+            recorded.rule,
+            as_of=statement.verified.verified_at,
+            declared_w=program.declared_w,
         )
-        found = check(statement, inputs, program)
+        terms = settlement_terms(
+            tariff, program, recorded.event.event, statement.verified.intervals, recorded.all_events
+        )
+        found = check(statement, inputs, program, tariff=tariff, terms=terms)
     except _FAULTS as cause:
         return _unchecked("figures", cause)
     faults: list[str] = []
@@ -274,14 +344,27 @@ async def _figures(recorded: Recorded) -> Check:
 
 def _versions(recorded: Recorded) -> Check:
     verified = recorded.statement.verified
-    ids = [
-        one.statement_id
+    ours = [
+        one
         for one in recorded.statements
         if (one.verified.connection_id, one.verified.event_id) == (verified.connection_id, verified.event_id)
     ]
-    later = () if ids[-1] == recorded.statement.statement_id else (f"{ids[-1]} was issued later for the same event",)
+    faults = []
+    if ours[-1].statement_id != recorded.statement.statement_id:
+        faults.append(f"{ours[-1].statement_id} was issued later for the same event")
+    for before, after in pairwise(ours):
+        numbers = (before.edition.version, after.edition.version)
+        # Releases that knew no versions numbered none.
+        if after.tariff and (after.edition.supersedes != before.statement_id or numbers[1] != numbers[0] + 1):
+            faults.append(
+                f"{after.statement_id} is version {numbers[1]} in place of "
+                f"{after.edition.supersedes or 'nothing'}, and was issued after version {numbers[0]}, "
+                f"{before.statement_id}: one of the event's statements is not as it was, or there are two"
+            )
     return Check(
-        name="versions", holds=f"it is the last of {len(ids)} statements of the event in the log", faults=later
+        name="versions",
+        holds=f"it is the last of {len(ours)} statements of the event in the log",
+        faults=tuple(faults),
     )
 
 
@@ -293,7 +376,7 @@ def _worth(recorded: Recorded) -> str:
     return f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency}"
 
 
-def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tuple[str, ...]:
+def _trust(recorded: Recorded, key: str, pins: Pins) -> tuple[str, ...]:
     trust = [
         (
             "Capture: that meter and messages were recorded as they came. The log shows that nothing was changed since "
@@ -301,11 +384,13 @@ def _trust(recorded: Recorded, *, key: str, pinned: bool, own_heads: bool) -> tu
         ),
         "Terms: price, currency, rule and meter of the contract; compare terms.json with yours.",
     ]
-    if not pinned:
+    if pins.key_id is None:
         trust.append(f"The key: you named none; {key} is what the bundle says. Give yours with --key.")
-    if not own_heads:
+    if not pins.own_heads:
         trust.append("That the key's owner did not rewrite the whole log: only heads of your own show that (--head).")
     try:
+        if not pins.timestamp_authorities:
+            trust.append(trusted_stamps(recorded))
         trust += _trust_in_content(recorded)
     except _FAULTS as cause:
         trust.append(f"What else is trusted cannot be said: {cause}.")
@@ -320,6 +405,15 @@ def _trust_in_content(recorded: Recorded) -> list[str]:
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")
+    trust += [
+        f"Import: that {one.source!r}, which {one.by} handed over for meter {one.meter_id}, says what the meter "
+        f"measured; compare SHA-256 {one.sha256} with that of the file you have."
+        for one in recorded.counting_imports
+    ]
+    edits = [one for one in recorded.edits if one.at <= recorded.statement.verified.verified_at]
+    if edits:
+        by = ", ".join(sorted({one.by for one in edits}))
+        trust.append(f"Edits: {len(edits)} of the meter's intervals, by {by}; records/{EDITS}.txt has the reasons.")
     bare = recorded.recomputed.bare
     if bare:
         trust.append(

@@ -1,9 +1,12 @@
 """Making a bundle: all that one statement rests on, from the record and its log, for somebody who has neither."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
+from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS
 from gateway.bundle_recorded import (
     ENERGY,
     ENTRIES,
@@ -13,20 +16,24 @@ from gateway.bundle_recorded import (
     MESSAGES,
     READING,
     README,
+    REVISIONS,
     RULE,
     STATEMENT,
+    TARIFF,
     TERMS,
     WHOLE_KINDS,
     Recorded,
     SiteTerms,
     Terms,
+    known_of,
     lines,
     terms_json,
     wanted,
 )
-from gateway.domain.baseline.rule import GeneratorOutput, parse_rule
+from gateway.bundle_stamps import stamps_file
+from gateway.domain.baseline.rule import GeneratorOutput, Regression, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy
-from gateway.domain.contract import Program
+from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
 from gateway.domain.evidence_log import EvidenceEntry
@@ -34,7 +41,8 @@ from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
-from gateway.services.settling import LONGEST_LOOK_BACK, gather_inputs
+from gateway.services.settling import gather_inputs
+from gateway.services.stating import LONGEST_LOOK_BACK, newest_statement
 
 ABOUT = """\
 A statement of verified reduction, and everything that it rests on.
@@ -46,9 +54,12 @@ By other means:
   manifest.json         SHA-256 of every other file
   log/entries.jsonl     the log of evidence, an entry a line, as canonical JSON (RFC 8785)
   log/heads.jsonl       its signed heads in their order
+  log/stamps.jsonl      time stamps of an authority over heads, where there are any
   records/KIND.txt      records: the number of the entry, a space, the content
-  messages/SHA256       messages of the grid as they came
-  rule.toml, terms.json the baseline rule, and site and program
+  messages/SHA256       messages of the grid as they came, those of earlier revisions of the event too
+  rule.toml             the baseline rule
+  tariff.toml           what prices the reduction
+  terms.json            site and program
   events.json           the event and the others that the baseline has to know of
   statement.json        the statement (a copy of what is in records/statement.txt)
   inputs.json           what baseline and reduction are computed from
@@ -57,14 +68,22 @@ By other means:
 2. The lines of entries.jsonl, without their line ends, are the leaves of a hash tree after RFC 6962, section 2.1. Its
    root over the first "size" lines is the "root_sha256" of each head. So it has to be for heads of your own.
 3. A signature is Ed25519 (RFC 8032) over the canonical JSON of "head". "previous_sha256" is the SHA-256 of the
-   canonical JSON of the head before it.
+   canonical JSON of the head before it. A time stamp is a response after RFC 3161, in base64; it is over the whole line
+   of heads.jsonl, which the head's signature is part of.
 4. A reading stands until the next one and for 60 s at the most: energy is power times time, summed. The rule's sheet
    says how the baseline is made, and which text it is from.
+5. Intervals of records/imported_energy.txt count before readings: of those of one time the import that has the highest
+   number among those of kind "revenue". records/reading_edit.txt is laid over both. One that the event begins or ends
+   within is shared out by readings.
 """
 
 
 class NotBundled(ValueError):
     """There is no bundle of this statement, now or ever; the text says why and what to do."""
+
+
+class HeadTooOld(NotBundled):
+    """No head is over all that the statement rests on; after the next one there is a bundle."""
 
 
 async def make_bundle(
@@ -75,30 +94,42 @@ async def make_bundle(
     site: Site,
     program: Program,
     sheet: str,
+    tariff_sheet: str,
     product_version: str,
 ) -> BundleFile:
-    """The bundle of a statement under the last head of the log; ``sheet`` is the text of its baseline rule.
+    """The bundle of a statement under the last head of the log.
 
-    The same statement under the same head gives the same bundle. Raises ``NotBundled``, and ``LedgerUnavailable``.
+    ``sheet`` is the text of its baseline rule, ``tariff_sheet`` that of its tariff.
+
+    The same statement under the same head, with the same stamps, gives the same bundle. Raises ``NotBundled``,
+    ``HeadTooOld`` where only the head is missing, and ``LedgerUnavailable``.
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
-    if isinstance(parse_rule(sheet).method, GeneratorOutput):
+    rule = parse_rule(sheet)
+    if isinstance(rule.method, GeneratorOutput):
         raise NotBundled("it rests on the readings of a generator's meter, which bundles do not hold yet")
+    newest = await newest_statement(ledger, statement.verified.connection_id, statement.verified.event_id)
+    if newest is not None and newest.statement_id != statement.statement_id:
+        raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
-    if (await gather_inputs(ledger, site, record, parse_rule(sheet), declared_w=program.declared_w)).temperature_c:
+    if isinstance(rule.method, Regression) and await _rests_on_temperatures(ledger, site, record, rule, statement):
         raise NotBundled("it rests on temperatures, which bundles do not hold yet")
     log = await _log(evidence)
-    entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
+    known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
+    entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
-    message, body = await _message(ledger, log, record)
-    contents[message] = body[0]
+    await _require_last_hours(evidence, log, contents)
+    messages = await _messages(ledger, log, record, contents)
+    contents |= {number: row for number, row, _ in messages}
     files = {
         ENTRIES: lines(log.entries),
         HEADS: lines(log.heads),
+        **await stamps_file(evidence, log.heads),
         **_records(log, contents),
-        f"messages/{record.event.raw_sha256}": body[1],
+        **{f"messages/{sha256(body).hexdigest()}": body for _, _, body in messages},
         RULE: sheet.encode(),
+        TARIFF: tariff_sheet.encode(),
         TERMS: terms_json(_terms(site, program)),
         EVENTS: canonical_json(await _events(ledger, record)),
         STATEMENT: canonical_json(statement),
@@ -107,13 +138,24 @@ async def make_bundle(
     made = BundleFile(product_version=product_version, statement_id=statement.statement_id, files=files)
     recorded = Recorded(made)
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
-        raise NotBundled(
-            f"it was issued after the last head of the log ({_made_at(log)}): ask again after the next one"
-        )
+        raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
     inputs = await gather_inputs(
-        recorded, recorded.site, recorded.event, recorded.rule, declared_w=recorded.terms.program.declared_w
+        recorded,
+        recorded.site,
+        recorded.event,
+        recorded.rule,
+        as_of=statement.verified.verified_at,
+        declared_w=recorded.terms.program.declared_w,
     )
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
+
+
+async def _rests_on_temperatures(
+    ledger: Ledger, site: Site, record: EventRecord, rule: Rule, statement: SettlementStatement
+) -> bool:
+    """Whether a regression went by temperatures."""
+    inputs = await gather_inputs(ledger, site, record, rule, as_of=statement.verified.verified_at)
+    return bool(inputs.temperature_c)
 
 
 async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventRecord:
@@ -132,7 +174,7 @@ async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventReco
 async def _log(evidence: EvidenceStore) -> LogCopy:
     heads = await evidence.heads()
     if not heads:
-        raise NotBundled("the log of evidence has no head yet: the first is made after the end of the day")
+        raise HeadTooOld("the log of evidence has no head yet")
     last = heads[-1].head
     entries = await evidence.entries(0, last.size)
     return LogCopy(
@@ -145,7 +187,7 @@ async def _log(evidence: EvidenceStore) -> LogCopy:
 async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -> dict[int, bytes]:
     """The records' content by the number of their entry; what is gone from the record is left out, and so missed."""
     found: dict[int, bytes] = {}
-    for kind in (*WHOLE_KINDS, ENERGY):
+    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS):
         ours = {entry.key: entry.number for entry in entries if entry.kind == kind}
         if ours:
             contents = await evidence.contents(kind, frozenset(ours))
@@ -156,24 +198,61 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
-async def _message(ledger: Ledger, log: LogCopy, record: EventRecord) -> tuple[int, tuple[bytes, bytes]]:
-    """The number of the message's entry, its record and its bytes. A message is found by what its record says."""
-    message = await ledger.raw_message(record.event.raw_sha256)
-    if message is None:
-        raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
-    row = {
-        "sha256": message.sha256,
-        "connection_id": message.connection_id,
-        "direction": message.direction,
-        "at": message.at,
-        "name": message.name,
-        "took_s": message.took_s,
-    }
-    digest = fingerprint(row)
-    number = next((one.number for one in log.entries if (one.kind, one.sha256) == (MESSAGES, digest)), None)
-    if number is None:
-        raise NotBundled("the message that the event came with is not in the log under its last head")
-    return number, (canonical_json(row), message.body)
+async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
+    """Raise ``HeadTooOld`` where an hour of readings was logged again after the head, since it had grown."""
+    for number, content in contents.items():
+        entry = log.entries[number]
+        if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
+            continue
+        last = (await evidence.find(READING, entry.key))[-1]
+        if last.number >= len(log.entries) and last.sha256 == digest:
+            raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
+
+
+async def _messages(
+    ledger: Ledger, log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]
+) -> list[tuple[int, bytes, bytes]]:
+    """The messages that the event's revisions came with: the number of the entry, the record and the bytes of each.
+
+    The one of the last revision has to be there. A message is found in the log by what its record says.
+    """
+    numbers = {entry.sha256: entry.number for entry in log.entries if entry.kind == MESSAGES}
+    found: list[tuple[int, bytes, bytes]] = []
+    for digest in _digests(log, record, contents):
+        needed = digest == record.event.raw_sha256
+        message = await ledger.raw_message(digest)
+        if message is None:
+            if needed:
+                raise NotBundled(f"the message that event {record.event.event_id!r} came with is not on record")
+            continue
+        row = {
+            "sha256": message.sha256,
+            "connection_id": message.connection_id,
+            "direction": message.direction,
+            "at": message.at,
+            "name": message.name,
+            "took_s": message.took_s,
+        }
+        number = numbers.get(fingerprint(row))
+        if number is not None:
+            found.append((number, canonical_json(row), message.body))
+        elif needed:
+            raise HeadTooOld(
+                f"the message that the event came with is not in the log under its last head ({_made_at(log)})"
+            )
+    return found
+
+
+def _digests(log: LogCopy, record: EventRecord, contents: Mapping[int, bytes]) -> Iterable[str]:
+    """The SHA-256 of the messages that the event's revisions came with."""
+    event = record.event
+    rows = [json.loads(content) for number, content in contents.items() if log.entries[number].kind == REVISIONS]
+    documents = [
+        json.loads(row["document"])
+        for row in rows
+        if (row["connection_id"], row["event_id"]) == (event.connection_id, event.event_id)
+    ]
+    return dict.fromkeys([event.raw_sha256, *(one["raw_sha256"] for one in documents)])
 
 
 async def _events(ledger: Ledger, record: EventRecord) -> list[EventRecord]:
@@ -193,12 +272,14 @@ def _records(log: LogCopy, contents: Mapping[int, bytes]) -> dict[str, bytes]:
 
 
 def _terms(site: Site, program: Program) -> Terms:
-    # The contract bounds calls and prices nothing.
+    # Of the contract a tariff may ask for what was committed; the rest bounds calls and prices nothing.
+    contract = program.contract
+    committed = None if contract is None else Contract(committed_w=contract.committed_w, direction=contract.direction)
     return Terms(
         site=SiteTerms(
             site_id=site.site_id, timezone=site.timezone.key, meter_id=site.meter_id, interval_s=site.interval_s
         ),
-        program=replace(program, contract=None),
+        program=replace(program, contract=committed),
     )
 
 

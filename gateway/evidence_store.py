@@ -12,7 +12,11 @@ from gateway.domain.tree_head import SignedHead
 
 
 class EvidenceStore(Protocol):
-    """One writer. The log is of the whole record: every connection, meter, device and statement."""
+    """The log is of the whole record: every connection, meter, device and statement.
+
+    Several processes may append at once: each entry has one number, what is logged already is not logged again, and
+    heads of a log follow each other in one line.
+    """
 
     async def log_new(self, at: datetime) -> int:
         """Log what the record holds and the log does not; returns how many entries that made.
@@ -22,7 +26,10 @@ class EvidenceStore(Protocol):
         """
 
     async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:
-        """Log anew the hours of readings in ``[first, last)`` that have grown since they were logged."""
+        """Log the hours of readings in ``[first, last)`` that are not logged or have grown since, complete or not.
+
+        An hour that is logged before it is complete is logged once more by ``log_new`` when it is.
+        """
 
     async def size(self) -> int:
         """How many entries there are."""
@@ -45,8 +52,11 @@ class EvidenceStore(Protocol):
     async def mismatches(self, limit: int = 100) -> Sequence[Mismatch]:
         """Hold every entry against the record and its own leaf; what differs, in order, up to the limit."""
 
-    async def record_head(self, head: SignedHead) -> None:
-        """Keep a head; one that is known is kept as it was."""
+    async def record_head(self, head: SignedHead) -> bool:
+        """Keep a head that follows the last one of its log, and say whether it is kept; one that is known stays.
+
+        False, and nothing changed, where it follows another head: somebody else has made one meanwhile.
+        """
 
     async def record_stamp(self, head_sha256: str, response: bytes, at: datetime) -> None:
         """Keep an authority's stamp over a head that is kept; the first of a head stays."""

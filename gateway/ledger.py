@@ -20,11 +20,16 @@ from typing import Protocol
 from gateway.domain.event import EventRecord
 from gateway.domain.issuing import IssueCommand
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.meter_import import ImportedEnergy, MeterImport, RegisterReading
 from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.opting import OptCommand, OptRecord, OptTold
 from gateway.domain.plan import LiveBaseline, PowerPlan
+from gateway.domain.reconciliation import ReceivedStatement
 from gateway.domain.settlement import SettlementStatement
-from gateway.domain.verification import VerifiedReport
+from gateway.domain.site_verification import SiteVerificationInputs
+from gateway.domain.statement_review import StatementReview
+from gateway.domain.vee.edit import Edit
+from gateway.domain.verification import VerificationInputs, VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
 from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
@@ -55,6 +60,8 @@ class Topic(StrEnum):
     READINGS = "readings"
     REPORTS = "reports"
     STATEMENTS = "statements"
+    METER_DATA = "meter_data"
+    """Metered energy was imported or edited: what was settled may come to other figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,9 +266,51 @@ class Ledger(Protocol):
         """
 
     async def temperatures_between(
-        self, start: datetime, end: datetime, *, known_by: datetime
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
     ) -> tuple[tuple[datetime, float], ...]:
-        """Those that hold from ``[start, end)``, in order of time, as they were known by an instant."""
+        """Those that hold from ``[start, end)``, in order of time, as they were known by an instant, or as they are."""
+
+    # meter data that was handed over, and edits
+
+    async def record_import(
+        self,
+        source: MeterImport,
+        intervals: Sequence[IntervalEnergy],
+        registers: Sequence[RegisterReading] = (),
+    ) -> bool:
+        """Keep an import whole, or nothing of it.
+
+        False, and nothing is kept, where this file (by its SHA-256) was imported for this meter before. Raises
+        ``ValueError`` where energy or a length is no finite number, and where an interval is not whole, or is longer
+        than a day.
+        """
+
+    async def imports(self, meter_id: str | None = None) -> tuple[MeterImport, ...]:
+        """All imports, or those of one meter, in the order in which they were recorded."""
+
+    async def imported_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[ImportedEnergy, ...]:
+        """By import, in the order of recording, its intervals that share time with ``[start, end)``; none without."""
+
+    async def registers_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[RegisterReading, ...]:
+        """Imported readings of a meter's register, ``start <= at < end``, by time; of one instant the last import's."""
+
+    async def record_edit(self, edit: Edit) -> bool:
+        """Keep an edit; false where its id is known, and it stays as it was.
+
+        Raises ``ValueError`` for an interval longer than a day.
+        """
+
+    async def record_edits(self, edits: Sequence[Edit]) -> int:
+        """Keep edits, all of them or none, as ``record_edit`` does each; how many of them are new."""
+
+    async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
+        """Edits of intervals that share time with ``[start, end)``, in the order in which they were recorded."""
+
+    async def meter_data_count(self) -> int:
+        """How many imports, temperatures and edits are on record, of whichever process.
+
+        What was settled is due again as it rises.
+        """
 
     # reporting
 
@@ -296,10 +345,34 @@ class Ledger(Protocol):
 
     # settling
 
-    async def record_statement(self, statement: SettlementStatement) -> None:
-        """Keep a statement; one with a known id is kept as it was."""
+    async def record_statement(
+        self,
+        statement: SettlementStatement,
+        inputs: VerificationInputs | SiteVerificationInputs | None = None,
+    ) -> None:
+        """Keep a statement, and what it was computed from; one with a known id is kept as it was."""
 
     async def statements(self) -> tuple[SettlementStatement, ...]:
         """All statements, in the order they were recorded."""
 
+    async def statements_of(self, connection_id: str, event_id: str) -> tuple[SettlementStatement, ...]:
+        """Those of one event, in the order they were recorded."""
+
     async def statement(self, statement_id: str) -> SettlementStatement | None: ...
+
+    async def statement_inputs(self, sha256: str) -> VerificationInputs | SiteVerificationInputs | None:
+        """What a verification with this ``inputs_sha256`` was computed from, ``None`` where it was not kept.
+
+        Raises ``LedgerError`` where it can no longer be read as what it was, as after a change of its rule's sheet.
+        """
+
+    async def record_review(self, review: StatementReview) -> None: ...
+
+    async def reviews(self) -> tuple[StatementReview, ...]:
+        """All that was said to statements, in the order it was recorded."""
+
+    async def record_counterparty(self, received: ReceivedStatement) -> bool:
+        """Keep a statement of a counterparty; false for one that is kept already."""
+
+    async def counterparty_statements(self, statement_id: str) -> tuple[ReceivedStatement, ...]:
+        """Those that were held against a statement of ours, in the order they came."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,12 +11,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509 import Certificate
 from pydantic import TypeAdapter
 
-from gateway.app import decode_message
+from gateway.app import check_signature, decode_message
 from gateway.bundle_file import BundleFile, read_bundle, write_bundle
 from gateway.bundle_recorded import ENTRIES, HEADS
-from gateway.bundle_verify import Verification, verify
+from gateway.bundle_verify import Pins, Verification, verify
 from gateway.bundling import make_bundle
 from gateway.domain.baseline.rule import shipped_rules, shipped_sheets
 from gateway.domain.contract import Program
@@ -26,6 +27,7 @@ from gateway.domain.fleet import Site
 from gateway.domain.measurement import integrate, slices
 from gateway.domain.merkle import MerkleLog
 from gateway.domain.settlement import SettlementStatement, settle
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.tree_head import FORMAT, SignedHead, TreeHead, key_id_of, sign
 from gateway.domain.verification import verify_event
 from gateway.services.settling import gather_inputs
@@ -43,6 +45,8 @@ OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 
 STARTS_AT = datetime(2026, 7, 15, 22, tzinfo=UTC)
 """A Wednesday afternoon in Phoenix."""
+
+RECEIVED_AT = datetime(2026, 7, 15, 20, tzinfo=UTC)
 
 CONNECTION_ID = "utility"
 SITE = Site(site_id="lab-1", timezone=ZoneInfo("America/Phoenix"), meter_id="site", interval_s=300)
@@ -82,13 +86,26 @@ class Made:
         return read_bundle(self.body)
 
 
-async def make(folder: Path, *, reading_s: int = 60) -> Made:
-    """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads."""
+async def make(
+    folder: Path,
+    *,
+    reading_s: int = 60,
+    messages: Sequence[bytes] = (json.dumps(MESSAGE).encode(),),
+    also: Callable[[SqlLedger], Awaitable[object]] | None = None,
+) -> Made:
+    """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
+
+    Each of ``messages`` brings a revision of the event, a minute after the one before; ``also`` records more before
+    the event is settled.
+    """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
     async with open_ledger(url, migrate=True) as ledger:
         await _meter(ledger, reading_s)
-        await _take(ledger, SqlPartyStore(ledger))
+        for minute, message in enumerate(messages):
+            await _take(ledger, SqlPartyStore(ledger), message, RECEIVED_AT + timedelta(minutes=minute))
+        if also is not None:
+            await also(ledger)
         evidence = SqlEvidenceStore(ledger)
         await add_head(evidence, STARTS_AT - timedelta(minutes=30), None)
         statement = await _settle(ledger)
@@ -106,6 +123,7 @@ async def bundle_of(ledger: SqlLedger, statement: SettlementStatement) -> Bundle
         site=SITE,
         program=PROGRAM,
         sheet=shipped_sheets()[PROGRAM.baseline_rule],
+        tariff_sheet=shipped_tariff_sheets()[PROGRAM.tariff],
         product_version="1.0",
     )
 
@@ -153,9 +171,7 @@ def _power_w(at: datetime) -> float:
     return (80_000.0 if in_event else 100_000.0) + 100.0 * at.day + at.minute
 
 
-async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
-    body = json.dumps(MESSAGE).encode()
-    at = datetime(2026, 7, 15, 20, tzinfo=UTC)
+async def _take(ledger: SqlLedger, parties: SqlPartyStore, body: bytes, at: datetime) -> None:
     await parties.record_message(
         RawMessage(
             connection_id=CONNECTION_ID,
@@ -172,9 +188,10 @@ async def _take(ledger: SqlLedger, parties: SqlPartyStore) -> None:
     event: GridEvent = replace(
         said[0], connection_id=CONNECTION_ID, program_id=PROGRAM.program_id, status=EventStatus.NEAR
     )
-    days = timedelta(days=4)
-    # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
-    await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)
+    if at == RECEIVED_AT:
+        # On the Saturday before: the rule has to know of it, and would not have looked at that day anyway.
+        days = timedelta(days=4)
+        await _opt_in(ledger, replace(event, event_id="old-1", starts_at=event.starts_at - days), at - days)
     await _opt_in(ledger, event, at)
 
 
@@ -189,8 +206,8 @@ async def _opt_in(ledger: SqlLedger, event: GridEvent, at: datetime) -> None:
 async def _settle(ledger: SqlLedger) -> SettlementStatement:
     record = await ledger.event(CONNECTION_ID, "peak-1")
     assert record is not None
-    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule])
     at = STARTS_AT + timedelta(hours=1, seconds=3)
+    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule], as_of=at)
     statement = settle(
         verify_event(inputs, verified_at=at),
         program=PROGRAM,
@@ -255,9 +272,18 @@ def rewrite_log(files: Files) -> None:
     files[HEADS] = b"".join(canonical_json(head) + b"\n" for head in heads)
 
 
-def verified(bundle: BundleFile, *own_heads: SignedHead, key_id: str | None = KEY_ID) -> Verification:
+def verified(
+    bundle: BundleFile,
+    *own_heads: SignedHead,
+    key_id: str | None = KEY_ID,
+    timestamp_authorities: tuple[Certificate, ...] = (),
+    certificates: tuple[bytes, ...] = (),
+) -> Verification:
     """What verification says of a bundle."""
-    return asyncio.run(verify(bundle, decode=decode_message, key_id=key_id, own_heads=own_heads))
+    pins = Pins(
+        key_id=key_id, own_heads=own_heads, timestamp_authorities=timestamp_authorities, certificates=certificates
+    )
+    return asyncio.run(verify(bundle, decode=decode_message, check_signature=check_signature, pins=pins))
 
 
 def faults(found: Verification) -> dict[str, str]:

@@ -32,6 +32,41 @@ def heads(config: ConfigOption = None, database: DatabaseOption = None, json_wan
 
 
 @evidence.command()
+def head(
+    config: Annotated[Path, typer.Option("--config", help="Config file of the gateway.")],
+    database: DatabaseOption = None,
+    json_wanted: JsonOption = False,
+) -> None:
+    """Sign a head over everything on record now, and give it to all who take heads.
+
+    Needs the gateway's key, which stands in its state_dir; the gateway may run meanwhile. Where nothing is new since
+    the last head, that one is given again.
+    """
+    from gateway.cli.evidence_asked import NotSigned, sign_head
+    from gateway.cli.settings import any_settings
+
+    settings = any_settings(config, json_wanted=json_wanted)
+    try:
+        found = sign_head(database or settings.gateway.database, settings, json_wanted=json_wanted)
+    except NotSigned as cause:
+        fail(f"no head is made: {cause}", code=FAILED, json_wanted=json_wanted)
+
+    def text() -> str:
+        made = found.signed.head
+        what = "is made" if found.made else "stands: nothing is new since"
+        return (
+            f"the head of {made.made_at:%Y-%m-%d %H:%M:%S}Z over {made.size} entries {what}\n"
+            f"root {made.root_sha256}\nsigned by key {found.signed.key_id}\n"
+            f"given to {', '.join(found.given_to) or 'nobody: declare heads_dir or deliver_to under [evidence]'}"
+        )
+
+    show({**as_json(found), "key_id": found.signed.key_id}, json_wanted=json_wanted, text=text)
+    if found.fault:
+        # JSON has it among the rest.
+        fail(f"{found.fault}; the gateway gives it again when it runs", code=FAILED)
+
+
+@evidence.command()
 def key(
     config: Annotated[Path, typer.Option("--config", help="Config file of the gateway.")],
     json_wanted: JsonOption = False,

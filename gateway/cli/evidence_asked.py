@@ -1,17 +1,22 @@
 """What the commands about evidence ask. Apart from them, so that their ``--help`` loads none of this."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.app import evidence_key_path, read_evidence_key
+from gateway.app import evidence_key_path, open_evidencing, read_evidence_key
 from gateway.cli.ask import read_all
-from gateway.config import Settings
+from gateway.clock import SystemClock
+from gateway.config import ConfigError, Settings
 from gateway.domain.merkle import MerkleLog
 from gateway.domain.tree_head import HeadError, SignedHead, check_chain, check_later, check_signature, key_id_of
 from gateway.evidence_store import EvidenceStore
+from gateway.services.evidencing import NothingLogged
+from gateway.services.readiness import Readiness
 
 T = TypeVar("T")
 
@@ -19,6 +24,55 @@ T = TypeVar("T")
 def read_evidence(url: str, question: Callable[[EvidenceStore], Awaitable[T]], *, json_wanted: bool) -> T:
     """Ask the log a question. Ends the command with exit code 1 where the record cannot be read."""
     return read_all(url, lambda record: question(record.evidence), json_wanted=json_wanted)
+
+
+class NotSigned(ValueError):
+    """There is no head now; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSigned:
+    """The head over everything on record; ``made`` is false for one that was there already.
+
+    ``given_to`` names all who take heads; ``fault`` says who has not taken this one, or has not stamped it, and why.
+    """
+
+    signed: SignedHead
+    made: bool
+    given_to: tuple[str, ...]
+    fault: str
+
+
+def sign_head(url: str, settings: Settings, *, json_wanted: bool) -> HeadSigned:
+    """A head over everything on record, given to all who take heads.
+
+    Raises ``NotSigned``. Ends the command with exit code 1 where the record cannot be read.
+    """
+    return read_all(url, lambda record: head_signed(record.evidence, settings), json_wanted=json_wanted)
+
+
+async def head_signed(store: EvidenceStore, settings: Settings) -> HeadSigned:
+    """As ``sign_head``, over what ``store`` is of."""
+    path = evidence_key_path(settings)
+    try:
+        # Never a new one here: heads by two keys, and nobody knows which of them is ours.
+        key = read_evidence_key(path)
+    except OSError as cause:
+        raise NotSigned(
+            f"the gateway's key is not here ({cause}): ask where it is, or start the gateway once"
+        ) from cause
+    async with AsyncExitStack() as edges:
+        try:
+            service = await open_evidencing(edges, settings, store, clock=SystemClock(), readiness=Readiness(), key=key)
+            found = await service.head_now()
+        except (HeadError, NothingLogged, ConfigError, OSError) as cause:
+            raise NotSigned(str(cause)) from cause
+        fault = ""
+        try:
+            await service.deliver()
+        except OSError as cause:
+            fault = str(cause)
+    return HeadSigned(signed=found.head, made=found.made, given_to=service.takers, fault=fault)
 
 
 async def all_heads(store: EvidenceStore) -> tuple[SignedHead, ...]:

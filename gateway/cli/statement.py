@@ -8,8 +8,19 @@ import typer
 
 from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
+from gateway.cli.statement_review import (
+    approve,
+    diff,
+    dispute,
+    finalise,
+    month,
+    portfolio,
+    reconcile,
+    resolve,
+    versions,
+)
 
-statement = typer.Typer(help="Settlement statements.", no_args_is_help=True)
+statement = typer.Typer(help="Settlement statements: figures, versions, reviews, sums.", no_args_is_help=True)
 
 
 @statement.command("list")
@@ -96,7 +107,8 @@ def bundle_statement(
 ) -> None:
     """Write all that a statement rests on into one file, for somebody who has to check it: gridgate verify FILE.
 
-    It names every record of the log, and holds every event, answer and statement, so that none can be left out.
+    It names every record of the log, and holds every event, answer and statement, so that none can be left out. Where
+    the last head of the log is too old for the statement, a new one is signed and given to all who take heads.
     """
     from gateway.bundle_file import write_bundle
     from gateway.bundling import NotBundled
@@ -111,16 +123,24 @@ def bundle_statement(
     path = out or Path(f"{statement_id.replace('/', '_')}.zip")
     url = database_url(config, database, json_wanted=json_wanted)
     try:
-        made, faults = read_all(url, bundle_of(statement_id, settings), json_wanted=json_wanted)
-        body = write_bundle(made)
+        made = read_all(url, bundle_of(statement_id, settings), json_wanted=json_wanted)
+        body = write_bundle(made.bundle)
         path.write_bytes(body)
     except NotBundled as cause:
         fail(f"no bundle of {statement_id}: {cause}", code=FAILED, json_wanted=json_wanted)
     except OSError as cause:
         fail(f"cannot write {path}: {cause.strerror}", code=FAILED, json_wanted=json_wanted)
-    if faults:
-        fail(f"{path} is written and does not hold: {'; '.join(faults)}", code=FAILED, json_wanted=json_wanted)
-    result = {"file": str(path), "statement_id": statement_id, "bytes": len(body), "files": len(made.files)}
+    for note in made.notes:
+        typer.echo(f"gridgate: {note}", err=True)
+    if made.faults:
+        fail(f"{path} is written and does not hold: {'; '.join(made.faults)}", code=FAILED, json_wanted=json_wanted)
+    result = {
+        "file": str(path),
+        "statement_id": statement_id,
+        "bytes": len(body),
+        "files": len(made.bundle.files),
+        "notes": made.notes,
+    }
     show(
         result,
         json_wanted=json_wanted,
@@ -164,3 +184,7 @@ def report(
         fail(f"cannot write {out}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
     made = {"file": str(out), "format": form, "bytes": len(body), "sha256": sha256(body).hexdigest()}
     show(made, json_wanted=json_wanted, text=lambda: f"{out}: {len(body):,} bytes, SHA-256 {made['sha256']}")
+
+
+for command in (versions, diff, approve, dispute, resolve, finalise, reconcile, month, portfolio):
+    statement.command()(command)

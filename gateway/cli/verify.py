@@ -11,30 +11,39 @@ from gateway.cli.record import JsonOption
 
 def verify(
     file: Annotated[Path, typer.Argument(metavar="BUNDLE.zip", help="What `gridgate statement bundle` wrote.")],
+    *,
     head: Annotated[
         list[Path] | None, typer.Option("--head", help="A head that you were given at another time; repeatable.")
     ] = None,
     key: Annotated[
         str | None, typer.Option("--key", help="The trusted key: its id, or a file with it (PEM, or its id).")
     ] = None,
+    timestamp_ca: Annotated[
+        Path | None, typer.Option("--timestamp-ca", help="Certificates (PEM) of who vouches for time stamps.")
+    ] = None,
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option("--certificate", help="A certificate (PEM) of who signs the grid's messages; repeatable."),
+    ] = None,
     json_wanted: JsonOption = False,
 ) -> None:
     """Say what of a statement holds, what does not and where, and what is taken on trust."""
     import asyncio
 
-    from gateway.app import decode_message
+    from gateway.app import check_signature, decode_message
     from gateway.bundle_file import BundleError, read_bundle
     from gateway.bundle_verify import verify as verify_bundle
-    from gateway.cli.verify_text import in_words, read_heads, trusted_key_id
+    from gateway.cli.verify_text import in_words, read_pins
 
     try:
-        own_heads = read_heads(head or [])
-        key_id = None if key is None else trusted_key_id(key)
+        pins = read_pins(heads=head or [], key=key, timestamp_ca=timestamp_ca, certificates=certificate or [])
     except OSError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     body = read_input(file, json_wanted=json_wanted)
     try:
-        found = asyncio.run(verify_bundle(read_bundle(body), decode=decode_message, key_id=key_id, own_heads=own_heads))
+        found = asyncio.run(
+            verify_bundle(read_bundle(body), decode=decode_message, check_signature=check_signature, pins=pins)
+        )
     except BundleError as cause:
         fail(f"{file} is no bundle that can be verified: {cause}", code=BAD_USAGE, json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: in_words(found))

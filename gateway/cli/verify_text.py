@@ -5,13 +5,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
 
-from gateway.bundle_verify import Verification
+from gateway.bundle_verify import Pins, Verification
 from gateway.domain.tree_head import SignedHead, key_id_of
 from gateway.storage.head_folder import read_head
 
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def read_pins(
+    *, heads: Sequence[Path], key: str | None, timestamp_ca: Path | None, certificates: Sequence[Path]
+) -> Pins:
+    """What the reader names on the command line. Raises ``OSError``."""
+    return Pins(
+        key_id=None if key is None else trusted_key_id(key),
+        own_heads=read_heads(heads),
+        timestamp_authorities=() if timestamp_ca is None else read_timestamp_authorities(timestamp_ca),
+        certificates=tuple(one for path in certificates for one in read_certificates(path)),
+    )
+
+
+def read_certificates(path: Path) -> tuple[bytes, ...]:
+    """The certificates (DER) in a PEM file. Raises ``OSError``."""
+    try:
+        return tuple(one.public_bytes(Encoding.DER) for one in load_pem_x509_certificates(path.read_bytes()))
+    except ValueError as cause:
+        raise OSError(f"{path} holds no certificate (PEM): {cause}") from cause
+
+
+def read_timestamp_authorities(path: Path) -> tuple[Certificate, ...]:
+    """Certificates from a file. Raises ``OSError``, too where what checks time stamps is not installed."""
+    try:
+        from gateway.domain.time_stamp import read_authorities
+    except ImportError as cause:
+        raise OSError(f"--timestamp-ca needs what comes with gridgate[evidence]: {cause}") from cause
+    try:
+        return read_authorities(path.read_bytes())
+    except ValueError as cause:
+        raise OSError(f"{path}: {cause}") from cause
 
 
 def read_heads(paths: Sequence[Path]) -> tuple[SignedHead, ...]:

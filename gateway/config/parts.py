@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict
 
 from gateway.domain.baseline.rule import shipped_rules
+from gateway.domain.tariff.sheet import find_tariff, shipped_tariffs
 
 LONGEST_STATE_DIR_BYTES = 92
 """The path of a local socket has 104 bytes on macOS and 108 on Linux, its end included; ours is ``agent.sock``."""
@@ -51,3 +52,9 @@ def rule(rule_id: str) -> str:
     if rule_id not in rules:
         raise ValueError(f"no baseline rule is called {rule_id!r}; known: {', '.join(rules)}")
     return rule_id
+
+
+def known_tariff(tariff_id: str) -> str:
+    """A shipped tariff's id. Raises ``ValueError`` for one that is none."""
+    find_tariff(shipped_tariffs(), tariff_id)
+    return tariff_id

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,11 +22,14 @@ from gateway.config.evidence import ArchiveSettings, EvidenceSettings
 from gateway.config.explained import explain
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings
-from gateway.config.parts import Section, address, room_for_a_socket, rule
+from gateway.config.parts import Section, address, known_tariff, room_for_a_socket, rule
 from gateway.config.site import SiteSettings
 from gateway.config.sites import SitesSettings
 from gateway.domain.contract import Program
 from gateway.domain.control import ControlSettings as LoopSettings
+from gateway.domain.settlement import PLAIN_TARIFF
+from gateway.domain.tariff.sheet import find_tariff, shipped_tariffs
+from gateway.domain.tariff.terms import Part
 from hardware.nats_names import WHAT_A_NAME_IS, is_name
 
 
@@ -53,6 +56,12 @@ class ProgramSettings(Section):
     baseline: Annotated[str, AfterValidator(rule)] = "meter-before-after"
     price_per_kwh: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    tariff: Annotated[str, AfterValidator(known_tariff)] = PLAIN_TARIFF
+    """The sheet that prices a delivery; see ``gridgate tariff list``."""
+    agreed: dict[Part, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)
+    """What the contract pays for parts of the tariff other than energy, such as ``{ capacity = "4.50" }``."""
+    dispute_days: float = Field(default=60.0, ge=0, le=3660)
+    """So long after a statement was issued it may be disputed."""
     stacks: bool = False
     """Its reductions come on top of those of other programs that stack, too."""
     verification: Literal["meter", "sites"] = "meter"
@@ -68,6 +77,15 @@ class ProgramSettings(Section):
     contract: ContractSettings | None = None
     """When and how often it may call. A call outside is opted out of, unless the program is mandatory."""
 
+    @model_validator(mode="after")
+    def _in_one_currency(self) -> Self:
+        found = find_tariff(shipped_tariffs(), self.tariff)
+        if found.currency not in {"agreed", self.currency}:
+            raise ValueError(f'tariff {self.tariff} is in {found.currency}: give currency = "{found.currency}"')
+        if Part.ENERGY in self.agreed:
+            raise ValueError("agreed: the price of energy is price_per_kwh")
+        return self
+
     def program(self, capacity_kw: float | None) -> Program:
         """The domain's word for it; ``capacity_kw`` is the site's own."""
         capacity_kw = self.capacity_kw or capacity_kw
@@ -78,6 +96,9 @@ class ProgramSettings(Section):
             baseline_rule=self.baseline,
             price_per_kwh=self.price_per_kwh,
             currency=self.currency,
+            tariff=self.tariff,
+            agreed=self.agreed,
+            dispute_days=self.dispute_days,
             stacks=self.stacks,
             mandatory=self.mandatory,
             by_sites=self.verification == "sites",

@@ -71,7 +71,7 @@ def check_heads(copy: LogCopy, key_id: str) -> Check:
     return Check(
         name="heads",
         holds=f"all {len(copy.heads)} heads are signed by key {key_id[:16]} and follow each other",
-        faults=_bounded(faults),
+        faults=bounded(faults),
     )
 
 
@@ -89,7 +89,7 @@ def check_log(copy: LogCopy) -> Check:
     return Check(
         name="log",
         holds=f"the {len(tree)} entries of the log give the root of every head",
-        faults=_bounded(faults),
+        faults=bounded(faults),
     )
 
 
@@ -110,7 +110,7 @@ def check_own_heads(copy: LogCopy, own_heads: Sequence[SignedHead], key_id: str)
     return Check(
         name="your heads",
         holds=f"the log begins with what your {len(own_heads)} heads say: it was not rewritten since",
-        faults=_bounded(faults),
+        faults=bounded(faults),
     )
 
 
@@ -142,7 +142,7 @@ def check_records(copy: LogCopy, records: Mapping[int, bytes], wanted: Collectio
     return Check(
         name="records",
         holds=f"{len(records)} records are what the log says they were, and none that counts is missing",
-        faults=_bounded(faults),
+        faults=bounded(faults),
     )
 
 
@@ -189,7 +189,7 @@ def check_energy(found: Recomputed) -> Check:
     return Check(
         name="energy",
         holds=f"{len(found.pairs)} of {len(found.pairs) + found.bare} closed intervals follow from raw readings",
-        faults=_bounded(faults),
+        faults=bounded(faults),
     )
 
 
@@ -212,6 +212,11 @@ def hours_that_count(rule: Rule, start: datetime, last: datetime) -> frozenset[d
     return found
 
 
+def hours_of(intervals: Sequence[IntervalEnergy]) -> frozenset[datetime]:
+    """The hours (UTC) whose raw readings intervals are shared out by."""
+    return frozenset(hour for one in intervals for hour in _hours(one.starts_at - GAP, one.ends_at))
+
+
 def _hours(start: datetime, end: datetime) -> frozenset[datetime]:
     first = _floor(start)
     count = -(-(end - first) // HOUR)
@@ -226,7 +231,8 @@ def named(entry: EvidenceEntry) -> str:
     return f"{entry.kind.replace('_', ' ')} {entry.key} (entry {entry.number})"
 
 
-def _bounded(faults: Sequence[str]) -> tuple[str, ...]:
+def bounded(faults: Sequence[str]) -> tuple[str, ...]:
+    """The first few faults, and how many more there are."""
     shown = tuple(faults[:MOST_FAULTS])
     return shown if len(faults) <= MOST_FAULTS else (*shown, f"and {len(faults) - MOST_FAULTS} more")
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from gateway.domain.tariff.terms import Part
+
 SAME_S = 1e-6
 """Two durations that differ by less are the same."""
 
@@ -93,7 +95,9 @@ class Program:
     ``program_id`` is the marketContext in OpenADR 2.0b and the programID in 3.x. ``levels`` says what a SIMPLE level
     means as a fraction of the live baseline. ``signal`` names the signal that governs (upper and lower case are one);
     ``None`` leaves it to ``gateway.domain.governing.governing_signal``. ``baseline_rule`` names the rule sheet that
-    settles. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in ``currency`` (ISO 4217).
+    settles, ``tariff`` the tariff sheet that prices. ``price_per_kwh`` is paid for a delivered kilowatt-hour, in
+    ``currency`` (ISO 4217); ``agreed`` has what the contract pays for other parts of the tariff, a kilowatt or a
+    kilowatt and hour. A statement may be disputed for ``dispute_days``.
     ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
     ``contract`` bounds when and how often it may call; ``None`` where nobody said. Events of a ``mandatory`` program
     cannot be opted out of, within the bounds or not. ``capacity_w`` is what a fraction of the site's capacity is of, in
@@ -107,6 +111,9 @@ class Program:
     baseline_rule: str = "meter-before-after"
     price_per_kwh: Decimal = Decimal(0)
     currency: str = "USD"
+    tariff: str = "flat-energy"
+    agreed: Mapping[Part, Decimal] = field(default_factory=dict)
+    dispute_days: float = 60.0
     signal: str | None = None
     stacks: bool = False
     mandatory: bool = False

@@ -11,10 +11,14 @@ from typing import TypeVar
 
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.site_verification import SiteVerificationInputs
+from gateway.domain.tariff.statement import StatementLine
 from gateway.domain.verification import VerificationInputs, VerifiedInterval
 
 NAMED = 5
 """So many days or intervals are named one by one; of more it is said how many there are."""
+
+Inputs = VerificationInputs | SiteVerificationInputs
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -57,21 +61,30 @@ class Causes:
         return _joined([self.event, self.measured, self.baseline, self.money])
 
 
+_NOT_KEPT = Causes(event="what one of them was computed from was not kept: the cause is not known")
+
+
 def changes(
     before: SettlementStatement,
     after: SettlementStatement,
-    inputs_before: VerificationInputs,
-    inputs_after: VerificationInputs,
+    inputs_before: Inputs | None,
+    inputs_after: Inputs | None,
 ) -> tuple[Change, ...]:
     """Every line of ``after`` that is not as it was in ``before``; empty where all read alike.
 
-    Names and instants of the statements themselves (ids, when issued or verified) are not lines.
+    Without the inputs of both the lines are the same, and say that their cause is not known. Names and instants of the
+    statements themselves (ids, when issued or verified) are not lines.
     """
-    causes = found_causes(before, after, inputs_before, inputs_after)
+    causes = _NOT_KEPT
+    if inputs_before is not None and inputs_after is not None:
+        causes = found_causes(before, after, inputs_before, inputs_after)
     lines = [
         ("delivered kWh", str(before.delivered_kwh), str(after.delivered_kwh)),
         (f"amount {after.currency}", f"{before.amount}", f"{after.amount}"),
         ("price a kWh", f"{before.price_per_kwh} {before.currency}", f"{after.price_per_kwh} {after.currency}"),
+        ("tariff", _tariff_of(before), _tariff_of(after)),
+        ("why nothing is priced", before.unpriced, after.unpriced),
+        ("meter", _meter_of(before), _meter_of(after)),
         ("rule", _rule_of(before), _rule_of(after)),
         ("adjustment", _adjustment_of(before), _adjustment_of(after)),
         ("baseline days", _days_of(before), _days_of(after)),
@@ -79,52 +92,83 @@ def changes(
     ]
     cause = causes.of_everything()
     whole = [Change(figure=figure, before=old, after=new, cause=cause) for figure, old, new in lines if old != new]
-    return (*whole, *_of_intervals(before.verified.intervals, after.verified.intervals, causes))
-
-
-def found_causes(
-    before: SettlementStatement,
-    after: SettlementStatement,
-    inputs_before: VerificationInputs,
-    inputs_after: VerificationInputs,
-) -> Causes:
-    """What moved between the inputs of two versions."""
-    zone = inputs_after.timezone
-    days = {
-        energy.starts_at.astimezone(zone).date().isoformat()
-        for energy in _moved(inputs_before.history, inputs_after.history)
-    }
-    slots = [
-        energy.starts_at.astimezone(zone).isoformat(timespec="seconds")
-        for energy in _moved(inputs_before.measured, inputs_after.measured)
-    ]
-    events = set(inputs_before.excluded) ^ set(inputs_after.excluded)
-    baseline = [
-        f"readings of {_some(sorted(days), 'days')} came late or were edited" if days else "",
-        f"what is known of other events changed ({len(events)})" if events else "",
-        ""
-        if inputs_before.rule == inputs_after.rule
-        else f"the rule changed from {_rule_of(before)} to {_rule_of(after)}",
-        "" if inputs_before.timezone.tzname(None) == inputs_after.timezone.tzname(None) else "the time zone changed",
-    ]
-    return Causes(
-        event=_event_cause(inputs_before, inputs_after),
-        measured=f"readings of {_some(slots, 'intervals')} of the event came late or were edited" if slots else "",
-        baseline=_joined(baseline),
-        money=""
-        if (before.price_per_kwh, before.currency) == (after.price_per_kwh, after.currency)
-        else "the price changed",
+    return (
+        *whole,
+        *_of_money(before, after, cause),
+        *_of_intervals(before.verified.intervals, after.verified.intervals, causes),
     )
 
 
-def _event_cause(before: VerificationInputs, after: VerificationInputs) -> str:
+def found_causes(
+    before: SettlementStatement, after: SettlementStatement, inputs_before: Inputs, inputs_after: Inputs
+) -> Causes:
+    """What moved between the inputs of two versions."""
+    if isinstance(inputs_before, SiteVerificationInputs) or isinstance(inputs_after, SiteVerificationInputs):
+        measured, baseline = _by_sites(inputs_before, inputs_after), ""
+    else:
+        measured, baseline = _measured(inputs_before, inputs_after), _baseline(inputs_before, inputs_after, after)
+    return Causes(
+        event=_event_cause(inputs_before, inputs_after),
+        measured=_joined([measured, "" if before.edition.shadow == after.edition.shadow else _loaded(after)]),
+        baseline=baseline,
+        money=_money(before, after),
+    )
+
+
+def _by_sites(before: Inputs, after: Inputs) -> str:
+    if not isinstance(before, SiteVerificationInputs) or not isinstance(after, SiteVerificationInputs):
+        return "it is verified in another way: by our meter, or as the sum of the sites below"
+    known = {(one.site.connection_id, one.site.party): one.reports for one in before.sites}
+    moved = [
+        one.site.party for one in after.sites if known.get((one.site.connection_id, one.site.party)) != one.reports
+    ]
+    return f"reports of {_some(moved, 'sites')} came or were corrected" if moved else ""
+
+
+def _measured(before: VerificationInputs, after: VerificationInputs) -> str:
+    zone = after.timezone
+    slots = [
+        energy.starts_at.astimezone(zone).isoformat(timespec="seconds")
+        for energy in _moved(before.measured, after.measured)
+    ]
+    return f"readings of {_some(slots, 'intervals')} of the event came late or were edited" if slots else ""
+
+
+def _baseline(before: VerificationInputs, after: VerificationInputs, statement: SettlementStatement) -> str:
+    zone = after.timezone
+    days = {energy.starts_at.astimezone(zone).date().isoformat() for energy in _moved(before.history, after.history)}
+    events = set(before.excluded) ^ set(after.excluded)
+    parts = [
+        f"readings of {_some(sorted(days), 'days')} came late or were edited" if days else "",
+        f"what is known of other events changed ({len(events)})" if events else "",
+        ""
+        if before.rule == after.rule
+        else f"the rule changed from {before.rule.rule_id} {before.rule.version} to {_rule_of(statement)}",
+        "" if before.timezone.tzname(None) == after.timezone.tzname(None) else "the time zone changed",
+    ]
+    return _joined(parts)
+
+
+def _loaded(after: SettlementStatement) -> str:
+    return f"it rests on {_meter_of(after)} now"
+
+
+def _money(before: SettlementStatement, after: SettlementStatement) -> str:
+    same_price = (before.price_per_kwh, before.currency) == (after.price_per_kwh, after.currency)
+    moved = {
+        "the price changed": not same_price,
+        f"the tariff changed from {_tariff_of(before)} to {_tariff_of(after)}": _tariff_of(before) != _tariff_of(after),
+        "prices of intervals came or changed": before.terms.prices != after.terms.prices,
+        "what was committed or asked for changed": before.terms.awarded_kw != after.terms.awarded_kw,
+    }
+    return _joined(cause for cause, is_so in moved.items() if is_so)
+
+
+def _event_cause(before: Inputs, after: Inputs) -> str:
     if before.revision != after.revision:
         return f"the event was changed (revision {before.revision} to {after.revision})"
-    if (before.event_start, before.event_end, before.ramp_start) != (
-        after.event_start,
-        after.event_end,
-        after.ramp_start,
-    ):
+    ramps = [getattr(one, "ramp_start", None) for one in (before, after)]
+    if (before.event_start, before.event_end, ramps[0]) != (after.event_start, after.event_end, ramps[1]):
         return "the event's time was changed"
     return ""
 
@@ -140,6 +184,30 @@ def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterable[tuple[K, V]]:
     for key in {**old, **new}:
         if old.get(key) != new.get(key):
             yield key, new.get(key) or old[key]
+
+
+def _of_money(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
+    """Lines of the tariff, by what they are for; a line that stands there twice is told apart by its place."""
+    old, new = _lines_of(before), _lines_of(after)
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        if (None if was is None else was.amount) != (None if now is None else now.amount):
+            part, what, starts_at, _ = name
+            yield Change(
+                figure=f"{part}: {what} {after.currency}",
+                before="" if was is None else str(was.amount),
+                after="" if now is None else str(now.amount),
+                cause=cause,
+                starts_at=starts_at,
+            )
+
+
+def _lines_of(statement: SettlementStatement) -> dict[tuple[str, str, datetime | None, int], StatementLine]:
+    found: dict[tuple[str, str, datetime | None, int], StatementLine] = {}
+    for line in statement.lines:
+        place = sum((part, what, at) == (line.part.value, line.what, line.starts_at) for part, what, at, _ in found)
+        found[line.part.value, line.what, line.starts_at, place] = line
+    return found
 
 
 def _of_intervals(
@@ -167,6 +235,15 @@ def _figure(interval: VerifiedInterval | None, name: str) -> str:
 
 def _rule_of(statement: SettlementStatement) -> str:
     return f"{statement.verified.rule} {statement.verified.rule_version}"
+
+
+def _tariff_of(statement: SettlementStatement) -> str:
+    # A statement of a release that knew a single price has none; the tariff of a single price is the same.
+    return f"{statement.tariff} {statement.tariff_version}" if statement.tariff else "flat-energy 1.0"
+
+
+def _meter_of(statement: SettlementStatement) -> str:
+    return "our own metering" if statement.edition.shadow else "the revenue meter"
 
 
 def _adjustment_of(statement: SettlementStatement) -> str:

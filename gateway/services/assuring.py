@@ -20,12 +20,13 @@ from gateway.domain.baseline.rule import MeterBeforeAfter, Rule
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.fleet import Site
-from gateway.domain.measurement import IntervalEnergy, Slice, integrate
+from gateway.domain.measurement import IntervalEnergy, Slice
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerificationInputs
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import Ledger
-from gateway.services.settling import MARGIN, MINUTE_S, gather_inputs, interval_end, settles, temperatures
+from gateway.services.meter_data import MeterData
+from gateway.services.settling import MINUTE_S, gather_inputs, interval_end, settles, temperatures
 
 LOOK_BACK_DAYS = 60
 """Days that may be placebo days; each of them needs the days behind it that the rule looks at."""
@@ -80,14 +81,16 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
         return NotAssured(reason=why_not or "its event or its rule is not known")
     site, ledger = sources.site, sources.ledger
     declared_w = sources.declared_w(statement)
-    asked = await gather_inputs(ledger, site, record, rule, declared_w=declared_w)
+    as_of = verified.verified_at
+    asked = await gather_inputs(ledger, site, record, rule, as_of=as_of, declared_w=declared_w)
+    data = MeterData(ledger, interval_s=site.interval_s, as_of=as_of)
     start, end = asked.event_start, asked.event_end
     after = await _after(ledger, record, end)
     reach = [reads_until(one, start, end, site.timezone) for one in sources.rules.values()]
     last = interval_end(max(end + after, *reach), site.interval_s)
     back = max(_LOOK_BACK + look_back(rule), *map(look_back, sources.rules.values())) + _DAY
     first = min(asked.ramp_start or start, record.first_received_at) - back
-    history = await _closed(ledger, site.meter_id, first, last)
+    history = await _closed(data, site.meter_id, first, last)
     generator = site.generator_meter_id
     return AssuranceInputs(
         rule=rule,
@@ -98,10 +101,10 @@ async def gather_assurance(sources: AssuranceSources, statement: SettlementState
         excluded=_others(asked),
         ramp_start=asked.ramp_start,
         noticed_at=record.first_received_at,
-        generation=() if generator is None else await _closed(ledger, generator, first, last),
+        generation=() if generator is None else await _closed(data, generator, first, last),
         declared_w=declared_w,
-        temperature_c=await _temperatures(ledger, site, rule, asked),
-        minutes=await _minutes(ledger, site, rule, asked),
+        temperature_c=await _temperatures(ledger, site, rule, asked, as_of),
+        minutes=await _minutes(data, site, rule, asked),
         settled=verified.intervals,
         other_rules=tuple(sources.rules.values()),
         devices=await _devices(sources, history, start - _BEFORE, end),
@@ -128,13 +131,13 @@ def _why_not(statement: SettlementStatement, record: EventRecord | None, rule: R
 
 
 async def _temperatures(
-    ledger: Ledger, site: Site, rule: Rule, asked: VerificationInputs
+    ledger: Ledger, site: Site, rule: Rule, asked: VerificationInputs, as_of: datetime
 ) -> tuple[tuple[datetime, float], ...]:
     """Those that the event was settled with, and of the days behind placebo days."""
     if not asked.temperature_c:
         return ()
     last = asked.temperature_c[-1][0] + timedelta(seconds=site.interval_s)
-    return await temperatures(ledger, site, rule, asked.event_start, last, back=_LOOK_BACK)
+    return await temperatures(ledger, site, rule, asked.event_start, last, as_of=as_of, back=_LOOK_BACK)
 
 
 async def _after(ledger: Ledger, record: EventRecord, end: datetime) -> timedelta:
@@ -150,17 +153,17 @@ async def _after(ledger: Ledger, record: EventRecord, end: datetime) -> timedelt
     return min([AFTER, *others])
 
 
-async def _closed(ledger: Ledger, meter_id: str, first: datetime, last: datetime) -> tuple[IntervalEnergy, ...]:
+async def _closed(data: MeterData, meter_id: str, first: datetime, last: datetime) -> tuple[IntervalEnergy, ...]:
     """Closed intervals, read day by day: months at once would hold up whoever else is on this loop."""
     found: list[IntervalEnergy] = []
     opens = first
     while opens < last:
-        found += await ledger.energy_between(meter_id, opens, min(opens + _DAY, last))
+        found += await data.energy_between(meter_id, opens, min(opens + _DAY, last))
         opens += _DAY
     return tuple(found)
 
 
-async def _minutes(ledger: Ledger, site: Site, rule: Rule, asked: VerificationInputs) -> tuple[IntervalEnergy, ...]:
+async def _minutes(data: MeterData, site: Site, rule: Rule, asked: VerificationInputs) -> tuple[IntervalEnergy, ...]:
     """The minutes that the rule reads, of the event's day and at the same hours of days like it.
 
     None are needed where the rule's window and the event's ramp are whole closed intervals, which say the same.
@@ -178,8 +181,7 @@ async def _minutes(ledger: Ledger, site: Site, rule: Rule, asked: VerificationIn
         moved = start - asked.event_start
         pieces = [Slice(starts_at=one.starts_at + moved, duration_s=one.duration_s) for one in asked.history]
         for run in _runs(pieces):
-            readings = await ledger.readings_between(site.meter_id, run[0].starts_at - MARGIN, run[-1].ends_at)
-            found += integrate(readings, run)
+            found += await data.energy_over(site.meter_id, run, run[-1].ends_at)
     return tuple(sorted(found, key=attrgetter("starts_at")))
 
 

@@ -5,9 +5,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-import structlog
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
@@ -25,18 +22,18 @@ from gateway.domain.event import (
     took_part_until,
     version,
 )
+from gateway.domain.evidence import fingerprint
 from gateway.domain.fleet import Site
-from gateway.domain.measurement import IntervalEnergy, Slice, integrate, slices
-from gateway.domain.settlement import settle
-from gateway.domain.site_verification import SiteBelow
+from gateway.domain.measurement import IntervalEnergy, Slice
+from gateway.domain.site_verification import SiteBelow, SiteVerificationInputs
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
-from gateway.ledger import Ledger, LogEntry, Topic
+from gateway.ledger import Ledger, Topic
+from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
+from gateway.services.site_inputs import gather_stated_inputs
 from gateway.services.site_verifying import SiteVerifying
-from hardware.device import PowerReading
+from gateway.services.stating import LONGEST_LOOK_BACK, Stating
 from protocols.grid import SignalKind
-
-log = structlog.get_logger()
 
 PERIOD_S = 5.0
 SETTLE_DELAY = timedelta(seconds=3)
@@ -51,11 +48,14 @@ LOOK_BACK = timedelta(days=7)
 MINUTE_S = 60.0
 """Rules that look at minutes before the event get intervals of this length, not of the settlement's."""
 
-LONGEST_LOOK_BACK = timedelta(days=120)
-"""No rule looks further back for days without events."""
+AGAIN_PERIOD = timedelta(hours=1)
+"""So often it is asked of what was settled within ``LOOK_BACK`` whether anything came late."""
 
-MARGIN = timedelta(minutes=1)
-"""A reading stands for at most so long after it was taken."""
+CORRECTED_FOR = timedelta(days=400)
+"""So long after an event what is imported or edited of its meter makes a version of its statement."""
+
+AGAIN_AT_ONCE = 3
+"""So many events are computed again in a pass: one that has just ended does not wait for all of them."""
 
 PART = "settling"
 
@@ -83,8 +83,13 @@ class Settling:
         self._clock = clock
         self._readiness = readiness
         readiness.expect(PART)
+        self._stating = Stating(site=site, ledger=ledger, clock=clock)
         self._settled: set[EventVersion] = set()
         self._began_at = clock.now()
+        # What is to be computed again, in the order it was noticed; at first nothing is known of an earlier life.
+        self._again: dict[EventVersion, None] = {}
+        self._again_at = clock.now()
+        self._meter_data: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle what is due until told to stop."""
@@ -107,13 +112,31 @@ class Settling:
         for record in records:
             program = self._programs.get(record.event.program_id)
             if version(record) in self._settled:
-                if self._is_by_sites(record):
-                    await self._sites.verify_again(record)
-            elif program is not None and await self._is_metered(record, program, now):
-                verified = await self._verified(record, program)
-                if verified is not None:
-                    await self._state(record, program, verified)
-                    self._settled.add(version(record))
+                if program is not None and program.by_sites and await self._sites.verify_again(record):
+                    self._again[version(record)] = None
+            elif program is not None and await self._settle_first(record, program, now):
+                self._settled.add(version(record))
+        await self._settle_again(records, now)
+
+    async def _settle_again(self, records: Sequence[EventRecord], now: datetime) -> None:
+        """Compute settled events anew, a few at a time, where something may have come late."""
+        if now >= self._again_at:
+            self._again |= dict.fromkeys(version(record) for record in records if version(record) in self._settled)
+            self._again_at = now + AGAIN_PERIOD
+        meter_data = await self._ledger.meter_data_count()
+        if meter_data != self._meter_data:
+            older = await self._ledger.events(since=now - CORRECTED_FOR)
+            self._again |= dict.fromkeys(version(record) for record in older if settles(record))
+            self._meter_data = meter_data
+        for one in list(self._again)[:AGAIN_AT_ONCE]:
+            connection_id, event_id, *_ = one
+            record = await self._ledger.event(connection_id, event_id)
+            program = None if record is None else self._programs.get(record.event.program_id)
+            stated = await self._ledger.statements_of(connection_id, event_id)
+            if record is not None and version(record) == one and program is not None and stated:
+                await self._settle(record, program)
+            # Only now: what fails is tried again.
+            del self._again[one]
 
     def _is_by_sites(self, record: EventRecord) -> bool:
         program = self._programs.get(record.event.program_id)
@@ -133,57 +156,46 @@ class Settling:
         closed = await self._ledger.energy_between(self._site.meter_id, start, last)
         return bool(closed) or now >= max(last, self._began_at) + CLOSE_PATIENCE
 
-    async def _verified(self, record: EventRecord, program: Program) -> VerifiedReport | None:
-        """The event's verification, made where there is none yet; ``None`` while sites below have to settle first."""
+    async def _settle_first(self, record: EventRecord, program: Program, now: datetime) -> bool:
+        return await self._is_metered(record, program, now) and await self._settle(record, program)
+
+    async def _settle(self, record: EventRecord, program: Program) -> bool:
+        """Verify an event and state it, or a new version; false while sites below have to settle first."""
         known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
-        if known is not None and known.revision == record.event.revision:
-            return known
+        if known is not None and known.revision != record.event.revision:
+            known = None
+        inputs: VerificationInputs | SiteVerificationInputs
+        revenue_data = False
         if program.by_sites:
-            return await self._sites.verify(record, program.sites_patience_s)
-        rule = self._rules[program.baseline_rule]
-        inputs = await gather_inputs(self._ledger, self._site, record, rule, declared_w=program.declared_w)
+            verified = known or await self._sites.verify(record, program.sites_patience_s)
+            if verified is None:
+                return False
+            inputs = await gather_stated_inputs(self._ledger, self._site, record, verified.sites)
+        else:
+            # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
+            at, rule = self._clock.now(), self._rules[program.baseline_rule]
+            inputs = await gather_inputs(
+                self._ledger, self._site, record, rule, as_of=at, declared_w=program.declared_w
+            )
+            verified = await self._verified(inputs, known, at)
+            data = MeterData(self._ledger, interval_s=self._site.interval_s, as_of=at)
+            revenue_data = await data.revenue_covers(self._site.meter_id, inputs.event_start, inputs.event_end)
+        await self._stating.state(record, program, verified, inputs, revenue_data=revenue_data)
+        return True
+
+    async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime) -> VerifiedReport:
+        """The verification of these inputs, made and recorded where the last one was of others."""
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
-        report = await asyncio.to_thread(verify_event, inputs, verified_at=self._clock.now())
-        await self._ledger.record_verified(report)
+        if known is not None and known.inputs_sha256 == await asyncio.to_thread(fingerprint, inputs):
+            return known
+        report = await asyncio.to_thread(verify_event, inputs, verified_at=at)
+        if known is None or not _same_figures(known, report):
+            await self._ledger.record_verified(report)
         return report
 
-    async def _state(self, record: EventRecord, program: Program, verified: VerifiedReport) -> None:
-        event = record.event
-        statement_id = f"{self._site.site_id}-{event.connection_id}-{event.event_id}-r{event.revision}"
-        if await self._ledger.statement(statement_id) is not None:
-            return
-        statement = settle(
-            verified,
-            program=program,
-            site_id=self._site.site_id,
-            statement_id=statement_id,
-            issued_at=self._clock.now(),
-            raw_sha256=event.raw_sha256,
-        )
-        await self._ledger.record_statement(statement)
-        log.info(
-            "statement_issued",
-            statement_id=statement_id,
-            delivered_kwh=str(statement.delivered_kwh),
-            amount=str(statement.amount),
-            currency=statement.currency,
-        )
-        worth = f"{statement.delivered_kwh} kWh, {statement.amount} {statement.currency} ({statement_id})"
-        await self._ledger.record_log(
-            LogEntry(
-                connection_id=event.connection_id,
-                event_id=event.event_id,
-                at=self._clock.now(),
-                what="settled",
-                detail=worth + _cut(record),
-            )
-        )
 
-
-def _cut(record: EventRecord) -> str:
-    if record.left_at is None:
-        return ""
-    return f"; only up to {record.left_at:%H:%M:%SZ}, when an operator opted out"
+def _same_figures(known: VerifiedReport, report: VerifiedReport) -> bool:
+    return known == replace(report, verified_at=known.verified_at, inputs_sha256=known.inputs_sha256)
 
 
 def settles(record: EventRecord) -> bool:
@@ -200,26 +212,20 @@ def settles(record: EventRecord) -> bool:
     return end is None or max(record.event.starts_at, record.first_received_at) < end
 
 
-class SettledFrom(Protocol):
-    """What a settlement asks of a record; a ``Ledger`` answers it, and so does what somebody hands over of one."""
-
-    async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]: ...
-
-    async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]: ...
-
-    async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]: ...
-
-    async def temperatures_between(
-        self, start: datetime, end: datetime, *, known_by: datetime
-    ) -> tuple[tuple[datetime, float], ...]: ...
-
-
 async def gather_inputs(
-    ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, declared_w: float | None = None
+    ledger: SettledFrom,
+    site: Site,
+    record: EventRecord,
+    rule: Rule,
+    *,
+    as_of: datetime | None = None,
+    declared_w: float | None = None,
 ) -> VerificationInputs:
     """Everything that the verification of an event is computed from, read from the record; ``declared_w`` is terms.
 
-    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then.
+    The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then,
+    of meter data and temperatures that were imported or edited what was on record ``as_of`` the verification (``None``:
+    all of it).
     """
     event = record.event
     start, end = event.starts_at, took_part_until(record)
@@ -227,7 +233,7 @@ async def gather_inputs(
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = interval_end(end, site.interval_s)
     read_to = interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
-    readings = await ledger.readings_between(site.meter_id, start - MARGIN, end)
+    data = MeterData(ledger, interval_s=site.interval_s, as_of=as_of)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
         connection_id=event.connection_id,
@@ -238,8 +244,8 @@ async def gather_inputs(
         ramp_start=ramp_starts_at(event),
         rule=rule,
         timezone=site.timezone,
-        history=await _history(ledger, site, rule, record, read_to),
-        measured=integrate(readings, slices(start, end, site.interval_s)),
+        history=await _history(data, site, rule, record, read_to),
+        measured=await data.measured_between(site.meter_id, start, end, site.interval_s),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
             for other in others
@@ -247,32 +253,39 @@ async def gather_inputs(
         ),
         # When we had it, which nobody else's clock decides.
         noticed_at=record.first_received_at if asks_notice(rule) else None,
-        generation=await _generation(ledger, site, rule, record, read_to),
+        generation=await _generation(data, site, rule, record, read_to),
         declared_w=declared_w if isinstance(rule.method, DeclaredLevel) else None,
-        temperature_c=await temperatures(ledger, site, rule, start, read_to),
+        temperature_c=await temperatures(ledger, site, rule, start, read_to, as_of=as_of),
     )
 
 
 async def _generation(
-    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
+    data: MeterData, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """The generator's output over the same hours, for a rule that measures it."""
     if site.generator_meter_id is None or not isinstance(rule.method, GeneratorOutput):
         return ()
-    return await _history(ledger, replace(site, meter_id=site.generator_meter_id), rule, record, last)
+    return await _history(data, replace(site, meter_id=site.generator_meter_id), rule, record, last)
 
 
 async def temperatures(
-    ledger: SettledFrom, site: Site, rule: Rule, start: datetime, last: datetime, *, back: timedelta = timedelta()
+    ledger: SettledFrom,
+    site: Site,
+    rule: Rule,
+    start: datetime,
+    last: datetime,
+    *,
+    as_of: datetime | None,
+    back: timedelta = timedelta(),
 ) -> tuple[tuple[datetime, float], ...]:
-    """Temperatures for a regression, by the meter's intervals, as they were known by ``last``.
+    """Temperatures for a regression, by the meter's intervals, as they were on record ``as_of`` an instant.
 
     None where the series does not reach over the event: the regression goes without then.
     """
     if not isinstance(rule.method, Regression):
         return ()
     first = interval_end(start - look_back(rule) - back, site.interval_s)
-    series = await ledger.temperatures_between(first - HELD, last, known_by=last)
+    series = await ledger.temperatures_between(first - HELD, last, known_by=as_of)
     step = timedelta(seconds=site.interval_s)
     count = int((last - first) / step)
     found = by_interval(series, (first + index * step for index in range(count)))
@@ -282,7 +295,7 @@ async def temperatures(
 
 
 async def _history(
-    ledger: SettledFrom, site: Site, rule: Rule, record: EventRecord, last: datetime
+    data: MeterData, site: Site, rule: Rule, record: EventRecord, last: datetime
 ) -> tuple[IntervalEnergy, ...]:
     """What the rule looks back at: closed intervals of earlier days, or the minutes around the event as measured.
 
@@ -295,7 +308,7 @@ async def _history(
         days = method.typical if isinstance(method, GeneratorOutput) else method
         by_notice = isinstance(days, DayMatching) and days.count_from is Anchor.NOTICE
         first = min(ramp, record.first_received_at if by_notice else ramp) - look_back(rule)
-        return await ledger.energy_between(site.meter_id, first, last)
+        return await data.energy_between(site.meter_id, first, last)
     anchor = min(record.first_received_at, record.event.starts_at) if method.anchor is Anchor.NOTICE else ramp
     before = math.ceil((method.length_s + (method.align_s or 0.0)) / MINUTE_S)
     # Between a notice and the event may lie days, of which nothing is asked.
@@ -307,7 +320,7 @@ async def _history(
             for index in range(begin, end)
         ]
         until = min(pieces[-1].ends_at, last)
-        minutes += integrate(await ledger.readings_between(site.meter_id, pieces[0].starts_at - MARGIN, until), pieces)
+        minutes += await data.energy_over(site.meter_id, pieces, until)
     return tuple(minutes)
 
 

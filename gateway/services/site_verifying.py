@@ -72,21 +72,23 @@ class SiteVerifying:
         self._looked.add(version(record))
         return report
 
-    async def verify_again(self, record: EventRecord) -> None:
-        """Verify once more where a site has reported other figures since. What was stated is not changed by it."""
+    async def verify_again(self, record: EventRecord) -> bool:
+        """Verify once more where a site has reported other figures since; whether there is a new verification."""
         if version(record) in self._looked:
-            return
+            return False
+        corrected = False
         known = await self._ledger.verified(record.event.connection_id, record.event.event_id)
         if known is not None and known.sites and self._clock.now() <= known.verified_at + CORRECTED_FOR:
-            await self._correct(record, known)
+            corrected = await self._correct(record, known)
         self._looked.add(version(record))
+        return corrected
 
-    async def _correct(self, record: EventRecord, known: VerifiedReport) -> None:
+    async def _correct(self, record: EventRecord, known: VerifiedReport) -> bool:
         now, event = self._clock.now(), record.event
         inputs = await gather_site_inputs(self._ledger, self._site, record, self._stated(known))
         report = await asyncio.to_thread(verify_by_sites, inputs, verified_at=now)
         if report.intervals == known.intervals or not _goes_on_from(known, report):
-            return
+            return False
         await self._ledger.record_verified(report)
         log.info("verified_again", connection=event.connection_id, event_id=event.event_id)
         await self._ledger.record_log(
@@ -95,10 +97,10 @@ class SiteVerifying:
                 event_id=event.event_id,
                 at=now,
                 what="verified again",
-                detail=f"a site has reported other figures: {_kwh(report)} in place of {_kwh(known)}; "
-                "what was stated stands",
+                detail=f"a site has reported other figures: {_kwh(report)} in place of {_kwh(known)}",
             )
         )
+        return True
 
     def _stated(self, known: VerifiedReport) -> list[SiteBelow]:
         """The sites of a verification, whoever is below now; those that had never registered may have since."""

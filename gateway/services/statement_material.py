@@ -78,7 +78,9 @@ async def inputs_of(
     verified = statement.verified
     if verified.sites:
         return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, rules[verified.rule], declared_w=declared_w)
+    return await gather_inputs(
+        ledger, site, record, rules[verified.rule], as_of=verified.verified_at, declared_w=declared_w
+    )
 
 
 async def _actions(ledger: Ledger, record: EventRecord, statement: SettlementStatement) -> tuple[ControlAction, ...]:

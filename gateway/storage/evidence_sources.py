@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     RowMapping,
     Select,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     cast,
+    func,
     literal,
     select,
     type_coerce,
@@ -24,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
-from gateway.storage import party_tables, tables
+from gateway.storage import meter_tables, party_tables, tables
 from gateway.storage.documents import Document
 
 READING = "reading"
@@ -43,9 +45,25 @@ NUMBERED = (
     tables.report,
     tables.verified_report,
     tables.statement,
+    tables.statement_review,
+    tables.counterparty_statement,
     party_tables.received_report,
+    meter_tables.reading_import,
+    meter_tables.imported_energy,
+    meter_tables.meter_register,
+    meter_tables.reading_edit,
 )
-"""Tables whose rows have a number that rises; a record's key is that number."""
+"""Tables whose rows have a number that rises; a record's key is that number, or what ``KEYS`` says."""
+
+KEYS: Mapping[Table, tuple[Column[Any], ...]] = {
+    meter_tables.imported_energy: (meter_tables.imported_energy.c.import_id, meter_tables.imported_energy.c.starts_at),
+    meter_tables.reading_edit: (
+        meter_tables.reading_edit.c.starts_at,
+        meter_tables.reading_edit.c.meter_id,
+        meter_tables.reading_edit.c.edit_id,
+    ),
+}
+"""Keys that say of which interval a numbered record is: so a bundle holds those that count, and no more."""
 
 NAMED = (
     tables.event_revision,
@@ -63,7 +81,7 @@ SOURCES: Mapping[str, Table] = {table.name: table for table in (*NUMBERED, *NAME
 
 def key_of(table: Table) -> ColumnElement[str]:
     """A record's key, as text."""
-    parts = [cast(type_coerce(column, _plain(column.type)), String) for column in table.primary_key]
+    parts = [cast(type_coerce(column, _plain(column.type)), String) for column in KEYS.get(table, table.primary_key)]
     key: ColumnElement[str] = parts[0]
     for part in parts[1:]:
         key = key + literal("/") + part
@@ -110,15 +128,46 @@ async def hours_of_readings(
 ) -> dict[str, list[list[Any]]]:
     """By meter, its readings of one hour in order of time: instant, watts, joules, quality."""
     table = tables.reading
-    asked = select(table.c.meter_id, table.c.measured_at, table.c.power_w, table.c.energy_j, table.c.quality).where(
-        table.c.measured_at >= starts_at, table.c.measured_at < starts_at + HOUR
-    )
-    if meter_id is not None:
-        asked = asked.where(table.c.meter_id == meter_id)
     found: dict[str, list[list[Any]]] = {}
-    for row in await connection.execute(asked.order_by(table.c.meter_id, table.c.measured_at)):
-        found.setdefault(row.meter_id, []).append([row.measured_at, row.power_w, row.energy_j, row.quality])
+    # One meter after the other, as the key is made: by time alone every reading there is would be looked at.
+    for meter in await _meters(connection) if meter_id is None else [meter_id]:
+        asked = (
+            select(table.c.measured_at, table.c.power_w, table.c.energy_j, table.c.quality)
+            .where(table.c.meter_id == meter, table.c.measured_at >= starts_at, table.c.measured_at < starts_at + HOUR)
+            .order_by(table.c.measured_at)
+        )
+        rows = [[row.measured_at, row.power_w, row.energy_j, row.quality] for row in await connection.execute(asked)]
+        if rows:
+            found[meter] = rows
     return found
+
+
+async def next_reading(connection: AsyncConnection, at: datetime) -> datetime | None:
+    """When the first reading from an instant on was taken, by any meter; ``None`` where there is none."""
+    table = tables.reading
+    firsts = [
+        (
+            await connection.execute(
+                select(func.min(table.c.measured_at)).where(table.c.meter_id == meter, table.c.measured_at >= at)
+            )
+        ).scalar()
+        for meter in await _meters(connection)
+    ]
+    return min((one for one in firsts if one is not None), default=None)
+
+
+async def _meters(connection: AsyncConnection) -> list[str]:
+    """The meters that have readings, each found by a step through the key."""
+    table = tables.reading
+    found: list[str] = []
+    while True:
+        asked = select(func.min(table.c.meter_id))
+        if found:
+            asked = asked.where(table.c.meter_id > found[-1])
+        meter = (await connection.execute(asked)).scalar()
+        if meter is None:
+            return found
+        found.append(meter)
 
 
 def _plain(kind: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import UTC
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +14,10 @@ _HEAD: TypeAdapter[SignedHead] = TypeAdapter(SignedHead)
 
 
 class HeadFolder:
-    """Files named by day and size, such as ``2026-07-01-000000042.json``; the folder is made where there is none."""
+    """Files named by day and size, such as ``2026-07-01-000000042.json``, on demand by the instant in place of the day.
+
+    The folder is made where there is none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -23,23 +27,25 @@ class HeadFolder:
         return str(self._folder)
 
     async def last(self) -> SignedHead | None:
-        """The head in the file that is last by name. Raises ``OSError`` where it cannot be read."""
+        """The head over the most, by the files' names. Raises ``OSError`` where it cannot be read."""
         return await asyncio.to_thread(self._read_last)
 
     async def take(self, head: SignedHead) -> None:
         await asyncio.to_thread(self._write, head)
 
     def _read_last(self) -> SignedHead | None:
-        files = sorted(self._folder.glob("*.json"))
+        files = sorted(self._folder.glob("*.json"), key=lambda file: (file.stem.rpartition("-")[2], file.stem))
         return read_head(files[-1]) if files else None
 
     def _write(self, head: SignedHead) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{head.head.day or head.head.made_at.date()}-{head.head.size:09}.json"
+        named = head.head.day or f"{head.head.made_at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+        path = self._folder / f"{named}-{head.head.size:09}.json"
         body = canonical_json(head)
         if path.exists() and path.read_bytes() == body:
             return
-        unfinished = path.with_suffix(".unfinished")
+        # Another process may be at the same one.
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         with unfinished.open("wb") as file:
             file.write(body)
             file.flush()

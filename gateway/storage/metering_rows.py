@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.measurement import IntervalEnergy, from_epoch_us
 from gateway.ledger import CapOutcome, TotalMinute
 from gateway.storage import rows, tables
+from gateway.storage.meter_tables import temperature
 from hardware.device import PowerReading, Quality
 
 # Rows handed to the driver at once: after a long outage others get their turn between two portions.
@@ -137,19 +138,21 @@ async def add_temperatures(connection: AsyncConnection, series: Sequence[tuple[d
         {"starts_at": starts_at, "recorded_at": at, "temperature_c": temperature_c}
         for starts_at, temperature_c in series
     ]
-    await rows.add_all(connection, tables.temperature, portion)
+    await rows.add_all(connection, temperature, portion)
 
 
 async def temperatures(
-    connection: AsyncConnection, start: datetime, end: datetime, known_by: datetime
+    connection: AsyncConnection, start: datetime, end: datetime, known_by: datetime | None
 ) -> tuple[tuple[datetime, float], ...]:
-    """What was known by an instant, the last word on each start, in order of time."""
-    table = tables.temperature
+    """What was known by an instant (``None``: now), the last word on each start, in order of time."""
+    table = temperature
     asked = (
         select(table.c.starts_at, table.c.temperature_c)
-        .where(table.c.starts_at >= start, table.c.starts_at < end, table.c.recorded_at <= known_by)
+        .where(table.c.starts_at >= start, table.c.starts_at < end)
         .order_by(table.c.starts_at, table.c.recorded_at)
     )
+    if known_by is not None:
+        asked = asked.where(table.c.recorded_at <= known_by)
     return tuple({row.starts_at: row.temperature_c for row in await connection.execute(asked)}.items())
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Table, exists, func, select
+from sqlalchemy import BigInteger, Table, exists, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
@@ -24,6 +24,7 @@ from gateway.storage.evidence_sources import (
     hour_key,
     hours_of_readings,
     key_of,
+    next_reading,
     of_hour_key,
     position_of,
     spelled,
@@ -45,6 +46,9 @@ microseconds, of rows that go by time, are as good as none: there everything of 
 
 _LATE_INTERVALS = 2 * 86_400 * 1_000_000
 
+_POSTGRES_LOCK = 0x6772_6565_7669
+"""Held by whoever appends, among this database's advisory locks. SQLite has one writer anyway."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _New:
@@ -59,6 +63,8 @@ class SqlEvidenceStore(EvidenceStore):
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._database = ledger.database
+        self._next_hour: datetime | None = None
+        """The first hour of readings that is not known to be logged as it was when it was complete."""
 
     async def log_new(self, at: datetime) -> int:
         count = 0
@@ -86,7 +92,7 @@ class SqlEvidenceStore(EvidenceStore):
         hour, count = _floor(first), 0
         while hour < last:
             found = await self._hour(hour)
-            count += await self._keep([new for new in found if known.get(new.key) not in {None, new.sha256}], at)
+            count += await self._keep([new for new in found if known.get(new.key) != new.sha256], at)
             hour += HOUR
         return count
 
@@ -148,7 +154,7 @@ class SqlEvidenceStore(EvidenceStore):
                 found += _differences(kind, now, {(kind, key): logged})
         return sorted(found, key=lambda one: one.number)[:limit]
 
-    async def record_head(self, head: SignedHead) -> None:
+    async def record_head(self, head: SignedHead) -> bool:
         row = {
             "sha256": head.head.sha256,
             "log_id": head.head.log_id,
@@ -156,8 +162,15 @@ class SqlEvidenceStore(EvidenceStore):
             "made_at": head.head.made_at,
             "document": head,
         }
+        ours = select(tree_head.c.sha256).where(tree_head.c.log_id == head.head.log_id)
+        asked = ours.order_by(tree_head.c.made_at.desc(), tree_head.c.size.desc()).limit(1)
         async with self._database.write() as connection:
-            await rows.add(connection, tree_head, row)
+            await _alone(connection)
+            last = (await connection.execute(asked)).scalar() or ""
+            if last == head.head.previous_sha256:
+                await rows.add(connection, tree_head, row)
+            known = ours.where(tree_head.c.sha256 == head.head.sha256)
+            return (await connection.execute(known)).first() is not None
 
     async def heads(self, since: date | None = None) -> tuple[SignedHead, ...]:
         asked = select(tree_head.c.document).order_by(tree_head.c.made_at, tree_head.c.size)
@@ -189,26 +202,26 @@ class SqlEvidenceStore(EvidenceStore):
 
     async def _log_hours(self, at: datetime) -> int:
         """Log the hours of readings that have ended and were not logged yet."""
-        async with self._database.read() as connection:
-            last = await _last(connection, READING)
-            first = (
-                None
-                if last is not None
-                else (await connection.execute(select(func.min(tables.reading.c.measured_at)))).scalar()
-            )
-        if last is not None:
-            hour = from_epoch_us(last) + HOUR
-        elif first is not None:
-            hour = _floor(first)
-        else:
-            return 0
-        count = looked = 0
-        while hour + HOUR + SETTLED_AFTER <= at and looked < HOURS_AT_ONCE:
+        if self._next_hour is None:
+            async with self._database.read() as connection:
+                self._next_hour = await _first_open_hour(connection)
+        hour = self._next_hour
+        count = kept = 0
+        while hour is not None and hour + HOUR + SETTLED_AFTER <= at and kept < HOURS_AT_ONCE:
             new = await self._hour(hour)
-            looked += bool(new)
-            count += await self._keep(new, at)
-            hour += HOUR
+            count += (added := await self._keep(new, at))
+            kept += bool(added)
+            if new:
+                hour = self._next_hour = hour + HOUR
+            else:
+                # Hours without readings are looked at again, until a later one has some.
+                hour = await self._hour_with_readings(hour + HOUR)
         return count
+
+    async def _hour_with_readings(self, at: datetime) -> datetime | None:
+        async with self._database.read() as connection:
+            found = await next_reading(connection, at)
+        return None if found is None else _floor(found)
 
     async def _hour(self, starts_at: datetime) -> list[_New]:
         async with self._database.read() as connection:
@@ -223,10 +236,11 @@ class SqlEvidenceStore(EvidenceStore):
         ]
 
     async def _keep(self, new: Sequence[_New], at: datetime) -> int:
-        if new:
-            async with self._database.write() as connection:
-                await _append(connection, new, at)
-        return len(new)
+        if not new:
+            return 0
+        async with self._database.write() as connection:
+            await _alone(connection)
+            return await _append(connection, new, at)
 
 
 def _not_logged(kind: str, table: Table, last: int | None) -> Any:
@@ -250,8 +264,38 @@ async def _size(connection: AsyncConnection) -> int:
     return 0 if found is None else found + 1
 
 
-async def _append(connection: AsyncConnection, new: Sequence[_New], at: datetime) -> None:
-    size = await _size(connection) if new else 0
+async def _first_open_hour(connection: AsyncConnection) -> datetime | None:
+    """The first hour of readings that has no entry from after it was complete; ``None`` before there are readings.
+
+    A head on demand logs hours early, the one that runs and maybe the one before.
+    """
+    entry = evidence_entry
+    last = await _last(connection, READING)
+    if last is None:
+        first = (await connection.execute(select(func.min(tables.reading.c.measured_at)))).scalar()
+        return None if first is None else _floor(first)
+    complete = entry.c.position + (HOUR + SETTLED_AFTER) // timedelta(microseconds=1)
+    early = (
+        select(entry.c.position)
+        .where(entry.c.kind == READING, entry.c.position >= last - HOUR // timedelta(microseconds=1))
+        .group_by(entry.c.position)
+        .having(type_coerce(func.max(entry.c.at), BigInteger) < complete)
+    )
+    positions = (await connection.execute(early)).scalars().all()
+    return from_epoch_us(min(positions)) if positions else from_epoch_us(last) + HOUR
+
+
+async def _alone(connection: AsyncConnection) -> None:
+    """Have nobody else append in this transaction, whichever process it is."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+
+
+async def _append(connection: AsyncConnection, new: Sequence[_New], at: datetime) -> int:
+    """Append what the log does not say yet: another process may have logged it since it was looked for."""
+    last = await _last_digests(connection, new)
+    new = [one for one in new if last.get(one.key) != one.sha256]
+    size = await _size(connection)
     await rows.add_all(
         connection,
         evidence_entry,
@@ -269,6 +313,15 @@ async def _append(connection: AsyncConnection, new: Sequence[_New], at: datetime
             for entry in [EvidenceEntry(number=number, kind=one.kind, key=one.key, at=at, sha256=one.sha256)]
         ],
     )
+    return len(new)
+
+
+async def _last_digests(connection: AsyncConnection, new: Sequence[_New]) -> Mapping[str, str]:
+    """What the log says last of the same records, which are of one kind, by key."""
+    entry = evidence_entry
+    keys = [one.key for one in new]
+    asked = select(entry.c.key, entry.c.sha256).where(entry.c.kind == new[0].kind, entry.c.key.in_(keys))
+    return {row.key: row.sha256 for row in await connection.execute(asked.order_by(entry.c.number))}
 
 
 async def _bodies(connection: AsyncConnection, last: Mapping[tuple[str, str], EvidenceEntry]) -> list[Mismatch]:

@@ -16,14 +16,15 @@ from gateway.domain.issuing import IssueCommand
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
-from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic, TotalMinute
 from gateway.storage import command_rows, event_rows, issue_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
+from gateway.storage.meter_data_rows import MeterDataVerbs
 from gateway.storage.opt_rows import OptVerbs
+from gateway.storage.statement_rows import StatementVerbs
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
 from protocols.party_store import RawMessage
@@ -63,7 +64,7 @@ async def open_ledger(
         await database.close()
 
 
-class SqlLedger(OptVerbs, Ledger):
+class SqlLedger(OptVerbs, StatementVerbs, MeterDataVerbs, Ledger):
     """The ledger's verbs on one ``Database``.
 
     A decision, plan or verification recorded later stands for the event from then on; the earlier ones are kept.
@@ -323,7 +324,7 @@ class SqlLedger(OptVerbs, Ledger):
             await metering_rows.add_temperatures(connection, series, at)
 
     async def temperatures_between(
-        self, start: datetime, end: datetime, *, known_by: datetime
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
     ) -> tuple[tuple[datetime, float], ...]:
         async with self.database.read() as connection:
             return await metering_rows.temperatures(connection, start, end, known_by)
@@ -366,22 +367,6 @@ class SqlLedger(OptVerbs, Ledger):
         async with self.database.read() as connection:
             report: VerifiedReport | None = await _latest(connection, tables.verified_report, connection_id, event_id)
         return report
-
-    async def record_statement(self, statement: SettlementStatement) -> None:
-        row = {"statement_id": statement.statement_id, "document": statement}
-        await self._add(tables.statement, row, Topic.STATEMENTS)
-
-    async def statements(self) -> tuple[SettlementStatement, ...]:
-        table = tables.statement
-        async with self.database.read() as connection:
-            return tuple((await connection.execute(select(table.c.document).order_by(table.c.id))).scalars())
-
-    async def statement(self, statement_id: str) -> SettlementStatement | None:
-        table = tables.statement
-        asked = select(table.c.document).where(table.c.statement_id == statement_id)
-        async with self.database.read() as connection:
-            found: SettlementStatement | None = (await connection.execute(asked)).scalar_one_or_none()
-        return found
 
     async def _add(self, table: Table, row: rows.Row, *topics: Topic) -> None:
         """Insert one row in a transaction of its own, and wake who waits for it where it is new."""

@@ -25,11 +25,14 @@ from gateway.domain.issuing import IssueCommand
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.opting import OptCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
+from gateway.domain.reconciliation import ReceivedStatement
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.statement_review import StatementReview
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
 from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_head
+from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import, temperature
 from gateway.storage.party_tables import received_report
 from gateway.storage.table_parts import digest, metadata, serial
 from protocols.grid import (
@@ -261,15 +264,6 @@ energy = Table(
     sqlite_with_rowid=False,
 )
 
-# A correction is a row of its own, recorded later.
-temperature = Table(
-    "temperature",
-    metadata,
-    Column("starts_at", Instant, primary_key=True, autoincrement=False),
-    Column("recorded_at", Instant, primary_key=True, autoincrement=False),
-    Column("temperature_c", Double, nullable=False),
-)
-
 report_cursor = Table(
     "report_cursor",
     metadata,
@@ -318,6 +312,26 @@ statement = Table(
     Column("statement_id", Text, nullable=False, unique=True),
     Column("document", Document(SettlementStatement), nullable=False),
 )
+statement_inputs = Table(
+    "statement_inputs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+statement_review = Table(
+    "statement_review",
+    metadata,
+    serial(),
+    Column("review_id", Text, nullable=False, unique=True),
+    Column("document", Document(StatementReview), nullable=False),
+)
+counterparty_statement = Table(
+    "counterparty_statement",
+    metadata,
+    serial(),
+    digest(),
+    Column("document", Document(ReceivedStatement), nullable=False),
+)
 
 APPEND_ONLY = (
     raw_body,
@@ -345,7 +359,14 @@ APPEND_ONLY = (
     receipt,
     verified_report,
     statement,
+    statement_inputs,
+    statement_review,
+    counterparty_statement,
     received_report,
+    reading_import,
+    imported_energy,
+    meter_register,
+    reading_edit,
     evidence_entry,
     tree_head,
     head_stamp,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from typer.testing import CliRunner
 
 from gateway.app import open_record
@@ -94,7 +94,8 @@ def test_a_statement_is_bundled_and_verified_and_a_changed_reading_found(site: S
     path = tmp_path / "bundle.zip"
     code, said = site.bundle(path)
     assert (code, path.exists()) == (1, False)
-    assert "has no head yet" in said
+    assert "has no head yet, and no head is made here: the gateway's key is not here" in said
+    assert "gridgate evidence head --config FILE" in said
     asyncio.run(make_head(site.folder))
     assert site.bundle(path)[0] == 0
     again = tmp_path / "again.zip"
@@ -133,6 +134,34 @@ def test_a_bundle_of_a_record_that_was_changed_says_so_to_the_one_who_makes_it(s
     code, said = changed.bundle(tmp_path / "bundle.zip")
     assert code == 1
     assert "is written and does not hold: records: the hour of readings from 2026-07-15T22:00:00Z" in said
+
+
+def test_a_statement_newer_than_the_last_head_is_bundled_under_a_new_one_where_the_key_is(
+    site: Site, tmp_path: Path
+) -> None:
+    ours = Site(tmp_path, site.statement_id)
+    shutil.copy(site.folder / "site.db", tmp_path / "site.db")
+    with closing(sqlite3.connect(tmp_path / "site.db")) as connection, connection:
+        # As it was before any head was made.
+        connection.execute("DROP TRIGGER tree_head_no_delete")
+        connection.execute("DELETE FROM tree_head")
+    given = f'[evidence]\nheads_dir = "{tmp_path}/heads"\n[gateway]\nstate_dir = "{tmp_path}/state"\n'
+    (tmp_path / "site.toml").write_text(given + CONFIG)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "evidence-key.pem").write_bytes(
+        KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    code, said = ours.bundle(tmp_path / "bundle.zip")
+    assert code == 0
+    assert "was signed for it, and given to" in said
+    code, said = ours.run(
+        "verify", str(tmp_path / "bundle.zip"), "--head", ours.file("heads"), "--key", KEY_ID, "--json"
+    )
+    assert (code, json.loads(said)["holds"]) == (0, True)
+    # Now it is under the last head: nothing is signed a second time.
+    code, said = ours.bundle(tmp_path / "again.zip")
+    assert (code, "was signed for it" in said) == (0, False)
+    assert len(list((tmp_path / "heads").iterdir())) == 1
 
 
 def test_what_is_no_bundle_or_too_new_is_said_with_exit_code_2(site: Site, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gateway.domain.merkle import MerkleLog, check_consistency
 from gateway.domain.tree_head import TreeHead, check_signature, sign
 from gateway.ledger import CapOutcome, LogEntry
 from gateway.storage.party_store import SqlPartyStore
-from gateway.storage.sql_evidence import SqlEvidenceStore
+from gateway.storage.sql_evidence import SqlEvidenceStore, _New
 from gateway.storage.sql_ledger import SqlLedger
 from hardware.device import PowerReading
 from protocols.party_store import Direction, RawMessage
@@ -129,6 +129,46 @@ async def test_an_hour_is_logged_when_what_was_held_in_memory_is_stored(
     assert len(await evidence.find("reading", "2026-07-01T12:00:00Z/site")) == 1
 
 
+async def test_what_another_process_has_logged_meanwhile_is_not_logged_again(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    await evidence.log_new(LATER)
+    (entry,) = [one for one in await evidence.entries(0, 100) if one.kind == "energy"]
+    new = [_New(kind=entry.kind, key=entry.key, position=0, sha256=digest) for digest in (entry.sha256, "ab" * 32)]
+    assert await evidence._keep(new[:1], LATER) == 0
+    assert await evidence._keep(new[1:], LATER) == 1
+
+
+async def test_an_hour_that_is_logged_before_it_is_complete_is_logged_once_more_when_it_is(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    early = NOON + timedelta(minutes=61)
+    await evidence.log_new(early)
+    assert await evidence.log_late(NOON, early, early) == 2
+    assert not await evidence.mismatches()
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=62))])
+    await ledger.flush()
+    # By the process that logged early, and by one that was started afterwards.
+    assert await evidence.log_new(NOON + timedelta(minutes=130)) == 1
+    assert await SqlEvidenceStore(ledger).log_new(NOON + timedelta(minutes=130)) == 0
+    assert [len(await evidence.find("reading", f"2026-07-01T{hour}:00:00Z/site")) for hour in (12, 13)] == [1, 2]
+    assert not await evidence.mismatches()
+
+
+async def test_after_a_restart_an_hour_that_was_logged_early_is_logged_once_more(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    await evidence.log_late(NOON, NOON + timedelta(minutes=61), NOON + timedelta(minutes=61))
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=30))])
+    await ledger.flush()
+    assert await SqlEvidenceStore(ledger).log_new(LATER) > 0
+    assert len(await evidence.find("reading", "2026-07-01T12:00:00Z/site")) == 2
+    assert not await evidence.mismatches()
+
+
 async def test_a_late_reading_makes_a_new_entry_of_its_hour_and_changes_none(
     ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
 ) -> None:
@@ -176,11 +216,14 @@ async def test_heads_are_kept_in_their_order(ledger: SqlLedger, evidence: SqlEvi
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     first = TreeHead(format=1, log_id="a", size=0, root_sha256="", made_at=NOON, day="2026-07-01", previous_sha256="")
     second = replace(first, size=3, made_at=LATER + timedelta(days=1), previous_sha256=first.sha256)
-    for head in (second, first, first):
-        await evidence.record_head(sign(head, key))
+    kept = [await evidence.record_head(sign(head, key)) for head in (second, first, first, second, first)]
+    assert kept == [False, True, True, True, True]
+    # Of two that follow the same one, the first stays.
+    assert not await evidence.record_head(sign(replace(second, size=4), key))
+    assert await evidence.record_head(sign(replace(first, log_id="b"), key))
     heads = await evidence.heads()
-    assert [one.head for one in heads] == [first, second]
-    assert await evidence.heads((NOON + timedelta(days=1)).date()) == heads[1:]
+    assert [one.head for one in heads if one.head.log_id == "a"] == [first, second]
+    assert await evidence.heads((NOON + timedelta(days=1)).date()) == heads[-1:]
     check_signature(heads[0], heads[1].key_id)
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.bundle_file import write_bundle
 from gateway.domain.evidence import canonical_json
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.tree_head import sign
 from tests.bundle_record import (
     KEY_ID,
@@ -239,6 +240,26 @@ def test_a_rule_sheet_altered_is_named_by_what_was_altered(made: Made) -> None:
     assert "inputs_sha256" in found["figures"]
 
 
+def test_a_tariff_sheet_altered_is_named_by_what_was_altered(made: Made) -> None:
+    def alter(files: Files) -> None:
+        files["tariff.toml"] = files["tariff.toml"].replace(b"loss_factor = 1", b"loss_factor = 2")
+        assert b"loss_factor = 2" in files["tariff.toml"]
+
+    found = faults(verified(tampered(made, alter)))
+    assert "energy.loss_factor is" in found["tariff"]
+    assert "it was altered" in found["tariff"]
+    assert "amount is stated as" in found["figures"]
+
+
+def test_another_tariff_is_named(made: Made) -> None:
+    def exchange(files: Files) -> None:
+        files["tariff.toml"] = shipped_tariff_sheets()["hainan-2025-draft"].encode()
+
+    found = faults(verified(tampered(made, exchange)))
+    assert "the sheet is of hainan-2025-draft" in found["tariff"]
+    assert "figures" in found
+
+
 def test_a_head_signed_again_by_another_key_is_named(made: Made) -> None:
     def sign_again(files: Files) -> None:
         first, last = heads_of(files)
@@ -276,9 +297,15 @@ def test_a_version_withheld_is_named(made: Made) -> None:
         rewrite_log(files)
 
     with_both = tampered(made, second)
-    assert faults(verified(with_both)) == {
-        "versions": f"{STATEMENT_ID.replace('-r0', '-r1')} was issued later for the same event"
-    }
+    found = faults(verified(with_both))
+    later = STATEMENT_ID.replace("-r0", "-r1")
+    assert list(found) == ["versions"]
+    assert found["versions"].startswith(f"{later} was issued later for the same event")
+    # It is a copy, and so of the same number: two statements of one event.
+    assert found["versions"].endswith(
+        f"{later} is version 1 in place of nothing, and was issued after version 1, {STATEMENT_ID}: "
+        "one of the event's statements is not as it was, or there are two"
+    )
     last = max(int(line.partition(b" ")[0]) for line in with_both.files["records/statement.txt"].splitlines())
 
     def withhold(files: Files) -> None:

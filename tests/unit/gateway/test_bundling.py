@@ -9,13 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bundling import NotBundled, make_bundle
+from gateway.app import check_signature, decode_message
+from gateway.bundle_recorded import Recorded
+from gateway.bundle_stamps import STAMPS, stamps_of
+from gateway.bundle_verify import verify
+from gateway.bundling import HeadTooOld, NotBundled, make_bundle
 from gateway.domain.baseline.rule import shipped_sheets
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import Edition, Run, SettlementStatement
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.verification import SitePart
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
-from tests.bundle_record import CONNECTION_ID, PROGRAM, SITE, STARTS_AT, Made, bundle_of, make
+from hardware.device import PowerReading
+from tests.bundle_record import (
+    CONNECTION_ID,
+    PROGRAM,
+    SITE,
+    STARTS_AT,
+    Made,
+    add_head,
+    bundle_of,
+    faults,
+    make,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +55,47 @@ def statement(record: tuple[Path, Made]) -> SettlementStatement:
 async def test_a_statement_issued_after_the_last_head_waits_for_the_next(
     ledger: SqlLedger, statement: SettlementStatement
 ) -> None:
-    later = replace(statement, statement_id="lab-1-later")
+    later = replace(
+        statement,
+        statement_id=f"{statement.statement_id}-v2",
+        edition=Edition(version=2, run=Run.RECALCULATED, supersedes=statement.statement_id),
+    )
     await ledger.record_statement(later)
-    with pytest.raises(NotBundled, match=r"after the last head of the log \(2026-07-16 10:00Z\): ask again"):
+    with pytest.raises(HeadTooOld, match=r"issued after the last head of the log \(2026-07-16 10:00Z\)"):
         await bundle_of(ledger, later)
-    assert (await bundle_of(ledger, statement)).statement_id == statement.statement_id
+    with pytest.raises(NotBundled, match="superseded by lab-1-utility-peak-1-r0-v2: bundle that one"):
+        await bundle_of(ledger, statement)
+
+
+async def test_readings_that_came_after_the_head_wait_for_the_next(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    evidence = SqlEvidenceStore(ledger)
+    late = PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(seconds=90))
+    ledger.publish([late])
+    await ledger.flush()
+    # On record and in no entry of the log: what the bundle holds is not what was logged, as with any other change.
+    found = await bundle_of(ledger, statement)
+    assert (
+        "is not what was logged"
+        in faults(await verify(found, decode=decode_message, check_signature=check_signature))["records"]
+    )
+    await evidence.log_late(STARTS_AT, STARTS_AT + timedelta(hours=1), STARTS_AT + timedelta(hours=13))
+    with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
+        await bundle_of(ledger, statement)
+    await add_head(evidence, STARTS_AT + timedelta(hours=13), (await evidence.heads())[-1])
+    assert "records" not in faults(
+        await verify(await bundle_of(ledger, statement), decode=decode_message, check_signature=check_signature)
+    )
+
+
+async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
+    evidence = SqlEvidenceStore(ledger)
+    assert STAMPS not in (await bundle_of(ledger, statement)).files
+    last = (await evidence.heads())[-1].head.sha256
+    await evidence.record_stamp(last, b"response", STARTS_AT)
+    bundle = await bundle_of(ledger, statement)
+    assert stamps_of(Recorded(bundle)) == {last: b"response"}
 
 
 async def test_the_sum_of_sites_below_is_bundled_by_each_of_them(
@@ -90,5 +142,6 @@ async def test_what_rests_on_a_generator_s_meter_says_that_bundles_do_not_hold_i
             site=SITE,
             program=PROGRAM,
             sheet=shipped_sheets()["generator-output"],
+            tariff_sheet=shipped_tariff_sheets()[PROGRAM.tariff],
             product_version="1.0",
         )

@@ -77,6 +77,47 @@ def test_heads_name_the_key_that_the_key_command_shows(config: Path) -> None:
     assert run(config, "heads").stdout.startswith("2026-07-01          2 entries  root ")
 
 
+def test_a_head_on_demand_is_over_everything_and_told_with_who_got_it(config: Path, tmp_path: Path) -> None:
+    heads_dir = tmp_path / "heads"
+    config.write_text(config.read_text() + f'[evidence]\nheads_dir = "{heads_dir}"\n')
+    found = json.loads(run(config, "head", "--json").stdout)
+    assert (found["made"], found["signed"]["head"]["size"]) == (True, 3)
+    assert found["given_to"] == [str(heads_dir)]
+    assert found["key_id"] == json.loads(run(config, "key", "--json").stdout)["key_id"]
+    assert len(list(heads_dir.glob("*.json"))) == 2
+    again = run(config, "head")
+    assert again.exit_code == 0
+    assert "over 3 entries stands: nothing is new since" in again.stdout
+    assert f"given to {heads_dir}" in again.stdout
+    assert run(config, "check").stdout.startswith("3 entries and 2 heads")
+    # Now it can be proven.
+    assert run(config, "prove", "event_log", "3").exit_code == 0
+
+
+def test_a_head_that_somebody_does_not_take_is_made_and_said(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "heads").write_text("no folder")
+    config.write_text(config.read_text() + f'[evidence]\nheads_dir = "{tmp_path}/heads"\n')
+    found = run(config, "head")
+    assert found.exit_code == 1
+    assert "over 3 entries is made" in found.stdout
+    assert f"heads were not taken: {tmp_path}/heads" in found.stderr
+    assert "the gateway gives it again when it runs" in found.stderr
+
+
+def test_without_the_key_or_with_another_no_head_is_made(config: Path, tmp_path: Path) -> None:
+    key = tmp_path / "state" / "evidence-key.pem"
+    key.unlink()
+    found = run(config, "head")
+    assert found.exit_code == 1
+    assert "no head is made: the gateway's key is not here" in found.stderr
+    assert not key.exists()
+    read_or_make_key(key)
+    found = run(config, "head")
+    assert found.exit_code == 1
+    assert "make the head where the gateway keeps its key" in found.stderr
+    assert len(json.loads(run(config, "heads", "--json").stdout)) == 1
+
+
 def test_a_proof_can_be_checked_by_others(config: Path) -> None:
     proof = json.loads(run(config, "prove", "event_log", "1", "--json").stdout)
     check_inclusion(

@@ -114,6 +114,7 @@ def test_a_price_moves_money_alone() -> None:
     assert [(one.figure, one.before, one.after, one.cause) for one in found] == [
         ("amount USD", "0.30", "0.36", "the price changed"),
         ("price a kWh", "0.50 USD", "0.60 USD", "the price changed"),
+        ("energy: delivered energy USD", "0.30", "0.36", "the price changed"),
     ]
 
 

@@ -5,12 +5,22 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
 
 from gateway.domain.merkle import MerkleLog
-from gateway.domain.tree_head import SignedHead, check_chain, check_later, check_signature, sign
+from gateway.domain.tree_head import (
+    HeadsContradict,
+    OtherKey,
+    SignedHead,
+    check_chain,
+    check_later,
+    check_signature,
+    sign,
+)
 from gateway.ledger import LogEntry
-from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
+from gateway.services.evidencing import Evidencing, NothingLogged, StampsHeads, TakesHeads
 from gateway.storage.head_folder import HeadFolder
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from tests.unit.gateway.services.rig import SITE, Rig
@@ -169,6 +179,110 @@ async def test_a_late_reading_is_in_the_head_of_its_day(rig: Rig) -> None:
     key = f"{reading.measured_at:%Y-%m-%dT%H}:00:00Z/{SITE.meter_id}"
     assert len(await store.find("reading", key)) == 2
     assert not await store.mismatches()
+
+
+async def test_a_head_on_demand_is_over_everything_and_given_to_everybody(rig: Rig, tmp_path: Path) -> None:
+    store, folder, auditor = SqlEvidenceStore(rig.ledger), HeadFolder(tmp_path / "heads"), Auditor()
+    service = evidencing(rig, folder, auditor, stamps=Authority())
+    with pytest.raises(NothingLogged, match="nothing is on record yet"):
+        await service.head_now()
+    await a_line(rig, "received")
+    await rig.run(rig.metering(), for_s=30)
+    found = await service.head_now()
+    # The hour that runs is in it, too.
+    assert {one.kind for one in await store.entries(0, found.head.head.size)} >= {"event_log", "reading"}
+    assert (found.made, found.head.head.size, found.head.head.day) == (True, await store.size(), "")
+    await service.deliver()
+    assert await folder.last() == found.head
+    assert auditor.heads == [found.head]
+    assert await store.unstamped() == ()
+    again = await service.head_now()
+    assert (again.made, again.head) == (False, found.head)
+    await a_line(rig, "planned")
+    later = await service.head_now()
+    check_chain([found.head.head, later.head.head])
+
+
+async def test_a_head_on_demand_changes_nothing_about_the_heads_of_days(rig: Rig) -> None:
+    store, auditor = SqlEvidenceStore(rig.ledger), Auditor()
+    service = evidencing(rig, auditor)
+    await a_line(rig, "received")
+    for _ in range(2):
+        await a_day(rig, service)
+        await a_line(rig, "planned")
+        await service.head_now()
+        await rig.run(service, for_s=120.0)
+    assert [one.head.day for one in await store.heads()] == ["2026-07-14", "", "2026-07-15", "", "2026-07-16"]
+    check_chain([one.head for one in auditor.heads])
+    assert rig.readiness.parts()["evidence"] is None
+
+
+async def test_of_two_at_once_heads_follow_each_other(rig: Rig) -> None:
+    store = SqlEvidenceStore(rig.ledger)
+    ours, theirs = evidencing(rig), evidencing(rig)
+    for turn in range(4):
+        await a_line(rig, f"line {turn}")
+        for service in (ours, theirs):
+            await a_line(rig, f"line {turn} for {id(service)}")
+            assert (await service.head_now()).made
+    heads = [one.head for one in await store.heads()]
+    assert len(heads) == 8
+    check_chain(heads)
+
+
+async def test_a_head_that_another_process_was_first_with_is_made_anew_after_it(rig: Rig) -> None:
+    store = SqlEvidenceStore(rig.ledger)
+    await a_line(rig, "received")
+
+    class Late(SqlEvidenceStore):
+        """Somebody else makes a head between our look at the heads and ours."""
+
+        once = True
+
+        async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
+            if self.once:
+                self.once = False
+                rig.clock._now += timedelta(seconds=1)
+                await evidencing(rig).head_now()
+                await a_line(rig, "planned")
+            return await super().leaves(first)
+
+    service = evidencing(rig)
+    service._store = Late(rig.ledger)
+    found = await service.head_now()
+    heads = await store.heads()
+    assert heads[-1] == found.head
+    assert [one.head.size for one in heads] == [1, 2]
+    check_chain([one.head for one in heads])
+
+
+async def test_a_clock_that_was_set_back_puts_no_head_before_another(rig: Rig) -> None:
+    store = SqlEvidenceStore(rig.ledger)
+    service = evidencing(rig)
+    for back in (timedelta(), timedelta(hours=3)):
+        await a_line(rig, f"back by {back}")
+        rig.clock._now -= back
+        await service.head_now()
+    first, second = [one.head for one in await store.heads()]
+    assert second.made_at > first.made_at
+    check_chain([first, second])
+
+
+async def test_no_head_is_signed_by_another_key_or_over_a_log_that_was_changed(rig: Rig) -> None:
+    store = SqlEvidenceStore(rig.ledger)
+    await a_line(rig, "received")
+    await evidencing(rig).head_now()
+    await a_line(rig, "planned")
+    other = evidencing(rig)
+    other._key = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+    with pytest.raises(OtherKey, match="make the head where the gateway keeps its key"):
+        await other.head_now()
+    async with rig.ledger.database.write() as connection:
+        await connection.execute(text("DROP TRIGGER evidence_entry_no_update"))
+        await connection.execute(text("UPDATE evidence_entry SET leaf = printf('%064d', 0) WHERE number = 0"))
+    with pytest.raises(HeadsContradict, match="is not of this log: rows were changed"):
+        await evidencing(rig).head_now()
+    assert len(await store.heads()) == 1
 
 
 async def test_every_head_is_stamped_once_its_authority_answers(rig: Rig) -> None:

@@ -4,9 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gateway.domain.baseline.rule import shipped_rules
-from gateway.domain.settlement import check
+from gateway.domain.contract import Program
+from gateway.domain.event import EventRecord
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.meter_import import MeterImport, MeterKind
+from gateway.domain.settlement import Edition, Run, SettlementStatement, check
+from gateway.domain.statement_changes import changes
 from gateway.ledger import LedgerUnavailable
 from gateway.services.settling import gather_inputs
+from hardware.device import PowerReading
 from protocols.grid import EventStatus, Opt, SignalKind
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, SITE, STARTS_AT, Rig
 
@@ -61,13 +67,13 @@ async def test_an_event_that_ended_while_we_were_down_waits_for_its_intervals(ri
     # Settling looks first; metering closes what is left a moment later.
     closed: list[int] = []
     settling = rig.settling()
-    state = settling._state
+    settle_one = settling._settle
 
-    async def look(*arguments: object) -> None:
+    async def look(record: EventRecord, program: Program) -> bool:
         closed.append(len(await rig.ledger.energy_between(SITE.meter_id, STARTS_AT, STARTS_AT + timedelta(minutes=2))))
-        await state(*arguments)  # type: ignore[arg-type] - handed on as it came
+        return await settle_one(record, program)
 
-    settling._state = look  # type: ignore[method-assign, assignment] - looks on at the moment of settling
+    settling._settle = look  # type: ignore[method-assign] - looks on at the moment of settling
     await rig.run(settling, rig.metering(), for_s=30)
     assert closed == [2]
 
@@ -124,7 +130,7 @@ async def test_a_crash_between_verification_and_statement_is_made_good(rig: Rig)
     await rig.take(rig.event(in_s=60, lasts_s=60))
     record_statement = rig.ledger.record_statement
 
-    async def crash(_: object) -> None:
+    async def crash(*_: object) -> None:
         raise LedgerUnavailable("the disk is full")
 
     rig.ledger.record_statement = crash  # type: ignore[method-assign, assignment] - fails between the two
@@ -144,3 +150,136 @@ async def test_what_was_settled_long_ago_is_forgotten(rig: Rig) -> None:
     rig.clock._now += timedelta(days=30)
     await rig.run(settling, for_s=1)
     assert settling._settled == set()
+
+
+async def late(rig: Rig, *, power_w: float = 500.0) -> None:
+    """Readings of the second minute of the event, which were not there when it was settled."""
+    at = STARTS_AT + timedelta(seconds=120)
+    rig.ledger.publish(
+        [
+            PowerReading(meter_id=SITE.meter_id, measured_at=at + timedelta(seconds=index), power_w=power_w)
+            for index in range(60)
+        ]
+    )
+    await rig.ledger.flush()
+
+
+async def settled_with_a_gap(rig: Rig) -> SettlementStatement:
+    """An event of two minutes, of which the second was not metered in time."""
+    await rig.take(rig.event(in_s=60, lasts_s=120))
+    await rig.run(rig.metering(), for_s=119)
+    rig.clock._now += timedelta(minutes=10)
+    await rig.run(rig.settling(), for_s=140)
+    (first,) = await rig.ledger.statements()
+    return first
+
+
+async def test_readings_that_come_late_make_a_version_that_says_why(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    assert first.edition == Edition(
+        version=1, run=Run.INITIAL, dispute_until=first.issued_at + timedelta(days=PROGRAM.dispute_days)
+    )
+    await late(rig)
+    await rig.run(rig.settling(), for_s=140)
+    before, after = await rig.ledger.statements()
+    assert before == first
+    assert after.statement_id == f"{first.statement_id}-v2"
+    assert (after.edition.version, after.edition.run, after.edition.supersedes) == (
+        2, Run.RECALCULATED, first.statement_id,
+    )  # fmt: skip
+    assert after.delivered_kwh != first.delivered_kwh
+
+    inputs = [await rig.ledger.statement_inputs(one.verified.inputs_sha256) for one in (before, after)]
+    assert inputs[0] is not None
+    assert inputs[1] is not None
+    for statement, given in zip((before, after), inputs, strict=True):
+        assert check(statement, given, PROGRAM) is None
+    found = changes(before, after, inputs[0], inputs[1])
+    assert {one.figure for one in found} >= {"measured Wh", "delivered Wh", "delivered kWh"}
+    lines = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled again"]
+    assert len(lines) == 1
+    assert "of the event came late or were edited" in lines[0]
+
+
+async def test_nothing_new_makes_no_version_however_often_it_is_asked(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    for _ in range(3):
+        await rig.run(rig.settling(), for_s=140)
+    await rig.run(rig.settling(), for_s=4000)
+    assert await rig.ledger.statements() == (first,)
+
+
+async def test_late_readings_are_noticed_within_the_hour(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+
+    async def come() -> None:
+        await late(rig)
+
+    await rig.run(rig.settling(), for_s=3700, script={60: come})
+    assert [one.edition.supersedes for one in await rig.ledger.statements()] == ["", first.statement_id]
+
+
+async def test_a_final_statement_is_the_last_one(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    final = replace(
+        first, statement_id=f"{first.statement_id}-v2", edition=Edition(version=2, run=Run.FINAL, shadow=False)
+    )
+    await rig.ledger.record_statement(final)
+    await late(rig)
+    await rig.run(rig.settling(), for_s=140)
+    assert await rig.ledger.statements() == (first, final)
+
+
+async def test_a_revision_of_a_settled_event_supersedes_its_statement(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    record = await rig.ledger.event(CONNECTION_ID, "peak-1")
+    assert record is not None
+    await rig.take(replace(record.event, revision=1))
+    await rig.run(rig.settling(), for_s=140)
+    _, second = await rig.ledger.statements()
+    assert (second.verified.revision, second.edition.supersedes) == (1, first.statement_id)
+
+
+async def load_revenue_data(rig: Rig, energy_wh: float) -> None:
+    """The revenue meter's two minutes of the event, as somebody imports them."""
+    minute = timedelta(seconds=60)
+    begins_at = STARTS_AT + minute
+    intervals = tuple(
+        IntervalEnergy(
+            starts_at=begins_at + index * minute, duration_s=60.0, energy_wh=energy_wh, coverage_fraction=1.0
+        )
+        for index in range(2)
+    )
+    source = MeterImport(
+        import_id="i1",
+        meter_id=SITE.meter_id,
+        source="june.csv",
+        sha256="ab" * 32,
+        unit="Wh",
+        kind=MeterKind.REVENUE,
+        by="Ann",
+        at=rig.clock.now(),
+        starts_at=begins_at,
+        ends_at=begins_at + 2 * minute,
+        count=2,
+    )
+    assert await rig.ledger.record_import(source, intervals)
+
+
+async def test_a_statement_is_a_shadow_until_the_revenue_meter_has_spoken(rig: Rig) -> None:
+    """Long after the event, and over the hours before it that nothing was imported of."""
+    first = await settled_with_a_gap(rig)
+    assert first.edition.shadow
+    rig.clock._now += timedelta(days=30)
+    settling = rig.settling()
+    await rig.run(settling, for_s=10)
+    assert await rig.ledger.statements() == (first,)
+    await rig.run(settling, for_s=10, script={1: lambda: load_revenue_data(rig, 20.0)})
+    _, second = await rig.ledger.statements()
+    assert not second.edition.shadow
+    assert [one.measured_wh for one in second.verified.intervals] == [20.0, 20.0]
+    lines = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled again"]
+    assert len(lines) == 1
+    assert "it rests on the revenue meter now" in lines[0]
+    await rig.run(rig.settling(), for_s=60)
+    assert len(await rig.ledger.statements()) == 2

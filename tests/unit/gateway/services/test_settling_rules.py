@@ -9,7 +9,9 @@ import pytest
 from gateway.domain.baseline.reach import reads_until
 from gateway.domain.baseline.rule import Regression, Rule, SameDay, shipped_rules
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.evidence import fingerprint
 from gateway.domain.settlement import SettlementStatement, check
+from gateway.domain.verification import VerificationInputs
 from gateway.services.settling import gather_inputs
 from hardware.device import PowerReading
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, SITE, STARTS_AT, Rig
@@ -244,6 +246,18 @@ async def test_a_regression_goes_by_what_was_known_of_the_weather_when_the_event
     found = await statement(rig)
     assert found.verified.insufficient is None
     assert found.verified.intervals[0].baseline_wh * 60 == pytest.approx(5_000.0 + 100.0 * degrees(0), abs=1.0)
-    # What is imported later corrects no event that is over.
-    await rig.ledger.record_temperatures([(STARTS_AT.replace(minute=0), 40.0)], STARTS_AT + timedelta(days=1))
-    assert (await statement(rig)).inputs_sha256 == found.inputs_sha256
+    # What is imported later is not among what the first version was computed from, and makes another.
+    record_at = found.verified.verified_at
+    await rig.ledger.record_temperatures([(STARTS_AT.replace(minute=0), 24.0)], record_at + timedelta(seconds=1))
+    again = await gather_inputs(rig.ledger, SITE, record, rule, as_of=record_at)
+    assert fingerprint(again) == found.verified.inputs_sha256
+    await rig.run(rig.settling(), for_s=20)
+    first, second = await rig.ledger.statements()
+    assert (first, second.edition.version) == (found, 2)
+    assert second.verified.intervals[0].baseline_wh > first.verified.intervals[0].baseline_wh
+    # Inputs are kept with every version, temperatures and all, and read as they were.
+    for one in (first, second):
+        kept = await rig.ledger.statement_inputs(one.verified.inputs_sha256)
+        assert isinstance(kept, VerificationInputs)
+        assert kept.temperature_c
+        assert fingerprint(kept) == one.verified.inputs_sha256

@@ -121,7 +121,7 @@ async def last_told(rig: Rig) -> IntervalReport:
     ][-1]
 
 
-async def test_a_site_that_corrects_itself_later_is_verified_and_reported_anew_and_the_statement_stays(
+async def test_a_site_that_corrects_itself_later_is_verified_reported_and_stated_anew(
     called: Rig,
 ) -> None:
     rig = called
@@ -140,13 +140,20 @@ async def test_a_site_that_corrects_itself_later_is_verified_and_reported_anew_a
     after = await rig.ledger.verified(CONNECTION_ID, "peak-1")
     assert after is not None
     assert sum(one.delivered_wh for one in after.intervals) == pytest.approx(750 / 30)
-    assert await rig.ledger.statements() == (statement,)
+    first_stated, second_stated = await rig.ledger.statements()
+    assert first_stated == statement
+    assert second_stated.edition.supersedes == statement.statement_id
+    assert second_stated.verified == after
     told = await last_told(rig)
     assert told.corrects == first.corrects != ""
     assert told.report_id != first.report_id
     assert told.intervals[0].reduction_w == pytest.approx(750.0)
     history = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "verified again"]
-    assert history == ["a site has reported other figures: 0.025 kWh in place of 0.027 kWh; what was stated stands"]
+    assert history == ["a site has reported other figures: 0.025 kWh in place of 0.027 kWh"]
+    again = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled again"]
+    assert len(again) == 1
+    assert "in place of 0.027 kWh" in again[0]
+    assert again[0].endswith("reports of a came or were corrected")
 
 
 async def test_a_correction_that_cannot_be_written_just_now_is_made_once_it_can(called: Rig) -> None:
