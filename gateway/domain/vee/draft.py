@@ -34,10 +34,15 @@ class Drafts:
                 self.found.pop(at, None)
 
 
-def draft(series: Series, rules: VeeRules, *, wanted: frozenset[int], doubtful: frozenset[int]) -> Drafts:
-    """A draft of each wanted slot where there can be one. What is doubtful, the wanted slots included, is no basis."""
+def draft(
+    series: Series, rules: VeeRules, *, wanted: frozenset[int], doubtful: frozenset[int], unlike: frozenset[int]
+) -> Drafts:
+    """A draft of each wanted slot where there can be one.
+
+    What is ``doubtful``, the wanted slots included, is no basis at all; what is ``unlike`` is none on like days.
+    """
     drafts = Drafts()
-    history = History(series, rules.like_days, without=doubtful)
+    history = History(series, rules.like_days, without=doubtful | unlike)
     longest_us = seconds_us(rules.longest_interpolation_s)
     for begin_us, end_us in runs(wanted, series.interval_us):
         ends_w = (

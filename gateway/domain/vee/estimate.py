@@ -51,15 +51,17 @@ def estimate(
     end: datetime,
     rules: VeeRules,
     registers: Sequence[RegisterReading] = (),
+    events: Sequence[tuple[datetime, datetime]] = (),
     by: str,
     at: datetime,
 ) -> Estimates:
     """Propose an edit for each interval of ``[start, end)`` that is missing, suspect, or named by a suspect finding.
 
     ``findings`` are those of ``validate`` for the same arguments; leave one out to have its intervals taken as right.
-    Only good intervals are a basis, those outside the period too. Every edit is estimated and by ``by`` at ``at``, but
-    for intervals off the grid: where all that they touch is estimated, they are removed. Where the unit or the time
-    zone is in doubt nothing is estimated. Raises ``ValueError`` as ``validate``.
+    Only good intervals are a basis, those outside the period too, and of like days only those outside ``events``, in
+    which the load was told to be another. Every edit is estimated, by ``by`` at ``at``; but intervals off the grid are
+    removed where all that they touch is estimated. Where a finding says that the unit or the time zone is wrong,
+    nothing is estimated. Raises ``ValueError`` as ``validate``.
     """
     series = arrange(
         intervals,
@@ -75,7 +77,7 @@ def estimate(
     why = _why(series, [one for one in suspect if one.kind not in {*_CORRECTED, Kind.REGISTER}])
     wanted = frozenset(why) - blocked
     doubtful = wanted | blocked | _not_good(series)
-    drafts = draft(series, rules, wanted=wanted, doubtful=doubtful)
+    drafts = draft(series, rules, wanted=wanted, doubtful=doubtful, unlike=_within(series, events))
     scale(drafts, series, rules, registers, wanted=wanted, unknown=wanted | blocked)
     refused = [
         Refused(starts_at=from_epoch_us(begin_us), ends_at=from_epoch_us(end_us), reason=reason)
@@ -156,6 +158,12 @@ def _not_good(series: Series) -> frozenset[int]:
     return frozenset(
         slot for slot, same in series.on_grid.items() if any(one.quality is not Quality.GOOD for one in same)
     )
+
+
+def _within(series: Series, events: Sequence[tuple[datetime, datetime]]) -> frozenset[int]:
+    """Known slots that lie in one of the events, if only in part."""
+    spans = [(epoch_us(begin) - series.interval_us + 1, epoch_us(end)) for begin, end in events]
+    return frozenset(slot for begin_us, end_us in spans for slot in series.within(begin_us, end_us))
 
 
 def _not_estimated(series: Series, suspect: Sequence[Finding], wanted: frozenset[int]) -> Iterator[Refused]:

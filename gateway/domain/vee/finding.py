@@ -81,6 +81,11 @@ def found(kind: Kind, severity: Severity, begin_us: int, end_us: int, text: str,
     )
 
 
+def counted(intervals: float) -> str:
+    """A number of intervals in words."""
+    return f"{intervals:g} interval{'' if intervals == 1 else 's'}"
+
+
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """By time, then by kind."""
     kinds = list(Kind)

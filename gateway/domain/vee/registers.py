@@ -88,8 +88,7 @@ def _unit_factor(series: Series) -> float:
 
 def unit_shows(series: Series) -> bool:
     """Whether a wrong unit changes the numbers at all: kW and kWh of an hour are the same."""
-    factor = _unit_factor(series)
-    return max(factor, 1.0 / factor) >= 1.5
+    return _unit_factor(series) > 1.0
 
 
 def _verdict(series: Series, rules: VeeRules, span: RegisterSpan) -> tuple[Kind | None, int]:
@@ -153,7 +152,7 @@ def _read_twice(series: Series, registers: Sequence[RegisterReading]) -> Iterato
 def _by_history(series: Series, history: History, rules: VeeRules, answered: Sequence[Span]) -> Iterator[Finding]:
     """Local days that are the factor of a wrong unit above what their like days usually say."""
     factor = _unit_factor(series)
-    if not unit_shows(series) or factor < 1.0:
+    if not unit_shows(series):
         return
     least = rules.like_days.least_days + 1
     usual_w = {place: median(found_w) for place, found_w in history.typical().items() if len(found_w) >= least}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from gateway.domain.measurement import IntervalEnergy, epoch_us, from_epoch_us
 from gateway.domain.vee.clock_change import clock_changes
-from gateway.domain.vee.finding import Figure, Finding, Kind, Severity, found
+from gateway.domain.vee.finding import Figure, Finding, Kind, Severity, counted, found
 from gateway.domain.vee.series import Series, Span, joined, runs, uncovered
 
 _SECOND_US = 1_000_000
@@ -56,7 +56,7 @@ def _gaps(series: Series, missing: list[Span]) -> Iterator[Finding]:
             Severity.SUSPECT,
             begin_us,
             end_us,
-            f"For {_long(long_us)} ({count:g} intervals) there is no usable reading. Ask the meter for it again; what "
+            f"For {_long(long_us)} ({counted(count)}) there is no usable reading. Ask the meter for it again; what "
             "it does not have can be estimated.",
             Figure("missing", long_us / _SECOND_US, "s"),
             Figure("intervals", count),
@@ -72,7 +72,7 @@ def _duplicates(series: Series, doubled: list[int]) -> Iterator[Finding]:
             Severity.NOTE,
             begin_us,
             end_us,
-            f"{count} intervals came more than once with the same energy. Count each once, and find out who sends "
+            f"{counted(count)} came more than once with the same energy. Count each once, and find out who sends "
             "twice.",
             Figure("intervals", count),
         )
@@ -84,7 +84,7 @@ def _duplicates(series: Series, doubled: list[int]) -> Iterator[Finding]:
             Severity.SUSPECT,
             begin_us,
             end_us,
-            f"{len(slots)} intervals came more than once with energies up to {apart_wh:g} Wh apart. Nobody can tell "
+            f"{counted(len(slots))} came more than once with energies up to {apart_wh:g} Wh apart. Nobody can tell "
             "which one is right: ask the meter again, or enter the right one as an edit.",
             Figure("intervals", len(slots)),
             Figure("apart", apart_wh, "Wh"),
@@ -184,8 +184,8 @@ def _stepped(run: list[IntervalEnergy], off_us: int) -> Finding:
         Severity.SUSPECT,
         epoch_us(run[0].starts_at),
         epoch_us(run[-1].ends_at),
-        f"{len(run)} intervals begin {_long(abs(off_us))} {where} the grid of the others. The meter's clock was set or "
-        "runs wrong: set it, and ask for the data again.",
+        f"The stamps of {counted(len(run))} lie {_long(abs(off_us))} {where} the grid of the others. The meter's clock "
+        "was set or runs wrong: set it, and ask for the data again.",
         Figure("off_grid", off_us / _SECOND_US, "s"),
         Figure("intervals", len(run)),
     )
@@ -286,7 +286,7 @@ def _day_counts(series: Series) -> Iterator[Finding]:
             Severity.NOTE,
             begin_us,
             end_us,
-            f"{day.isoformat()} has {came} intervals, and {expected} belong to it by the clocks of its zone. The "
+            f"{day.isoformat()} has {counted(came)}, and {expected} belong to it by the clocks of its zone. The "
             "findings of that day say which.",
             Figure("intervals", came),
             Figure("expected", expected),

@@ -63,8 +63,7 @@ def unchecked(
         said.append("Sum check: two readings of the register within the period are needed.")
     if not unit_shows(series):
         said.append(
-            f"Unit: at intervals of {interval_s:g} s mean kW and kWh are the same number or near it, so that one "
-            "written as the other cannot be seen."
+            "Unit: over an hour mean kW and kWh are one number, so that one written as the other cannot be seen."
         )
     if rules.highest_power_w is None:
         said.append("Highest power: nobody told the most that the site can draw.")

@@ -49,10 +49,11 @@ def propose(intervals: Sequence[IntervalEnergy], **changes: Any) -> Estimates:
         "registers": (),
     }
     of |= changes
-    findings = of.pop("findings", None)
+    findings, events = of.pop("findings", None), of.pop("events", ())
     return estimate(
         intervals,
         findings=validate(intervals, **of) if findings is None else findings,
+        events=events,
         meter_id="main",
         by="ada",
         at=MADE,
@@ -95,6 +96,38 @@ def test_like_days_are_the_nearest_and_no_more_than_the_rule_wants():
     found = propose(gap(LOAD, NOON, 5).intervals, rules=rules)
     expected = [fmean((LOAD[NOON + slot - WEEK].energy_wh, LOAD[NOON + slot + WEEK].energy_wh)) for slot in range(5)]
     assert energies(found) == pytest.approx(expected)
+
+
+def test_of_two_like_days_as_near_the_earlier_one_comes_first():
+    rules = replace(STANDARD, like_days=replace(STANDARD.like_days, days=1, least_days=1))
+    found = propose(gap(LOAD, NOON, 5).intervals, rules=rules)
+    assert energies(found) == pytest.approx([LOAD[NOON + slot - WEEK].energy_wh for slot in range(5)])
+
+
+def test_of_an_hour_shown_twice_the_first_one_is_like_that_of_other_days():
+    # Brussels: 25 October 2026 has two hours from 02:00 on.
+    first = date(2026, 10, 19)
+    load = clean_load(first, 14, BRUSSELS)
+    start, end = first_instant(first, BRUSSELS), first_instant(first + timedelta(days=14), BRUSSELS)
+    rules = replace(STANDARD, like_days=replace(STANDARD.like_days, days=1, least_days=1))
+    at = {one.starts_at: slot for slot, one in enumerate(load)}
+    slot = at[datetime(2026, 11, 1, 1, tzinfo=UTC)]
+    found = propose(gap(load, slot, 8).intervals, start=start, end=end, rules=rules)
+    assert found.edits[0].starts_at.astimezone(BRUSSELS).hour == 2
+    assert found.edits[0].energy_wh == pytest.approx(load[at[datetime(2026, 10, 25, 0, tzinfo=UTC)]].energy_wh)
+
+
+def test_an_event_on_a_like_day_is_no_basis_and_a_neighbour_in_one_is():
+    event = (LOAD[NOON - WEEK + 2].starts_at + timedelta(minutes=5), LOAD[NOON - WEEK + 4].starts_at)
+    found = propose(gap(LOAD, NOON, 8).intervals, events=[event])
+    mondays = [[LOAD[NOON + slot + week * WEEK].energy_wh for week in (-2, -1, 1)] for slot in range(8)]
+    for slot in (2, 3):
+        del mondays[slot][1]
+    assert energies(found) == pytest.approx([fmean(same) for same in mondays])
+    around = (LOAD[NOON - 4].starts_at, LOAD[NOON + 4].starts_at)
+    assert [edit.method for edit in propose(gap(LOAD, NOON, 1).intervals, events=[around]).edits] == [
+        Method.INTERPOLATION
+    ]
 
 
 def test_a_like_day_that_is_suspect_or_estimated_is_no_basis():
@@ -189,6 +222,10 @@ def test_a_register_that_says_nothing_was_drawn_makes_the_estimate_nothing():
     found = propose(gap(LOAD, NOON, 96).intervals, registers=register(off, *WEEKS))
     assert len(found.edits) == 96
     assert sum(edit.energy_wh or 0.0 for edit in found.edits) == pytest.approx(0.0, abs=1e-3)
+    # As well where it says a little less than what was measured besides.
+    less = [(at, wh - (500.0 if at == WEEKS[3] else 0.0)) for at, wh in register(off, *WEEKS)]
+    found = propose(gap(LOAD, NOON, 96).intervals, registers=less)
+    assert [edit.energy_wh for edit in found.edits] == [0.0] * 96
 
 
 @pytest.mark.parametrize("drawn", [20.0, -3.0])
@@ -254,6 +291,13 @@ def test_intervals_off_the_grid_are_removed_for_what_stands_on_it():
     assert len(found.edits) - len(removed) == 7
 
 
+def test_intervals_off_the_grid_stay_where_nothing_stands_in_for_them():
+    late = late_clock(LOAD[:WEEK], 300, 8).intervals
+    found = propose(late, end=WEEKS[1])
+    assert found.edits == ()
+    assert [(one.starts_at, one.ends_at) for one in found.refused] == [(LOAD[300].starts_at, LOAD[309].starts_at)]
+
+
 def test_a_note_wants_no_estimate():
     assert propose(same_again(LOAD, NOON, 2).intervals).edits == ()
 
@@ -284,6 +328,14 @@ def test_a_wrong_unit_is_put_right_and_not_estimated():
     gapped = gap(load, 15 * 96 + 48, 8).intervals
     other = [edit for edit in propose(gapped).edits if edit.method is Method.LIKE_DAYS]
     assert other[0].energy_wh == pytest.approx(fmean(LOAD[day * 96 + 48].energy_wh for day in (1, 22)))
+
+
+def test_beside_a_wrong_unit_the_register_scales_nothing():
+    wrong = [replace(one, energy_wh=one.energy_wh * 4) for one in LOAD[8 * 96 : 9 * 96]]
+    load = gap([*LOAD[: 8 * 96], *wrong, *LOAD[9 * 96 :]], 10 * 96 + 48, 8).intervals
+    found = propose(load, registers=register(LOAD, *WEEKS))
+    assert [edit.method for edit in found.edits] == [Method.LIKE_DAYS] * 8
+    assert [one.reason.split(":")[0] for one in found.refused] == ["unit"]
 
 
 def test_local_time_taken_for_utc_is_read_again_and_not_estimated():
