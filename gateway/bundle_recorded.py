@@ -4,12 +4,10 @@ A record is a line of ``records/KIND.txt``: the number of its entry, a space, an
 SHA-256 is.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +25,7 @@ from gateway.bundle_meter_data import (
     read_imports,
     wanted_meter_data,
 )
+from gateway.bundle_readings import read_canonical_hour
 from gateway.domain.baseline.reach import reads_until
 from gateway.domain.baseline.rule import MeterBeforeAfter, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
@@ -38,6 +37,7 @@ from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
 from gateway.domain.meter_import import ImportedEnergy
+from gateway.domain.reading_columns import ReadingColumns, joined
 from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
 from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
 from gateway.domain.tariff.terms import Tariff
@@ -237,15 +237,22 @@ class Recorded:
         return frozenset(str(row.get("sha256")) for row in rows)
 
     @cached_property
-    def readings(self) -> tuple[PowerReading, ...]:
+    def readings(self) -> ReadingColumns:
         """The site meter's, in order of time."""
         meter_id = self.site.meter_id
-        rows = (row for _, content in self.of_kind(READING) for row in parsed(_READINGS, content, READING))
-        found = (
+        hours = [self._hour_of_readings(entry, content) for entry, content in self.of_kind(READING)]
+        return joined(hours, meter_id)
+
+    def _hour_of_readings(self, entry: EvidenceEntry, content: bytes) -> ReadingColumns:
+        meter_id = self.site.meter_id
+        canonical = read_canonical_hour(content, hour_of(entry)[0], meter_id)
+        if canonical is not None:
+            return canonical
+        found = [
             PowerReading(meter_id=meter_id, measured_at=at, power_w=power_w, energy_j=energy_j, quality=quality)
-            for at, power_w, energy_j, quality in rows
-        )
-        return tuple(sorted(found, key=lambda one: one.measured_at))
+            for at, power_w, energy_j, quality in parsed(_READINGS, content, READING)
+        ]
+        return ReadingColumns.of(found, meter_id)
 
     @cached_property
     def hours(self) -> frozenset[datetime]:
@@ -292,8 +299,7 @@ class Recorded:
 
     async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
         """As ``Ledger.readings_between``."""
-        first, last = (bisect_left(self.readings, at, key=attrgetter("measured_at")) for at in (start, end))
-        return self.readings[first:last] if meter_id == self.site.meter_id else ()
+        return self.readings.between(start, end) if meter_id == self.site.meter_id else ()
 
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """As ``Ledger.energy_between``."""
@@ -334,9 +340,10 @@ def wanted(
     hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
     hours |= hours_of(known)
     closed_from = last if isinstance(rule.method, MeterBeforeAfter) else noticed_at - look_back(rule)
+    first_us, last_us = epoch_us(closed_from), epoch_us(last)
     tests: dict[str, Callable[[EvidenceEntry], bool]] = {
         READING: lambda entry: hour_of(entry)[0] in hours and hour_of(entry)[1] == site.meter_id,
-        ENERGY: lambda entry: _closes(entry, site.meter_id, epoch_us(closed_from), epoch_us(last)),
+        ENERGY: lambda entry: _closes(entry, site.meter_id, first_us, last_us),
         **dict.fromkeys(WHOLE_KINDS, lambda _: True),
         **wanted_meter_data(site.meter_id, min(closed_from, *hours), last),
     }
@@ -356,7 +363,9 @@ def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
 
 def _lines(body: bytes) -> list[bytes]:
     """Lines by line feeds alone: a carriage return is content."""
-    return body.removesuffix(b"\n").split(b"\n") if body else []
+    found = body.split(b"\n")
+    # What follows the last line feed is no line, unless there is something.
+    return found if found[-1] else found[:-1]
 
 
 def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:

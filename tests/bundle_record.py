@@ -95,8 +95,8 @@ async def make(
 ) -> Made:
     """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
 
-    Each of ``messages`` brings a revision of the event, a minute after the one before. ``also`` records more before the
-    event is settled.
+    Each of ``messages`` brings a revision of the event, a minute after the one before; ``also`` records more before
+    the event is settled.
     """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
