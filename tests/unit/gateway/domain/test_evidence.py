@@ -136,3 +136,9 @@ def test_the_first_difference_is_named_by_its_path():
         figure="parts (how many)", stated="2", recomputed="0"
     )
     assert first_difference((None,), (Decimal("1.0"),)) == Difference(figure="[0]", stated="null", recomputed='"1.0"')
+
+
+def test_a_name_that_equals_another_is_judged_by_its_own_kind() -> None:
+    assert canonical_json({1: "one"}) == b'{"1":"one"}'
+    with pytest.raises(TypeError, match="bool cannot name a member"):
+        canonical_json({True: "one"})
