@@ -56,7 +56,7 @@ $(VENV)/system.stamp: tests/system_packages.sh | $(VENV)/bin/python
 	tests/system_packages.sh
 	touch $@
 
-CLIENTS := openadr3-client python-oa3-client toadr3
+CLIENTS := openadr3-client python-oa3-client toadr3 greenbutton-objects
 
 $(VENV)/peers.stamp: tests/peers.sh $(CLIENTS:%=tests/peers/%.txt) | $(VENV)/bin/python
 	tests/peers.sh $(VENV)/peers $(CLIENTS)

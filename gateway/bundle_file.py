@@ -11,9 +11,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.evidence import canonical_json
+
+T = TypeVar("T")
 
 FORMAT = 1
 
@@ -142,3 +146,11 @@ def _manifest(body: bytes) -> dict[str, Any]:
     if known != FORMAT or not isinstance(files, dict) or not isinstance(manifest.get("statement_id"), str):
         raise BundleError("its manifest.json is none of a bundle of a statement")
     return {**manifest}
+
+
+def parsed(adapter: TypeAdapter[T], body: bytes, what: str) -> T:
+    """What a bundle holds, read into terms of the domain. Raises ``BundleError`` that names ``what`` it is."""
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as cause:
+        raise BundleError(f"{what} cannot be read: {cause.errors()[0]['msg']}") from cause

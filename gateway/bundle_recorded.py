@@ -8,17 +8,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from gateway.bundle_file import BundleError, BundleFile
+from gateway.bundle_file import BundleError, BundleFile, parsed
+from gateway.bundle_meter_data import (
+    EDITS,
+    IMPORTED,
+    IMPORTS,
+    between,
+    edits_within,
+    looks_at_notice,
+    read_edits,
+    read_imports,
+    wanted_meter_data,
+)
 from gateway.bundle_readings import read_canonical_hour
-from gateway.domain.baseline.method import Anchor
 from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
-from gateway.domain.bundle_check import LogCopy, Recomputed, hours_that_count, recompute_energy
+from gateway.domain.baseline.rule import MeterBeforeAfter, Rule, parse_rule
+from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
 from gateway.domain.evidence import canonical_json
@@ -36,8 +46,6 @@ from gateway.domain.vee.edit import Edit
 from gateway.services.settling import interval_end, look_back
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
-
-T = TypeVar("T")
 
 ENTRIES, HEADS = "log/entries.jsonl", "log/heads.jsonl"
 STATEMENT, INPUTS, EVENTS, TERMS, RULE = "statement.json", "inputs.json", "events.json", "terms.json", "rule.toml"
@@ -120,9 +128,9 @@ class Recorded:
         """The log up to the last head."""
         entries = _lines(self._file(ENTRIES))
         return LogCopy(
-            entries=tuple(_parsed(_ENTRY, line, ENTRIES) for line in entries),
+            entries=tuple(parsed(_ENTRY, line, ENTRIES) for line in entries),
             leaves=tuple(map(leaf_hash, entries)),
-            heads=tuple(_parsed(_HEAD, line, HEADS) for line in _lines(self._file(HEADS))),
+            heads=tuple(parsed(_HEAD, line, HEADS) for line in _lines(self._file(HEADS))),
         )
 
     @cached_property
@@ -142,7 +150,7 @@ class Recorded:
     @cached_property
     def terms(self) -> Terms:
         """Site and program."""
-        return _parsed(_TERMS, self._file(TERMS), TERMS)
+        return parsed(_TERMS, self._file(TERMS), TERMS)
 
     @cached_property
     def site(self) -> Site:
@@ -177,8 +185,8 @@ class Recorded:
     @cached_property
     def statements(self) -> tuple[SettlementStatement, ...]:
         """Every statement on record, of every event, in the order in which they were issued."""
-        rows = (_parsed(_OBJECT, content, STATEMENTS) for _, content in self.of_kind(STATEMENTS))
-        return tuple(_parsed(_STATEMENT, str(row.get("document")).encode(), STATEMENTS) for row in rows)
+        rows = (parsed(_OBJECT, content, STATEMENTS) for _, content in self.of_kind(STATEMENTS))
+        return tuple(parsed(_STATEMENT, str(row.get("document")).encode(), STATEMENTS) for row in rows)
 
     @cached_property
     def statement(self) -> SettlementStatement:
@@ -201,16 +209,16 @@ class Recorded:
     @cached_property
     def all_events(self) -> tuple[EventRecord, ...]:
         """The event and those that the rule has to know of."""
-        return _parsed(_EVENTS, self._file(EVENTS), EVENTS)
+        return parsed(_EVENTS, self._file(EVENTS), EVENTS)
 
     @cached_property
     def revisions(self) -> Mapping[tuple[str, str, int], tuple[datetime, GridEvent]]:
         """Every revision on record, by connection, event and number: when it was received, and what it says."""
-        rows = [_parsed(_EVENT_ROW, content, REVISIONS) for _, content in self.of_kind(REVISIONS)]
+        rows = [parsed(_EVENT_ROW, content, REVISIONS) for _, content in self.of_kind(REVISIONS)]
         return {
             (row.connection_id, row.event_id, row.revision): (
                 row.received_at,
-                _parsed(_EVENT, row.document.encode(), REVISIONS),
+                parsed(_EVENT, row.document.encode(), REVISIONS),
             )
             for row in rows
         }
@@ -218,14 +226,14 @@ class Recorded:
     @cached_property
     def decisions(self) -> Mapping[tuple[str, str, int], OptDecision]:
         """The decision that stands for each revision: the last one recorded."""
-        rows = (_parsed(_OBJECT, content, DECISIONS) for _, content in self.of_kind(DECISIONS))
-        found = (_parsed(_DECISION, str(row.get("document")).encode(), DECISIONS) for row in rows)
+        rows = (parsed(_OBJECT, content, DECISIONS) for _, content in self.of_kind(DECISIONS))
+        found = (parsed(_DECISION, str(row.get("document")).encode(), DECISIONS) for row in rows)
         return {(one.connection_id, one.event_id, one.revision): one for one in found}
 
     @cached_property
     def message_bodies(self) -> frozenset[str]:
         """The SHA-256 of the bodies that the message records in the bundle name."""
-        rows = (_parsed(_OBJECT, content, MESSAGES) for _, content in self.of_kind(MESSAGES))
+        rows = (parsed(_OBJECT, content, MESSAGES) for _, content in self.of_kind(MESSAGES))
         return frozenset(str(row.get("sha256")) for row in rows)
 
     @cached_property
@@ -242,7 +250,7 @@ class Recorded:
             return canonical
         found = [
             PowerReading(meter_id=meter_id, measured_at=at, power_w=power_w, energy_j=energy_j, quality=quality)
-            for at, power_w, energy_j, quality in _parsed(_READINGS, content, READING)
+            for at, power_w, energy_j, quality in parsed(_READINGS, content, READING)
         ]
         return ReadingColumns.of(found, meter_id)
 
@@ -254,7 +262,7 @@ class Recorded:
     @cached_property
     def closed(self) -> tuple[IntervalEnergy, ...]:
         """Closed intervals, in order of time."""
-        rows = [_parsed(_ENERGY_ROW, content, ENERGY) for _, content in self.of_kind(ENERGY)]
+        rows = [parsed(_ENERGY_ROW, content, ENERGY) for _, content in self.of_kind(ENERGY)]
         found = [
             IntervalEnergy(
                 starts_at=row.starts_at,
@@ -266,6 +274,16 @@ class Recorded:
             for row in rows
         ]
         return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
+
+    @cached_property
+    def imports(self) -> tuple[ImportedEnergy, ...]:
+        """What was imported of the site meter, in the order in which it was."""
+        return read_imports(self.site.meter_id, tuple(self.of_kind(IMPORTS)), tuple(self.of_kind(IMPORTED)))
+
+    @cached_property
+    def edits(self) -> tuple[Edit, ...]:
+        """Edits of the site meter."""
+        return read_edits(self.site.meter_id, tuple(self.of_kind(EDITS)))
 
     @cached_property
     def recomputed(self) -> Recomputed:
@@ -287,18 +305,13 @@ class Recorded:
         """As ``Ledger.energy_between``."""
         return tuple(one for one in self.closed if meter_id == self.site.meter_id and start <= one.starts_at < end)
 
-    async def imported_between(
-        self,
-        meter_id: str,  # noqa: ARG002
-        start: datetime,  # noqa: ARG002
-        end: datetime,  # noqa: ARG002
-    ) -> tuple[ImportedEnergy, ...]:
+    async def imported_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[ImportedEnergy, ...]:
         """As ``Ledger.imported_between``."""
-        return ()
+        return between(self.imports, start, end) if meter_id == self.site.meter_id else ()
 
-    async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:  # noqa: ARG002
+    async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """As ``Ledger.edits_between``."""
-        return ()
+        return edits_within(self.edits, start, end) if meter_id == self.site.meter_id else ()
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""
@@ -310,35 +323,32 @@ class Recorded:
         return self.bundle.files[name]
 
 
-def wanted(log: LogCopy, *, site: Site, rule: Rule, record: EventRecord) -> tuple[EvidenceEntry, ...]:
+def wanted(
+    log: LogCopy, *, site: Site, rule: Rule, record: EventRecord, known: Sequence[IntervalEnergy] = ()
+) -> tuple[EvidenceEntry, ...]:
     """The entries whose records a bundle of the event's statement must hold, in the log's order.
 
     Of what may grow, the last entry. Messages are not among them: an entry does not say which message it is of.
+    ``known`` are the imported and edited intervals of the event: those that it begins or ends within are shared out by
+    readings.
     """
     start, end = ramp_starts_at(record.event), took_part_until(record)
     if end is None:
         raise BundleError(f"event {record.event.event_id!r} is open ended and not over")
-    noticed_at = min(start, record.first_received_at) if _looks_at_notice(rule) else start
+    noticed_at = min(start, record.first_received_at) if looks_at_notice(rule) else start
     last = interval_end(reads_until(rule, record.event.starts_at, end, site.timezone), site.interval_s)
     hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
+    hours |= hours_of(known)
     closed_from = last if isinstance(rule.method, MeterBeforeAfter) else noticed_at - look_back(rule)
     first_us, last_us = epoch_us(closed_from), epoch_us(last)
     tests: dict[str, Callable[[EvidenceEntry], bool]] = {
         READING: lambda entry: hour_of(entry)[0] in hours and hour_of(entry)[1] == site.meter_id,
         ENERGY: lambda entry: _closes(entry, site.meter_id, first_us, last_us),
         **dict.fromkeys(WHOLE_KINDS, lambda _: True),
+        **wanted_meter_data(site.meter_id, min(closed_from, *hours), last),
     }
     found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
     return tuple(sorted(found, key=lambda entry: entry.number))
-
-
-def _looks_at_notice(rule: Rule) -> bool:
-    """Whether the rule looks back from the notice of the event, instead of from its start."""
-    match rule.method:
-        case MeterBeforeAfter(anchor=anchor) | DayMatching(count_from=anchor):
-            return anchor is Anchor.NOTICE
-        case _:
-            return False
 
 
 def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
@@ -361,13 +371,6 @@ def _lines(body: bytes) -> list[bytes]:
 def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:
     meter, _, rest = entry.key.rpartition("/")[0].rpartition("/")
     return meter == meter_id and rest.isdigit() and first_us <= int(rest) < last_us
-
-
-def _parsed(adapter: TypeAdapter[T], body: bytes, what: str) -> T:
-    try:
-        return adapter.validate_json(body)
-    except ValidationError as cause:
-        raise BundleError(f"{what} cannot be read: {cause.errors()[0]['msg']}") from cause
 
 
 def lines(values: Sequence[object]) -> bytes:

@@ -11,6 +11,7 @@ from cryptography.x509 import Certificate
 
 from gateway.bundle_events import Decode, check_events, check_signal
 from gateway.bundle_file import BundleError, BundleFile
+from gateway.bundle_meter_data import known_of, trusted_meter_data
 from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
 from gateway.bundle_signatures import CheckSignature, check_signatures
 from gateway.bundle_stamps import check_stamps, trusted_stamps
@@ -101,7 +102,7 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> t
         checks.append(_guarded("stamps", lambda: check_stamps(recorded, pins.timestamp_authorities)))
     return (
         *checks,
-        _guarded("records", lambda: _records(recorded)),
+        await _records(recorded),
         _guarded("signal", lambda: check_signal(recorded, decode)),
         _guarded("events", lambda: check_events(recorded)),
         _guarded("energy", lambda: check_energy(recorded.recomputed)),
@@ -144,9 +145,14 @@ def _signatures(
         return (_unchecked("signature", cause),), ()
 
 
-def _records(recorded: Recorded) -> Check:
-    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event)
-    return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
+async def _records(recorded: Recorded) -> Check:
+    try:
+        site, event, rule = recorded.site, recorded.event, recorded.rule
+        known = await known_of(recorded, site, event, rule, recorded.statement.verified.verified_at)
+        entries = wanted(recorded.log, site=site, rule=rule, record=event, known=known)
+        return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
+    except _FAULTS as cause:
+        return _unchecked("records", cause)
 
 
 def _rule(recorded: Recorded) -> Check:
@@ -276,6 +282,7 @@ def _trust_in_content(recorded: Recorded) -> list[str]:
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")
+    trust += trusted_meter_data(recorded.imports, recorded.edits, recorded.statement.verified.verified_at)
     bare = recorded.recomputed.bare
     if bare:
         trust.append(

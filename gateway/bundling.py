@@ -6,6 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
+from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS, known_of
 from gateway.bundle_recorded import (
     ENERGY,
     ENTRIES,
@@ -70,6 +71,9 @@ By other means:
    of heads.jsonl, which the head's signature is part of.
 4. A reading stands until the next one and for 60 s at the most: energy is power times time, summed. The rule's sheet
    says how the baseline is made, and which text it is from.
+5. Intervals of records/imported_energy.txt count before readings: of those of one time the import that has the highest
+   number among those of kind "revenue". records/reading_edit.txt is laid over both. One that the event begins or ends
+   within is shared out by readings.
 """
 
 
@@ -106,7 +110,9 @@ async def make_bundle(
         raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
     log = await _log(evidence)
-    entries = wanted(log, site=site, rule=parse_rule(sheet), record=record)
+    rule = parse_rule(sheet)
+    known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
+    entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
     await _require_last_hours(evidence, log, contents)
     messages = await _messages(ledger, log, record, contents)
@@ -163,7 +169,7 @@ async def _log(evidence: EvidenceStore) -> LogCopy:
 async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -> dict[int, bytes]:
     """The records' content by the number of their entry; what is gone from the record is left out, and so missed."""
     found: dict[int, bytes] = {}
-    for kind in (*WHOLE_KINDS, ENERGY):
+    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS):
         ours = {entry.key: entry.number for entry in entries if entry.kind == kind}
         if ours:
             contents = await evidence.contents(kind, frozenset(ours))

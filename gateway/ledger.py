@@ -272,6 +272,9 @@ class Ledger(Protocol):
         Raises ``ValueError`` for an interval longer than a day.
         """
 
+    async def record_edits(self, edits: Sequence[Edit]) -> int:
+        """Keep edits, all of them or none, as ``record_edit`` does each; how many of them are new."""
+
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """Edits of intervals that share time with ``[start, end)``, in the order in which they were recorded."""
 

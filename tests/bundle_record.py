@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -87,11 +87,16 @@ class Made:
 
 
 async def make(
-    folder: Path, *, reading_s: int = 60, messages: Sequence[bytes] = (json.dumps(MESSAGE).encode(),)
+    folder: Path,
+    *,
+    reading_s: int = 60,
+    messages: Sequence[bytes] = (json.dumps(MESSAGE).encode(),),
+    also: Callable[[SqlLedger], Awaitable[object]] | None = None,
 ) -> Made:
     """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
 
-    Each of ``messages`` brings a revision of the event, a minute after the one before.
+    Each of ``messages`` brings a revision of the event, a minute after the one before; ``also`` records more before
+    the event is settled.
     """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
@@ -99,6 +104,8 @@ async def make(
         await _meter(ledger, reading_s)
         for minute, message in enumerate(messages):
             await _take(ledger, SqlPartyStore(ledger), message, RECEIVED_AT + timedelta(minutes=minute))
+        if also is not None:
+            await also(ledger)
         evidence = SqlEvidenceStore(ledger)
         await add_head(evidence, STARTS_AT - timedelta(minutes=30), None)
         statement = await _settle(ledger)
@@ -199,8 +206,8 @@ async def _opt_in(ledger: SqlLedger, event: GridEvent, at: datetime) -> None:
 async def _settle(ledger: SqlLedger) -> SettlementStatement:
     record = await ledger.event(CONNECTION_ID, "peak-1")
     assert record is not None
-    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule])
     at = STARTS_AT + timedelta(hours=1, seconds=3)
+    inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule], as_of=at)
     statement = settle(
         verify_event(inputs, verified_at=at),
         program=PROGRAM,

@@ -49,20 +49,20 @@ def parse_instant(text: str, zone: tzinfo | None) -> datetime:
     Raises ``HistoryError`` for another form, for a naive one without a zone, and for a time on the wall that the zone's
     clock change skipped or showed twice.
     """
-    return _placed(_stamp(text), zone)
+    return placed(stamp_of(text), zone)
 
 
 def parse_readings(content: bytes, zone: tzinfo | None) -> MeteredHistory:
     """Readings by the start of their interval; empty, ``nan`` or absent is no reading. Raises ``HistoryError``."""
-    table = _table(content)
+    table = rows_of(content)
     in_kw = _value_column(table[0][1] if table else []) == "kw"
     rows: list[_Row] = []
     naive_line, aware_line = 0, 0
     for line, cells in table[1:]:
-        with _naming(line):
+        with naming_line(line):
             if len(cells) > 2:
                 raise HistoryError(f"{len(cells)} columns where the header has two")
-            stamp = _stamp(cells[0])
+            stamp = stamp_of(cells[0])
             naive_line = naive_line or (line if stamp.tzinfo is None else 0)
             aware_line = aware_line or (line if stamp.tzinfo is not None else 0)
             if naive_line and aware_line:
@@ -70,8 +70,8 @@ def parse_readings(content: bytes, zone: tzinfo | None) -> MeteredHistory:
                     f"stamps with a UTC offset (line {aware_line}) beside stamps without one (line {naive_line}): "
                     "write all of them in one form"
                 )
-            value = _value(cells[1] if len(cells) == 2 else "")
-            rows.append(_Row(line=line, starts_at=_placed(stamp, zone), value=value))
+            value = value_of(cells[1] if len(cells) == 2 else "")
+            rows.append(_Row(line=line, starts_at=placed(stamp, zone), value=value))
     _check_order(rows)
     interval_s = _interval_s(rows)
     factor = 1000.0 * interval_s / 3600.0 if in_kw else 1000.0
@@ -93,13 +93,13 @@ def parse_readings(content: bytes, zone: tzinfo | None) -> MeteredHistory:
 
 def parse_events(content: bytes, zone: tzinfo | None) -> tuple[tuple[datetime, datetime], ...]:
     """Events as start and end. Raises ``HistoryError``."""
-    table = _table(content)
+    table = rows_of(content)
     header = ",".join(cell.strip().lower() for cell in table[0][1]) if table else ""
     if header != "start,end":
         raise HistoryError(f"line 1 is {header!r}: the header {EVENTS_HEADER} is expected")
     events = []
     for line, cells in table[1:]:
-        with _naming(line):
+        with naming_line(line):
             if len(cells) != 2:
                 raise HistoryError(f"{len(cells)} columns where the header has two")
             events.append(parse_event(cells[0], cells[1], zone))
@@ -116,7 +116,8 @@ def parse_event(start: str, end: str, zone: tzinfo | None) -> tuple[datetime, da
     return begins.astimezone(UTC), ends.astimezone(UTC)
 
 
-def _stamp(text: str) -> datetime:
+def stamp_of(text: str) -> datetime:
+    """A stamp in ISO 8601, naive where it has no offset. Raises ``HistoryError``."""
     try:
         stamp = datetime.fromisoformat(text.strip())
     except ValueError as cause:
@@ -126,8 +127,8 @@ def _stamp(text: str) -> datetime:
     return stamp
 
 
-def _placed(stamp: datetime, zone: tzinfo | None) -> datetime:
-    """The stamp with its zone; a naive one belongs to ``zone``."""
+def placed(stamp: datetime, zone: tzinfo | None) -> datetime:
+    """The stamp with its zone; a naive one belongs to ``zone``. Raises ``HistoryError`` as ``parse_instant``."""
     if stamp.tzinfo is not None:
         return stamp
     if zone is None:
@@ -141,15 +142,16 @@ def _placed(stamp: datetime, zone: tzinfo | None) -> datetime:
 
 
 @contextmanager
-def _naming(line: int) -> Iterator[None]:
+def naming_line(line: int) -> Iterator[None]:
+    """Say of which line an error is."""
     try:
         yield
     except HistoryError as cause:
         raise HistoryError(f"line {line}: {cause}") from cause
 
 
-def _table(content: bytes) -> list[tuple[int, list[str]]]:
-    """The lines that are not blank, with their numbers."""
+def rows_of(content: bytes) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, with their numbers. Raises ``HistoryError``."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
@@ -168,7 +170,7 @@ def _value_column(header: list[str]) -> str:
     if len(names) == 2 and names[0] == "timestamp" and names[1] in {"kw", "kwh"}:
         return names[1]
     try:
-        _stamp(names[0])
+        stamp_of(names[0])
     except HistoryError:
         wrong = f"the header {','.join(names)!r} is not known"
     else:
@@ -176,7 +178,8 @@ def _value_column(header: list[str]) -> str:
     raise HistoryError(f"{wrong}: {READINGS_HEADER} is expected")
 
 
-def _value(text: str) -> float | None:
+def value_of(text: str) -> float | None:
+    """A number, ``None`` for no reading. Raises ``HistoryError``."""
     try:
         value = float(text) if text.strip() else math.nan
     except ValueError as cause:

@@ -15,6 +15,7 @@ from gateway.cli.enrol import enrol, remove
 from gateway.cli.event import event
 from gateway.cli.evidence import evidence
 from gateway.cli.job import job
+from gateway.cli.meter import meter
 from gateway.cli.opt import opt
 from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
@@ -60,6 +61,7 @@ app.add_typer(event, name="event")
 app.add_typer(opt, name="opt")
 app.add_typer(connection, name="connection")
 app.add_typer(vtn, name="vtn")
+app.add_typer(meter, name="meter")
 app.add_typer(statement, name="statement")
 app.add_typer(verification, name="verification")
 app.add_typer(archive, name="archive")

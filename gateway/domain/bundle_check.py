@@ -206,6 +206,11 @@ def hours_that_count(rule: Rule, start: datetime, last: datetime) -> frozenset[d
     return found
 
 
+def hours_of(intervals: Sequence[IntervalEnergy]) -> frozenset[datetime]:
+    """The hours (UTC) whose raw readings intervals are shared out by."""
+    return frozenset(hour for one in intervals for hour in _hours(one.starts_at - GAP, one.ends_at))
+
+
 def _hours(start: datetime, end: datetime) -> frozenset[datetime]:
     first = _floor(start)
     count = -(-(end - first) // HOUR)

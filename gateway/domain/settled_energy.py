@@ -22,7 +22,7 @@ from gateway.domain.measurement import (
     worst,
 )
 from gateway.domain.meter_import import ImportedEnergy, MeterKind, StandingEnergy, covers, standing, without_overlap
-from gateway.domain.vee.edit import Edit, resolve
+from gateway.domain.vee.edit import Edit, Method, resolve
 from hardware.device import PowerReading, Quality
 
 _Place = tuple[int, int]
@@ -48,6 +48,23 @@ def revenue_covers(imports: Sequence[ImportedEnergy], edits: Sequence[Edit], sta
     """Whether the revenue meter, or what was put in its place, says of every instant of ``[start, end)``."""
     known = standing([one for one in imports if one.source.kind is MeterKind.REVENUE])
     return covers([one for one in _edited(known, edits) if one.coverage_fraction > 0.0], start, end)
+
+
+def counting(imports: Sequence[ImportedEnergy], edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """The edits that count, in order of time: no later edit of the interval, and no later import, came in place of it.
+
+    One that takes others back counts, too. ``imports`` and ``edits`` are all that share time with each other.
+    """
+    recorded_at = {_place_of(one.interval): one.source.at for one in standing(imports)}
+    laid = {_place_of(one) for one in layer(imports, edits)}
+
+    def counts(edit: Edit) -> bool:
+        at = recorded_at.get(_place_of(edit))
+        if at is not None:
+            return edit.at >= at
+        return edit.method is Method.RAW or _place_of(edit) in laid
+
+    return tuple(sorted(filter(counts, _last_of_each(edits)), key=_place_of))
 
 
 def settled_slices(

@@ -7,7 +7,7 @@ from typing import Protocol
 from gateway.domain.event import EventRecord
 from gateway.domain.measurement import IntervalEnergy, Slice, epoch_us, from_epoch_us, integrate, seconds_us, slices
 from gateway.domain.meter_import import ImportedEnergy, without_overlap
-from gateway.domain.settled_energy import as_readings, layer, revenue_covers, settled_slices, shared_out
+from gateway.domain.settled_energy import as_readings, counting, layer, revenue_covers, settled_slices, shared_out
 from gateway.domain.vee.edit import Edit
 from hardware.device import PowerReading
 
@@ -66,7 +66,7 @@ class MeterData:
         """
         closed = await self._record.energy_between(meter_id, start, end)
         first, stop = self._grid_at(start), self._grid_at(end)
-        known = await self._known(meter_id, first, stop)
+        known = await self.standing_between(meter_id, first, stop)
         if not known:
             return closed
         cut = shared_out(
@@ -87,21 +87,39 @@ class MeterData:
         An interval that ``start`` or ``end`` lies within is shared out by our own readings, by time where there are
         none of it, and is then an estimate.
         """
-        known = await self._known(meter_id, start, end)
+        known = await self.standing_between(meter_id, start, end)
         return await self._over(meter_id, settled_slices(start, end, interval_s, known), end, known)
 
     async def energy_over(self, meter_id: str, pieces: Sequence[Slice], until: datetime) -> tuple[IntervalEnergy, ...]:
         """Energy of each piece, in order of time; of our own readings only those before ``until``."""
         if not pieces:
             return ()
-        known = await self._known(meter_id, pieces[0].starts_at, until)
+        known = await self.standing_between(meter_id, pieces[0].starts_at, until)
         return await self._over(meter_id, pieces, until, known)
+
+    async def known_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """What stands over our own readings and starts in ``[start, end)``: imported and edited intervals."""
+        return tuple(one for one in await self.standing_between(meter_id, start, end) if one.starts_at >= start)
+
+    async def counting_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
+        """The edits of intervals that share time with ``[start, end)`` and count, in order of time."""
+        return counting(*await self._over_ours(meter_id, start, end))
+
+    async def series_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+        """What stands of ``[start, end)``, each interval as long as it came: imported, edited, else our own.
+
+        Those that start in it, in order of time; what was marked as unusable has a coverage of 0.
+        """
+        closed = await self._record.energy_between(meter_id, start, end)
+        known = await self.standing_between(meter_id, start, end)
+        found = [*(one for one in known if one.starts_at >= start), *without_overlap(closed, known)]
+        return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
 
     async def revenue_covers(self, meter_id: str, start: datetime, end: datetime) -> bool:
         """Whether the revenue meter says of every instant of ``[start, end)``."""
         return revenue_covers(*await self._over_ours(meter_id, start, end), start, end)
 
-    async def _known(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
+    async def standing_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """What stands over our own readings and shares time with ``[start, end)``."""
         found = layer(*await self._over_ours(meter_id, start, end))
         return tuple(one for one in found if one.starts_at < end and one.ends_at > start)

@@ -58,8 +58,8 @@ NUMBERED = (
 KEYS: Mapping[Table, tuple[Column[Any], ...]] = {
     meter_tables.imported_energy: (meter_tables.imported_energy.c.import_id, meter_tables.imported_energy.c.starts_at),
     meter_tables.reading_edit: (
-        meter_tables.reading_edit.c.meter_id,
         meter_tables.reading_edit.c.starts_at,
+        meter_tables.reading_edit.c.meter_id,
         meter_tables.reading_edit.c.edit_id,
     ),
 }

@@ -112,11 +112,17 @@ class MeterDataVerbs:
         return tuple(sorted(found.values(), key=lambda one: one.at))
 
     async def record_edit(self, edit: Edit) -> bool:
-        if edit.duration_s > LONGEST_INTERVAL_S:
-            raise ValueError(f"edit {edit.edit_id} is of {edit.duration_s:g} s: no interval is longer than a day")
-        row = {"edit_id": edit.edit_id, "meter_id": edit.meter_id, "starts_at": edit.starts_at, "document": edit}
+        return await self.record_edits([edit]) > 0
+
+    async def record_edits(self, edits: Sequence[Edit]) -> int:
+        for edit in edits:
+            if edit.duration_s > LONGEST_INTERVAL_S:
+                raise ValueError(f"edit {edit.edit_id} is of {edit.duration_s:g} s: no interval is longer than a day")
+        new = 0
         async with self.database.write() as connection:
-            new = await rows.add(connection, reading_edit, row)
+            for edit in edits:
+                row = {"edit_id": edit.edit_id, "meter_id": edit.meter_id, "starts_at": edit.starts_at}
+                new += await rows.add(connection, reading_edit, {**row, "document": edit})
         if new:
             self._wake(Topic.METER_DATA)
         return new

@@ -209,7 +209,7 @@ async def test_imports_and_edits_are_in_the_log_of_evidence(ledger: SqlLedger) -
     kept = [(one.kind, one.key) for one in await store.entries(0, 9)]
     noon_us = 1_782_907_200_000_000
     assert ("imported_energy", f"i1/{noon_us}") in kept
-    assert ("reading_edit", f"site/{noon_us}/d1") in kept
+    assert ("reading_edit", f"{noon_us}/site/d1") in kept
     assert [kind for kind, _ in kept].count("meter_register") == 1
     assert [kind for kind, _ in kept].count("reading_import") == 2
     content = await store.content("imported_energy", f"i1/{noon_us}")

@@ -63,6 +63,11 @@ def test_the_latest_edit_counts_whatever_the_order():
         assert resolved.counted == (second,)
 
 
+def test_an_id_says_nothing_about_which_edit_is_later():
+    first, second = edit(edit_id="e-9"), edit(edit_id="e-1", energy_wh=60.0, at=MADE + timedelta(hours=1))
+    assert resolve(series(10.0, 11.0), [first, second]).counted == (second,)
+
+
 def test_of_two_edits_at_the_same_instant_the_id_decides():
     first, second = edit(), edit(edit_id="e-2", energy_wh=60.0)
     for edits in ([first, second], [second, first]):
