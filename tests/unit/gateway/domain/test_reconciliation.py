@@ -101,6 +101,19 @@ def test_a_shift_of_all_intervals_is_seen_for_what_it_is() -> None:
     }
 
 
+def test_a_shift_is_named_where_a_figure_also_looks_like_another_mistake() -> None:
+    given = inputs()
+    grown = (given.measured[0], replace(given.measured[1], energy_wh=1300.0))
+    ours = statement_of(replace(given, measured=grown))
+    own = replace(theirs().intervals[0], starts_at=START + HOUR)
+    more = replace(own, starts_at=START + 2 * HOUR, measured_kwh=Decimal("1.3"), delivered_kwh=Decimal("-0.3"))
+    found = differing(theirs(amount=ours.amount, delivered_kwh=ours.delivered_kwh, intervals=(own, more)), ours)
+    assert [one.figure for one in found] == ["interval", "measured kWh", "delivered kWh", "interval"]
+    assert {one.reason for one in found} == {
+        "all their intervals look shifted by +1 h: local time, or stamps at the end?"
+    }
+
+
 def test_intervals_that_one_side_lacks_or_cuts_otherwise_are_named() -> None:
     whole = theirs()
     (lacking,) = differing(replace(whole, intervals=whole.intervals[:1]))
