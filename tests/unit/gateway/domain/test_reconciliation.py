@@ -67,6 +67,13 @@ def test_energy_within_half_a_watt_hour_is_the_same_and_money_to_the_last_digit(
     )  # fmt: skip
 
 
+def test_a_figure_out_of_all_proportion_is_compared_too() -> None:
+    given = inputs()
+    huge = statement_of(replace(given, measured=(replace(given.measured[0], energy_wh=1e40), given.measured[1])))
+    differences = {(one.figure, one.starts_at) for one in differing(theirs(amount=huge.amount), huge)}
+    assert differences == {("delivered kWh", None), ("measured kWh", START), ("delivered kWh", START)}
+
+
 @pytest.mark.parametrize(
     ("figures", "reason"),
     [
