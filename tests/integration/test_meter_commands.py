@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,10 +34,18 @@ class Done:
         return json.loads(self.out)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record without a row."""
+    file = tmp_path_factory.mktemp("empty") / "gridgate.db"
+    asyncio.run(app.upgrade_database(f"sqlite+aiosqlite:///{file}"))
+    return file
+
+
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(empty, tmp_path / "gridgate.db")
     url = f"sqlite+aiosqlite:///{tmp_path}/gridgate.db"
-    asyncio.run(app.upgrade_database(url))
     monkeypatch.setenv("GRIDGATE_GATEWAY__DATABASE", url)
     return url
 
