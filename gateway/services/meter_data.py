@@ -29,6 +29,10 @@ class SettledFrom(Protocol):
 
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]: ...
 
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
+    ) -> tuple[tuple[datetime, float], ...]: ...
+
 
 class MeterData:
     """A record as settlement reads it. Where nothing was imported nor edited the answers are the record's own.

@@ -55,3 +55,11 @@ reading_edit = Table(
     Column("document", Document(Edit), nullable=False),
     Index(None, "meter_id", "starts_at"),
 )
+# A correction is a row of its own, recorded later.
+temperature = Table(
+    "temperature",
+    metadata,
+    Column("starts_at", Instant, primary_key=True, autoincrement=False),
+    Column("recorded_at", Instant, primary_key=True, autoincrement=False),
+    Column("temperature_c", Double, nullable=False),
+)

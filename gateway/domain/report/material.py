@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import Enum
 from zoneinfo import ZoneInfo
 
+from gateway.domain.assurance.assure import Assurance, NotAssured
 from gateway.domain.event import EventRecord
+from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import PowerPlan
 from gateway.domain.report.document import Table
@@ -71,8 +73,9 @@ class ControlAction:
 class StatementMaterial:
     """A statement and what is known around it.
 
-    ``versions`` are all statements of the event, oldest first. ``added`` are sections that were worked out elsewhere
-    (assurance, proofs): each stands in place of the sentence that nothing is on record.
+    ``versions`` are all statements of the event, oldest first. ``around`` is the meter's energy before and after the
+    event, for the chart. ``assurance`` is how far the figures can be trusted.
+    ``added`` are sections that were worked out elsewhere: each stands in place of the one that would be written here.
     """
 
     statement: SettlementStatement
@@ -85,4 +88,6 @@ class StatementMaterial:
     command: OperatorCommand | None = None
     tariff: TariffStatement | None = None
     versions: tuple[SettlementStatement, ...] = ()
+    around: tuple[IntervalEnergy, ...] = ()
+    assurance: Assurance | NotAssured | None = None
     added: Mapping[Topic, Part] = field(default_factory=dict)

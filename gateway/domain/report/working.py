@@ -3,12 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
+from gateway.domain.assurance.assure import Assurance
 from gateway.domain.baseline.rule import Rule
+from gateway.domain.report.assured import devices_table, range_words, verdict_words
 from gateway.domain.report.document import Column, Kind, Table, number_text
 from gateway.domain.report.material import Part, StatementMaterial, Topic
 from gateway.domain.verification import VerificationInputs
@@ -47,6 +49,8 @@ def result(material: StatementMaterial) -> Part:
             ("Reduction, as a share of the baseline", share),
         )
     )
+    if isinstance(material.assurance, Assurance):
+        lead += f" {_stated_range(material.assurance)}"
     rows = (
         ("Statement", statement.statement_id),
         ("Event", f"{verified.event_id}, revision {verified.revision}, over {verified.connection_id}"),
@@ -55,9 +59,11 @@ def result(material: StatementMaterial) -> Part:
         ("Reduction", f"{number_text(statement.delivered_kwh, 3)} kWh"),
         *whole,
         ("Amount", money),
-        (
-            "Range of the result",
-            ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value,
+        ("Range of the result", _range(material)),
+        *(
+            (("Tests for gaming", verdict_words(material.assurance)),)
+            if isinstance(material.assurance, Assurance)
+            else ()
         ),
         ("Capability test", "yes" if statement.capability_test else "no"),
         ("Time zone", material.timezone.key),
@@ -70,6 +76,17 @@ def result(material: StatementMaterial) -> Part:
             "Times are the start of an interval, in local time with its offset from UTC.",
         ),
     )
+
+
+def _range(material: StatementMaterial) -> str:
+    if isinstance(material.assurance, Assurance):
+        return range_words(material.assurance)
+    return ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value
+
+
+def _stated_range(found: Assurance) -> str:
+    words = range_words(found)
+    return f"Its range is {words}." if found.p50.value is None else f"It is {words}."
 
 
 def rule(material: StatementMaterial) -> Part:
@@ -111,6 +128,9 @@ def _parameters(sheet: Rule) -> Iterator[tuple[str, str]]:
 def _spelled(path: str, value: object) -> Iterator[tuple[str, str]]:
     if is_dataclass(value):
         for one in fields(value):
+            # What a sheet leaves out stands at its default and would only be in the way.
+            if one.default is not MISSING and getattr(value, one.name) == one.default:
+                continue
             yield from _spelled(f"{path}.{one.name}" if path else one.name, getattr(value, one.name))
     elif isinstance(value, Mapping):
         for name, member in value.items():
@@ -143,12 +163,14 @@ def intervals(material: StatementMaterial) -> Part:
     found = material.statement.verified.intervals
     if not found:
         return Part(lead="No interval is settled.")
+    bounds = _interval_bounds(material)
     columns = (
         Column(title="From", kind=Kind.INSTANT),
         Column(title="Length", kind=Kind.NUMBER, unit="min", decimals=1),
         Column(title="Baseline", kind=Kind.NUMBER, unit="kWh", decimals=3),
         Column(title="Metered", kind=Kind.NUMBER, unit="kWh", decimals=3),
         Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
+        *(_BOUNDS if bounds else ()),
         Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
         Column(title="Quality"),
     )
@@ -159,6 +181,7 @@ def intervals(material: StatementMaterial) -> Part:
             one.baseline_wh / 1000,
             one.measured_wh / 1000,
             one.delivered_wh / 1000,
+            *bounds.get(one.starts_at, ()),
             100 * one.coverage_fraction,
             one.quality.value,
         )
@@ -168,8 +191,32 @@ def intervals(material: StatementMaterial) -> Part:
         lead=f"{_count(len(found), 'interval')} between {_span(material)}. Time that no reading covers is neither "
         "credited nor charged.",
         tables=(Table(name="intervals", caption="Settled intervals", columns=columns, rows=rows),),
-        notes=("The statement rounds once, the sum: rows that are shown rounded may add up to a watt-hour beside it.",),
+        notes=(
+            "The statement rounds once, the sum: rows that are shown rounded may add up to a watt-hour beside it.",
+            *(("P50 and P90 are lower bounds of each interval by itself; they do not add up.",) if bounds else ()),
+        ),
     )
+
+
+_BOUNDS = (
+    Column(title="P50", kind=Kind.NUMBER, unit="kWh", decimals=3),
+    Column(title="P90", kind=Kind.NUMBER, unit="kWh", decimals=3),
+)
+
+
+def _interval_bounds(material: StatementMaterial) -> Mapping[datetime, tuple[float | None, float | None]]:
+    """Lower bounds in kWh by the start of the settled interval; none where there is no assurance of these intervals."""
+    if not isinstance(material.assurance, Assurance):
+        return {}
+    by_start = {one.starts_at: one for one in material.assurance.intervals}
+    found = {}
+    for one in material.statement.verified.intervals:
+        if one.starts_at not in by_start:
+            return {}
+        bounded, hours = by_start[one.starts_at], one.duration_s * one.coverage_fraction / 3_600_000
+        p50, p90 = (None if power_w is None else power_w * hours for power_w in (bounded.p50_w, bounded.p90_w))
+        found[one.starts_at] = (p50, p90)
+    return found if any(bound is not None for pair in found.values() for bound in pair) else {}
 
 
 def _span(material: StatementMaterial) -> str:
@@ -239,6 +286,8 @@ def quality(material: StatementMaterial) -> Part:
             rows=rows,
         )
     ]
+    if isinstance(material.assurance, Assurance):
+        tables.append(devices_table(material.assurance))
     if sites:
         columns = (
             Column(title="Site"),
