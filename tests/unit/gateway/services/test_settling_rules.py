@@ -8,8 +8,8 @@ import pytest
 
 from gateway.domain.baseline.reach import reads_until
 from gateway.domain.baseline.rule import Regression, Rule, SameDay, shipped_rules
-from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.evidence import fingerprint
+from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import SettlementStatement, check
 from gateway.domain.verification import VerificationInputs
 from gateway.services.settling import gather_inputs
