@@ -52,7 +52,7 @@ def _what_counts(material: StatementMaterial) -> str:
     imports, edits = len(material.imports), len(material.edits)
     if not imports and not edits:
         return "Nothing was imported or edited."
-    return f"{imports} imports and {edits} edits touch the event."
+    return f"Of the event, {imports} imports and {edits} edits of meter data are on record."
 
 
 def _imports(material: StatementMaterial) -> tuple[Table, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from gateway.domain.operator import said_by
-from gateway.domain.report.document import Column, Kind, Table, number_text
+from gateway.domain.report.document import Column, Kind, Table
 from gateway.domain.report.material import Part, StatementMaterial
 from gateway.domain.settlement import Edition
 from gateway.domain.statement_versions import VersionLine
@@ -199,9 +199,17 @@ def exceptions(material: StatementMaterial) -> Part:
     )
     table = Table(name="overrides", caption="What people decided and said", columns=columns, rows=tuple(rows))
     disputes = sum(len(line.open_disputes) for line in material.versions)
-    lead = f"{len(rows)} decisions and reviews are on record." if rows else "No decision of a person is on record."
+    lead = "No decision of a person is on record."
+    if rows:
+        lead = (
+            "One decision or review is on record."
+            if len(rows) == 1
+            else f"{len(rows)} decisions and reviews are on record."
+        )
+    if disputes:
+        lead += " One dispute is open." if disputes == 1 else f" {disputes} disputes are open."
     return Part(
-        lead=f"{lead} {number_text(float(disputes), 0)} disputes are open." if disputes else lead,
+        lead=lead,
         tables=(table,) if rows else (),
         notes=material.statement.notes,
     )

@@ -108,7 +108,7 @@ def test_the_first_page_says_version_run_meter_and_until_when_it_may_be_disputed
 
 def test_who_said_what_stands_by_name_and_open_disputes_are_counted(versions: StatementMaterial) -> None:
     part = section(report_of(versions), Topic.EXCEPTIONS)
-    assert "1 disputes are open" in part.lead
+    assert part.lead == "One decision or review is on record. One dispute is open."
     assert table(report_of(versions), "overrides").rows == (
         (AT, "bo", "version 1 disputed (delivered_kwh)", "too much"),
     )
@@ -124,7 +124,7 @@ def test_imports_and_edits_of_the_event_are_listed_with_who_and_why() -> None:
         reason="meter was replaced", by="bo", at=AT, method=Method.REMOVED,
     )  # fmt: skip
     report = report_of(replace(material(), imports=(taken,), edits=(edit,)))
-    assert "1 imports and 1 edits touch the event" in section(report, Topic.QUALITY).lead
+    assert "1 imports and 1 edits of meter data" in section(report, Topic.QUALITY).lead
     assert table(report, "imports").rows[0][:3] == ("may.csv", "revenue", "ann")
     assert table(report, "edits").rows[0][2] is None
     assert table(report, "edits").rows[0][-1] == "meter was replaced"
