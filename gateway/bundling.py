@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
-from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS
+from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS, known_of
 from gateway.bundle_recorded import (
     ENERGY,
     ENTRIES,
@@ -25,7 +25,6 @@ from gateway.bundle_recorded import (
     Recorded,
     SiteTerms,
     Terms,
-    known_of,
     lines,
     terms_json,
     wanted,

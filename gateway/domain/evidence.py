@@ -16,7 +16,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
+from json.encoder import encode_basestring as _spell_text
 from types import MappingProxyType
 from typing import Any
 
@@ -77,6 +78,9 @@ def _difference(path: str, stated: object, recomputed: object) -> Difference:
 
 
 def _spell(value: object) -> str:
+    # What most of a record consists of comes first: rows by the ten thousand are spelled for one bundle.
+    if type(value) is str:
+        return _spell_text(value)
     match value:
         case float():
             text = _spell_number(value)
@@ -90,8 +94,11 @@ def _spell(value: object) -> str:
             ]
             text = f"{{{','.join(members)}}}"
         case Mapping():
-            named = {_name(name): member for name, member in value.items()}
-            text = f"{{{','.join(f'{_spell(name)}:{_spell(named[name])}' for name in _in_order(named))}}}"
+            members = [
+                f"{spelled}:{_spell(value[name])}"
+                for spelled, name in _named_members(tuple(value), tuple(map(type, value)))
+            ]
+            text = f"{{{','.join(members)}}}"
         case _:
             text = _spell_scalar(value.value if isinstance(value, Enum) else value)
     return text
@@ -112,6 +119,16 @@ def _spell_scalar(value: object) -> str:
         case _:
             raise TypeError(f"a {type(value).__name__} has no canonical spelling")
     return _ENCODER.encode(text)
+
+
+@lru_cache(maxsize=1024)
+def _named_members(names: tuple[object, ...], _types: tuple[type, ...]) -> tuple[tuple[str, object], ...]:
+    """A mapping's names in canonical order, each as spelled and as it is; rows of one table have the same.
+
+    Their types tell apart what is equal: 1 may name a member, True may not.
+    """
+    named = {_name(name): name for name in names}
+    return tuple((_spell_text(name), named[name]) for name in _in_order(named))
 
 
 @cache

@@ -67,7 +67,7 @@ class SqlEvidenceStore(EvidenceStore):
         """The first hour of readings that is not known to be logged as it was when it was complete."""
 
     async def log_new(self, at: datetime) -> int:
-        count = 0
+        count, more = 0, False
         for kind, table in SOURCES.items():
             async with self._database.read() as connection:
                 found = (await connection.execute(_not_logged(kind, table, await _last(connection, kind)))).mappings()
@@ -76,7 +76,9 @@ class SqlEvidenceStore(EvidenceStore):
                     for row in found
                 ]
             count += await self._keep(new, at)
-        return count + await self._log_hours(at)
+            more = more or len(new) == AT_ONCE
+        # To look for hours asks every meter: once all else is logged.
+        return count if more and count else count + await self._log_hours(at)
 
     async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:
         entry = evidence_entry

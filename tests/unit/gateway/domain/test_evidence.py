@@ -150,3 +150,9 @@ def test_a_field_that_was_added_is_left_out_at_its_default_and_there_otherwise()
     assert canonical_json(Grown(power_w=1.0)) == canonical_json(Inner(power_w=1.0)) == b'{"name":"x","power_w":1}'
     assert canonical_json(Grown(power_w=1.0, limit_w=0.0)) == b'{"limit_w":0,"name":"x","power_w":1}'
     assert canonical_json(Grown(power_w=1.0, weights=(1.0,))) == b'{"name":"x","power_w":1,"weights":[1]}'
+
+
+def test_a_name_that_equals_another_is_judged_by_its_own_kind() -> None:
+    assert canonical_json({1: "one"}) == b'{"1":"one"}'
+    with pytest.raises(TypeError, match="bool cannot name a member"):
+        canonical_json({True: "one"})
