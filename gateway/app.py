@@ -310,6 +310,7 @@ def pages(
     stop: asyncio.Event,
     connections: Sequence[str] = (),
     heads: Callable[[], Awaitable[Sequence[SignedHead]]] | None = None,
+    evidence: EvidenceStore | None = None,
 ) -> web.Application:
     """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
@@ -329,7 +330,7 @@ def pages(
         connections=connections or [connection.name for connection in settings.connection],
         describe=decode_message,
         heads=heads,
-        statement_pages=statement_pages(assurance_sources(ledger, settings)),
+        statement_pages=statement_pages(assurance_sources(ledger, settings), evidence),
     )
 
 

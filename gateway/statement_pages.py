@@ -3,6 +3,7 @@
 from gateway.domain.report.document import Report
 from gateway.domain.report.material import StatementMaterial
 from gateway.domain.settlement import SettlementStatement
+from gateway.evidence_store import EvidenceStore
 from gateway.http.statements import CHART, NothingToWrite, NotInstalled, StatementPages
 from gateway.reports import Form, ReportsMissing, written
 from gateway.reports.chart import chart_svg
@@ -10,11 +11,11 @@ from gateway.services.assuring import AssuranceSources
 from gateway.services.statement_material import material_of
 
 
-def statement_pages(sources: AssuranceSources) -> StatementPages:
+def statement_pages(sources: AssuranceSources, evidence: EvidenceStore | None = None) -> StatementPages:
     """Pages of the site's statements."""
 
     async def gather(statement: SettlementStatement) -> StatementMaterial:
-        return await material_of(sources.ledger, statement, sources)
+        return await material_of(sources.ledger, statement, sources, evidence)
 
     return StatementPages(gather=gather, write=written_report)
 

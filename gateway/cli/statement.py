@@ -163,7 +163,7 @@ def report(
     With --config it has the baseline's inputs, local times, and how far the figures can be trusted: bounds, other
     rules, gaming tests, rebound. With --database alone it says what is missing.
     """
-    from gateway.cli.ask import read_record
+    from gateway.cli.ask import read_all
     from gateway.cli.statement_report import all_of, settings_of, write_new
     from gateway.domain.report.statement import report_of
     from gateway.reports import Form, ReportsMissing, written
@@ -172,7 +172,7 @@ def report(
         fail(f"--format {form}: take one of {', '.join(Form)}", code=BAD_USAGE, json_wanted=json_wanted)
     url = database_url(config, database, json_wanted=json_wanted)
     settings = settings_of(config, json_wanted=json_wanted)
-    material = read_record(url, all_of(statement_id, settings), json_wanted=json_wanted)
+    material = read_all(url, all_of(statement_id, settings), json_wanted=json_wanted)
     if material is None:
         fail(f"no statement {statement_id!r} on record; see: gridgate statement list", json_wanted=json_wanted)
     try:

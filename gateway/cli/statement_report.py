@@ -7,8 +7,8 @@ from gateway.app import assurance_sources
 from gateway.cli.output import BAD_USAGE, fail
 from gateway.config import ConfigError, Settings, load_config
 from gateway.domain.report.material import StatementMaterial
-from gateway.ledger import Ledger
 from gateway.services.statement_material import material_of
+from gateway.stages import Record
 
 
 def settings_of(config: Path | None, *, json_wanted: bool) -> Settings | None:
@@ -21,14 +21,15 @@ def settings_of(config: Path | None, *, json_wanted: bool) -> Settings | None:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
 
 
-def all_of(statement_id: str, settings: Settings | None) -> Callable[[Ledger], Awaitable[StatementMaterial | None]]:
+def all_of(statement_id: str, settings: Settings | None) -> Callable[[Record], Awaitable[StatementMaterial | None]]:
     """A question for all that a report on a statement shows; ``None`` where there is no such statement."""
 
-    async def asked(ledger: Ledger) -> StatementMaterial | None:
-        statement = await ledger.statement(statement_id)
+    async def asked(record: Record) -> StatementMaterial | None:
+        statement = await record.ledger.statement(statement_id)
         if statement is None:
             return None
-        return await material_of(ledger, statement, None if settings is None else assurance_sources(ledger, settings))
+        sources = None if settings is None else assurance_sources(record.ledger, settings)
+        return await material_of(record.ledger, statement, sources, record.evidence)
 
     return asked
 

@@ -13,6 +13,7 @@ from gateway.domain.assurance.assure import Assurance, NotAssured
 from gateway.domain.report.assured import range_words, verdict_words
 from gateway.domain.report.document import Column, Kind, Report, Section, Table, cell_text
 from gateway.domain.report.material import StatementMaterial, Topic
+from gateway.domain.report.reviewed import meter_words
 from gateway.domain.report.statement import report_of
 from gateway.domain.settlement import SettlementStatement
 from gateway.http.pages import page
@@ -106,6 +107,12 @@ async def one_statement(request: web.Request) -> web.Response:
         sections=[(section, _tables(section, report)) for section in report.sections],
         number=Kind.NUMBER,
         here=statement_address(statement.statement_id),
+        rests_on=meter_words(statement.edition),
+        others=[
+            (line.statement, statement_address(line.statement.statement_id))
+            for line in material.versions
+            if line.statement.statement_id != statement.statement_id
+        ],
         downloads=tuple(DOWNLOADS),
     )
 

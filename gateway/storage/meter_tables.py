@@ -59,7 +59,9 @@ reading_edit = Table(
 temperature = Table(
     "temperature",
     metadata,
-    Column("starts_at", Instant, primary_key=True, autoincrement=False),
-    Column("recorded_at", Instant, primary_key=True, autoincrement=False),
+    serial(),
+    Column("starts_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
     Column("temperature_c", Double, nullable=False),
+    UniqueConstraint("starts_at", "recorded_at"),
 )

@@ -12,10 +12,13 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "temperature",
-        sa.Column("starts_at", sa.BigInteger, autoincrement=False, nullable=False),
-        sa.Column("recorded_at", sa.BigInteger, autoincrement=False, nullable=False),
+        # SQLite counts by itself only in a column of type INTEGER.
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("starts_at", sa.BigInteger, nullable=False),
+        sa.Column("recorded_at", sa.BigInteger, nullable=False),
         sa.Column("temperature_c", sa.Double, nullable=False),
-        sa.PrimaryKeyConstraint("starts_at", "recorded_at", name=op.f("pk_temperature")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_temperature")),
+        sa.UniqueConstraint("starts_at", "recorded_at", name=op.f("uq_temperature_starts_at_recorded_at")),
     )
     refuse_changes()
 

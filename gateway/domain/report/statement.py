@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from gateway.domain.assurance.assure import Assurance, NotAssured
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.plan import target_w
-from gateway.domain.report import around, assured, working
+from gateway.domain.report import around, assured, metered, priced, reviewed, working
 from gateway.domain.report.document import Chart, ChartSpan, Report, Section, number_text, one_line
 from gateway.domain.report.material import Part, StatementMaterial, Topic
 from gateway.domain.verification import VerificationInputs, VerifiedInterval
@@ -21,11 +22,11 @@ _WRITERS: Mapping[Topic, Callable[[StatementMaterial], Part]] = {
     Topic.INTERVALS: working.intervals,
     Topic.DAYS: working.days,
     Topic.ADJUSTMENT: working.adjustment,
-    Topic.QUALITY: working.quality,
-    Topic.MONEY: working.money,
-    Topic.VERSIONS: around.versions,
-    Topic.PROOFS: around.proofs,
-    Topic.EXCEPTIONS: around.exceptions,
+    Topic.QUALITY: metered.quality,
+    Topic.MONEY: priced.money,
+    Topic.VERSIONS: reviewed.versions,
+    Topic.PROOFS: reviewed.proofs,
+    Topic.EXCEPTIONS: reviewed.exceptions,
     Topic.GLOSSARY: around.glossary,
 }
 
@@ -115,8 +116,15 @@ def _span(one: VerifiedInterval, material: StatementMaterial) -> ChartSpan:
         metered_w=_mean_w(one.measured_wh, one.duration_s, one.coverage_fraction),
         baseline_w=_mean_w(one.baseline_wh, one.duration_s, one.coverage_fraction),
         target_w=None if material.plan is None else target_w(material.plan, one.starts_at),
-        price=material.statement.price_per_kwh,
+        price=_price(one.starts_at, material),
     )
+
+
+def _price(at: datetime, material: StatementMaterial) -> Decimal:
+    """Of the interval where it has one of its own, else what was agreed."""
+    statement = material.statement
+    own = next((one.price for one in statement.terms.prices if one.starts_at == at), None)
+    return statement.price_per_kwh if own is None else own.per_kwh
 
 
 def _ends(one: VerifiedInterval) -> datetime:

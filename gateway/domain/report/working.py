@@ -1,20 +1,18 @@
-"""The sections that show how a statement was worked out: result, rule, intervals, days, adjustment, quality, money."""
+"""The sections that show how a statement was worked out: result, rule, intervals, days, adjustment."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import Enum
 
 from gateway.domain.assurance.assure import Assurance
 from gateway.domain.baseline.rule import Rule
-from gateway.domain.report.assured import devices_table, range_words, verdict_words
-from gateway.domain.report.document import Column, Kind, Table, number_text
+from gateway.domain.report.assured import range_words, verdict_words
+from gateway.domain.report.document import Column, Kind, Table, instant_text, number_text
 from gateway.domain.report.material import Part, StatementMaterial, Topic
+from gateway.domain.report.reviewed import meter_words
 from gateway.domain.verification import VerificationInputs
-from hardware.device import Quality
 
 _CLASS = Column(title="Quantity")
 _VALUE = Column(title="Value")
@@ -49,6 +47,8 @@ def result(material: StatementMaterial) -> Part:
             ("Reduction, as a share of the baseline", share),
         )
     )
+    if statement.unpriced:
+        lead = f"{lead} Nothing is priced: {statement.unpriced}."
     if isinstance(material.assurance, Assurance):
         lead += f" {_stated_range(material.assurance)}"
     rows = (
@@ -59,6 +59,8 @@ def result(material: StatementMaterial) -> Part:
         ("Reduction", f"{number_text(statement.delivered_kwh, 3)} kWh"),
         *whole,
         ("Amount", money),
+        ("Version", _edition_words(material)),
+        ("Rests on", meter_words(statement.edition)),
         ("Range of the result", _range(material)),
         *(
             (("Tests for gaming", verdict_words(material.assurance)),)
@@ -82,6 +84,15 @@ def _range(material: StatementMaterial) -> str:
     if isinstance(material.assurance, Assurance):
         return range_words(material.assurance)
     return ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value
+
+
+def _edition_words(material: StatementMaterial) -> str:
+    edition, zone = material.statement.edition, material.timezone
+    until = (
+        "" if edition.dispute_until is None else f", may be disputed until {instant_text(edition.dispute_until, zone)}"
+    )
+    before = f", in place of {edition.supersedes}" if edition.supersedes else ""
+    return f"{edition.version}, {edition.run.value}{before}{until}"
 
 
 def _stated_range(found: Assurance) -> str:
@@ -257,88 +268,6 @@ def adjustment(material: StatementMaterial) -> Part:
         lead=f"The {verified.adjustment_kind} adjustment came to {number_text(raw, 6)} {unit} and {bounded}.",
         tables=(Table(name="adjustment", caption="The adjustment", columns=(_CLASS, _VALUE), rows=rows),),
         notes=("Its window and its bounds stand with the parameters of the rule.",),
-    )
-
-
-def quality(material: StatementMaterial) -> Part:
-    """How much of the event the meter saw, and how well."""
-    verified = material.statement.verified
-    if not verified.intervals:
-        return Part(lead="No interval is settled, so that there is no quality to state.")
-    count = len(verified.intervals)
-    seconds = math.fsum(one.duration_s for one in verified.intervals)
-    covered = 100 * math.fsum(one.duration_s * one.coverage_fraction for one in verified.intervals) / seconds
-    tally = Counter(one.quality for one in verified.intervals)
-    rows = tuple((kind.value, tally[kind], 100 * tally[kind] / count) for kind in Quality)
-    sites = tuple(
-        (part.party, part.delivered_wh / 1000, 100 * part.coverage_fraction, float(len(part.report_ids)), part.reason)
-        for part in verified.sites
-    )
-    tables = [
-        Table(
-            name="quality",
-            caption="Intervals by the worst quality of their readings",
-            columns=(
-                Column(title="Quality"),
-                Column(title="Intervals", kind=Kind.NUMBER),
-                Column(title="Share", kind=Kind.NUMBER, unit="%", decimals=1),
-            ),
-            rows=rows,
-        )
-    ]
-    if isinstance(material.assurance, Assurance):
-        tables.append(devices_table(material.assurance))
-    if sites:
-        columns = (
-            Column(title="Site"),
-            Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
-            Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
-            Column(title="Reports", kind=Kind.NUMBER),
-            Column(title="Why it is not whole"),
-        )
-        tables.append(Table(name="sites", caption="What each site below gives", columns=columns, rows=sites))
-    return Part(
-        lead=f"Readings cover {number_text(covered, 1)} % of the event's time; "
-        f"{tally[Quality.GOOD]} of {_count(count, 'interval')} rest on good readings only.",
-        tables=tuple(tables),
-        notes=("Readings are kept as they came. No value was put in place of a missing one.",),
-    )
-
-
-def money(material: StatementMaterial) -> Part:
-    """The amount, to the cent."""
-    statement = material.statement
-    exact = statement.delivered_kwh * statement.price_per_kwh
-    rows: tuple[tuple[str, Decimal, str], ...] = (
-        ("Reduction, rounded to the watt-hour", statement.delivered_kwh, "kWh"),
-        ("Price", statement.price_per_kwh, f"{statement.currency}/kWh"),
-        ("Product", exact, statement.currency),
-        ("Amount, rounded half to even", statement.amount, statement.currency),
-    )
-    columns = (Column(title="Figure"), Column(title="Value", kind=Kind.NUMBER, decimals=None), Column(title="Unit"))
-    tables = [Table(name="money", caption="From energy to money", columns=columns, rows=rows)]
-    notes: tuple[str, ...] = ()
-    if material.tariff is not None:
-        tariff = material.tariff
-        notes = (f"Tariff {tariff.tariff}, version {tariff.tariff_version}: {tariff.read}.", *tariff.notes)
-        tables.append(
-            Table(
-                name="tariff",
-                caption=f"Lines of the tariff, in {tariff.currency}",
-                columns=(
-                    Column(title="Line"),
-                    Column(title="What"),
-                    Column(title="Working"),
-                    Column(title="Amount", kind=Kind.NUMBER, unit=tariff.currency, decimals=None),
-                ),
-                rows=tuple((line.line_id, line.what, line.working, line.amount) for line in tariff.lines),
-            )
-        )
-    return Part(
-        lead=f"{number_text(statement.delivered_kwh, 3)} kWh at {number_text(statement.price_per_kwh, None)} "
-        f"{statement.currency}/kWh is {number_text(statement.amount, 2)} {statement.currency}.",
-        tables=tuple(tables),
-        notes=notes,
     )
 
 

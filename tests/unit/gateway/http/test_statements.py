@@ -20,7 +20,8 @@ from gateway import reports
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.report.document import MINUS
 from gateway.domain.report.material import StatementMaterial
-from gateway.domain.settlement import SettlementStatement
+from gateway.domain.settlement import Edition, Run, SettlementStatement
+from gateway.domain.statement_versions import VersionLine
 from gateway.http.site import make_site
 from gateway.http.statements import StatementPages
 from gateway.http.words import statement_address
@@ -175,3 +176,23 @@ async def test_a_statement_of_nothing_says_so_and_has_no_rows_to_give(stage: Sta
 async def test_without_pages_of_statements_there_is_nothing_at_their_address(stage: Stage) -> None:
     await stage.ledger.record_statement(material().statement)
     assert (await stage.get(statement_address(material().statement.statement_id))).status == 404
+
+
+async def test_the_page_says_which_version_it_is_and_links_the_others(stage: Stage) -> None:
+    first = material().statement
+    edition = Edition(version=2, run=Run.RECALCULATED, supersedes=first.statement_id, shadow=False)
+    second = replace(first, statement_id=f"{first.statement_id}-v2", edition=edition)
+    lines = tuple(
+        VersionLine(statement=one, reviews=(), approved_by=(), open_disputes=(), received=()) for one in (first, second)
+    )
+    for one in (first, second):
+        await stage.ledger.record_statement(one)
+    counted = Counted(replace(material(), versions=lines))
+    async with served(stage.ledger, StatementPages(gather=counted, write=written_report)) as client:
+        older = await (await client.get(statement_address(first.statement_id))).text()
+        newer = await (await client.get(statement_address(second.statement_id))).text()
+    assert "Version 1 (initial), by our own metering: no data of the revenue meter is loaded." in older
+    assert f'href="{statement_address(second.statement_id)}">2 (recalculated' in older
+    assert "superseded" in older
+    assert "Version 2 (recalculated), by the revenue meter." in newer
+    assert f'href="{statement_address(first.statement_id)}">1 (initial' in newer

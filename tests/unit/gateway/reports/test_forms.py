@@ -86,6 +86,13 @@ def test_ids_of_any_length_leave_the_pdf_whole_and_can_be_copied_from_it() -> No
     assert f"site-{long}" in "".join(text_of(body).split())
 
 
+def test_what_is_longer_than_a_line_is_broken_and_never_runs_over_the_page() -> None:
+    found = material(detail="e5" * 100)
+    text = text_of(written(report_of(found), Form.PDF))
+    assert "e5" * 100 in "".join(text.split())
+    assert max(len(line) for line in text.splitlines()) < 140
+
+
 def test_a_statement_of_nothing_can_be_written_as_pages_sheets_and_json_and_says_why_not_as_rows() -> None:
     report = report_of(material(history=False))
     assert "no measurement" in text_of(written(report, Form.PDF)).replace("\n", " ")
@@ -146,7 +153,7 @@ def test_json_has_the_exact_figures() -> None:
     assert len(content["sections"]) == 17
     assert content["report_id"] == found.statement.statement_id
     money = next(table for part in content["sections"] for table in part["tables"] if table["name"] == "money")
-    assert money["rows"][-1][1] == str(found.statement.amount)
+    assert sum(Decimal(row[-1]) for row in money["rows"]) == found.statement.amount
 
 
 def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
