@@ -26,7 +26,7 @@ from gateway.bundle_meter_data import (
     wanted_meter_data,
 )
 from gateway.bundle_readings import read_canonical_hour
-from gateway.domain.baseline.reach import reads_until
+from gateway.domain.baseline.reach import look_back, reads_until
 from gateway.domain.baseline.rule import MeterBeforeAfter, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
@@ -43,7 +43,7 @@ from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
 from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
 from gateway.domain.vee.edit import Edit
-from gateway.services.settling import interval_end, look_back
+from gateway.services.settling import interval_end
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
 
@@ -312,6 +312,16 @@ class Recorded:
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """As ``Ledger.edits_between``."""
         return edits_within(self.edits, start, end) if meter_id == self.site.meter_id else ()
+
+    async def temperatures_between(
+        self,
+        start: datetime,  # noqa: ARG002
+        end: datetime,  # noqa: ARG002
+        *,
+        known_by: datetime | None = None,  # noqa: ARG002
+    ) -> tuple[tuple[datetime, float], ...]:
+        """As ``Ledger.temperatures_between``; a bundle holds none."""
+        return ()
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""

@@ -194,10 +194,15 @@ async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(
-            recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
-        )
         program, tariff = recorded.terms.program, recorded.tariff
+        inputs = await gather_inputs(
+            recorded,
+            recorded.site,
+            recorded.event,
+            recorded.rule,
+            as_of=statement.verified.verified_at,
+            declared_w=program.declared_w,
+        )
         terms = settlement_terms(
             tariff, program, recorded.event.event, statement.verified.intervals, recorded.all_events
         )

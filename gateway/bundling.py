@@ -30,7 +30,7 @@ from gateway.bundle_recorded import (
     wanted,
 )
 from gateway.bundle_stamps import stamps_file
-from gateway.domain.baseline.rule import parse_rule
+from gateway.domain.baseline.rule import GeneratorOutput, Regression, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
@@ -106,12 +106,16 @@ async def make_bundle(
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
+    rule = parse_rule(sheet)
+    if isinstance(rule.method, GeneratorOutput):
+        raise NotBundled("it rests on the readings of a generator's meter, which bundles do not hold yet")
     newest = await newest_statement(ledger, statement.verified.connection_id, statement.verified.event_id)
     if newest is not None and newest.statement_id != statement.statement_id:
         raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
+    if isinstance(rule.method, Regression) and await _rests_on_temperatures(ledger, site, record, rule, statement):
+        raise NotBundled("it rests on temperatures, which bundles do not hold yet")
     log = await _log(evidence)
-    rule = parse_rule(sheet)
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
@@ -136,9 +140,22 @@ async def make_bundle(
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
         raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
     inputs = await gather_inputs(
-        recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+        recorded,
+        recorded.site,
+        recorded.event,
+        recorded.rule,
+        as_of=statement.verified.verified_at,
+        declared_w=recorded.terms.program.declared_w,
     )
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
+
+
+async def _rests_on_temperatures(
+    ledger: Ledger, site: Site, record: EventRecord, rule: Rule, statement: SettlementStatement
+) -> bool:
+    """Whether a regression went by temperatures."""
+    inputs = await gather_inputs(ledger, site, record, rule, as_of=statement.verified.verified_at)
+    return bool(inputs.temperature_c)
 
 
 async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventRecord:

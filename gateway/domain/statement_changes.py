@@ -144,6 +144,9 @@ def _baseline(before: VerificationInputs, after: VerificationInputs, statement: 
         ""
         if before.rule == after.rule
         else f"the rule changed from {before.rule.rule_id} {before.rule.version} to {_rule_of(statement)}",
+        "" if before.temperature_c == after.temperature_c else "temperatures came or were corrected",
+        "" if before.declared_w == after.declared_w else "the declared level changed",
+        "" if before.generation == after.generation else "readings of the generator came late or were edited",
         "" if before.timezone.tzname(None) == after.timezone.tzname(None) else "the time zone changed",
     ]
     return _joined(parts)

@@ -106,6 +106,13 @@ class SqlEvidenceStore(EvidenceStore):
     async def find(self, kind: str, key: str) -> tuple[EvidenceEntry, ...]:
         return await self._entries(evidence_entry.c.kind == kind, evidence_entry.c.key == key)
 
+    async def find_statement(self, statement_id: str) -> tuple[EvidenceEntry, ...]:
+        table = tables.statement
+        async with self._database.read() as connection:
+            asked = select(key_of(table)).where(table.c.statement_id == statement_id)
+            key = (await connection.execute(asked)).scalar_one_or_none()
+        return () if key is None else await self.find(table.name, key)
+
     async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
         entry = evidence_entry
         asked = select(entry.c.leaf).where(entry.c.number >= first).order_by(entry.c.number)

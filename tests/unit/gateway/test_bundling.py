@@ -14,14 +14,26 @@ from gateway.app import check_signature, decode_message
 from gateway.bundle_recorded import Recorded
 from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
-from gateway.bundling import HeadTooOld, NotBundled
+from gateway.bundling import HeadTooOld, NotBundled, make_bundle
+from gateway.domain.baseline.rule import shipped_sheets
 from gateway.domain.measurement import epoch_us
 from gateway.domain.settlement import Edition, Run, SettlementStatement
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.verification import SitePart
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from hardware.device import PowerReading
-from tests.bundle_record import CONNECTION_ID, STARTS_AT, Made, add_head, bundle_of, faults, make
+from tests.bundle_record import (
+    CONNECTION_ID,
+    PROGRAM,
+    SITE,
+    STARTS_AT,
+    Made,
+    add_head,
+    bundle_of,
+    faults,
+    make,
+)
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +153,19 @@ async def test_of_an_event_that_was_revised_the_last_statement_is_bundled(
 async def test_without_its_event_there_is_no_bundle(ledger: SqlLedger, statement: SettlementStatement) -> None:
     with pytest.raises(NotBundled, match="'none' is not on record"):
         await bundle_of(ledger, replace(statement, verified=replace(statement.verified, event_id="none")))
+
+
+async def test_what_rests_on_a_generator_s_meter_says_that_bundles_do_not_hold_it(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    with pytest.raises(NotBundled, match="generator's meter"):
+        await make_bundle(
+            ledger,
+            SqlEvidenceStore(ledger),
+            statement,
+            site=SITE,
+            program=PROGRAM,
+            sheet=shipped_sheets()["generator-output"],
+            tariff_sheet=shipped_tariff_sheets()[PROGRAM.tariff],
+            product_version="1.0",
+        )
