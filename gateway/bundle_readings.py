@@ -33,7 +33,7 @@ def read_canonical_hour(content: bytes, hour: datetime, meter_id: str) -> Readin
         return None
     stamps_us = _stamps_us(pieces[1::4], hour)
     qualities = _qualities(pieces[3::4])
-    if stamps_us is None or qualities is None or b"".join(pieces[4:-1:4]) != b"],[" * (count - 1):
+    if stamps_us is None or qualities is None or not _all_are(b"],[", pieces[4:-1:4]):
         return None
     numbers = _numbers(pieces[2::4])
     if numbers is None:
@@ -63,16 +63,17 @@ def _numbers(pieces: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _stamps_us(texts: list[bytes], hour: datetime) -> NDArray[np.int64] | None:
     """Microseconds since 1970 of texts such as ``2026-07-15T22:05:30Z`` and ``...30.000250Z``; ``None`` for others."""
-    lengths = set(map(len, texts))
-    if lengths == {20, 27}:
-        texts = [text[:19] + b".000000Z" if len(text) == 20 else text for text in texts]
-        lengths = {27}
-    if lengths not in ({20}, {27}):
+    # With what they were split at between them, of which they hold none, each stands where it has to.
+    joined = b'"'.join([*texts, b""])
+    if len(joined) not in {21 * len(texts), 28 * len(texts)}:
+        joined = b'"'.join([*(text[:19] + b".000000Z" if len(text) == 20 else text for text in texts), b""])
+    length = len(joined) // len(texts)
+    if length not in {21, 28} or len(joined) % length:
         return None
-    pattern = np.frombuffer(f"{hour:%Y-%m-%dT%H}:00:00{'' if lengths == {20} else '.000000'}Z".encode(), dtype=np.uint8)
-    letters = np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(-1, len(pattern))
-    places = [14, 15, 17, 18, *range(20, len(pattern) - 1)]
-    marks = np.delete(np.arange(len(pattern)), places)
+    pattern = np.frombuffer(f'{hour:%Y-%m-%dT%H}:00:00{"" if length == 21 else ".000000"}Z"'.encode(), dtype=np.uint8)
+    letters = np.frombuffer(joined, dtype=np.uint8).reshape(-1, length)
+    places = [14, 15, 17, 18, *range(20, length - 2)]
+    marks = np.delete(np.arange(length), places)
     digits = letters[:, places] - np.uint8(ord("0"))
     if (letters[:, marks] != pattern[marks]).any() or (digits > _LARGEST_DIGITS[: len(places)]).any():
         return None
@@ -80,9 +81,14 @@ def _stamps_us(texts: list[bytes], hour: datetime) -> NDArray[np.int64] | None:
     return epoch_us(hour) + within_us
 
 
+def _all_are(expected: bytes, texts: list[bytes]) -> bool:
+    """Whether all texts, which hold no quotation mark, are this one."""
+    return b'"'.join([*texts, b""]) == (expected + b'"') * len(texts)
+
+
 def _qualities(texts: list[bytes]) -> NDArray[np.int8] | None:
     first = texts[0]
-    if first in _CODES and b"".join(texts) == first * len(texts):
+    if first in _CODES and _all_are(first, texts):
         return np.full(len(texts), _CODES[first], dtype=np.int8)
     codes = [_CODES.get(text, -1) for text in texts]
     return None if -1 in codes else np.array(codes, dtype=np.int8)

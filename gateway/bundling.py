@@ -47,7 +47,8 @@ ABOUT = """\
 A statement of verified reduction, and everything that it rests on.
 
 With gridgate:  gridgate verify FILE --key KEY --head YOUR_HEAD
-KEY is the public key or its id, YOUR_HEAD a head that you were given earlier. Nothing else is needed, no network.
+KEY is the public key or its id, YOUR_HEAD a head that you were given earlier. --timestamp-ca FILE names who vouches for
+time stamps, --certificate FILE who signs the grid's messages. Nothing else is needed, no network.
 
 By other means:
   manifest.json         SHA-256 of every other file
@@ -198,13 +199,14 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
 
 
 async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
-    """Raise ``HeadTooOld`` where an hour of readings was logged again after the head, since it had grown."""
+    """Raise ``HeadTooOld`` where an hour of readings has grown since the head, as one that ran when it was made has."""
     for number, content in contents.items():
         entry = log.entries[number]
         if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
             continue
         last = (await evidence.find(READING, entry.key))[-1]
-        if last.number >= len(log.entries) and last.sha256 == digest:
+        logged_since = last.number >= len(log.entries) and last.sha256 == digest
+        if logged_since or (last == entry and entry.running):
             raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
 
 

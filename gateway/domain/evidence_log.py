@@ -5,10 +5,13 @@ has the log alone can show that nothing was added, taken away or changed since a
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.domain.evidence import canonical_json
 from gateway.domain.merkle import leaf_hash
+
+COMPLETE_AFTER = timedelta(hours=1, minutes=10)
+"""After its start an hour of readings is complete: by then what was held in memory is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,14 @@ class EvidenceEntry:
     def leaf(self) -> bytes:
         """Its hash in the tree."""
         return leaf_hash(canonical_json(self))
+
+    @property
+    def running(self) -> bool:
+        """Of an hour of readings: whether it was logged before it was complete, for a head on demand.
+
+        What has come since follows in another entry. Raises ``ValueError`` for an entry of anything else.
+        """
+        return self.at < datetime.fromisoformat(self.key.partition("/")[0]) + COMPLETE_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

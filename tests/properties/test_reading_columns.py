@@ -132,6 +132,10 @@ def test_a_record_with_something_else_in_it_is_read_right_or_left_to_others(
         b'[["2026-07-15T22:00:00Z",1,"good"]]',
         b'[["2026-07-15T22:00:00Z",-7e-99,null,"good"]]',
         b'[["2026-07-15T22:00:00Z",1,-7e-99,"good"]]',
+        # As many letters as there have to be, cut elsewhere.
+        b'[["2026-07-15T22:00:00",1,null,"good"],["Z2026-07-15T22:00:01Z",1,null,"good"]]',
+        b'[["2026-07-15T22:00:00Z",1,null,"goodg"],["2026-07-15T22:00:01Z",1,null,"ood"]]',
+        b'[["2026-07-15T22:00:00Z",1,null,"good"],[],["2026-07-15T22:00:01Z",1,null,"good""",1,null,"good"]]',
         # As many numbers as there have to be, of which some look like what is put between rows.
         b'[["2026-07-15T22:00:00Z",1,"good"],["2026-07-15T22:00:01Z",-7e-99,5,null,"good"]]',
         b'[["2026-07-15T22:00:00Z",1,null,-7e-99,"good"],["2026-07-15T22:00:01Z",5,"good"]]',

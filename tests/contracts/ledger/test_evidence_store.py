@@ -200,6 +200,29 @@ async def test_an_hour_that_is_logged_before_it_is_complete_is_logged_once_more_
     assert not await evidence.mismatches()
 
 
+async def test_an_hour_that_runs_may_grow_and_not_change(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    at = NOON + timedelta(minutes=61)
+    await evidence.log_late(NOON, at, at)
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=62))])
+    await ledger.flush()
+    assert not await evidence.mismatches()
+    # Before what was logged: that is no growth. So it is with an hour that was complete.
+    ledger.publish(
+        [PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=60, seconds=0.5))]
+    )
+    await ledger.flush()
+    (found,) = await evidence.mismatches()
+    assert (found.key, found.what) == ("2026-07-01T13:00:00Z/site", "is not what it was when it was logged")
+    await evidence.log_new(LATER)
+    assert not await evidence.mismatches()
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=119))])
+    await ledger.flush()
+    assert len(await evidence.mismatches()) == 1
+
+
 async def test_after_a_restart_an_hour_that_was_logged_early_is_logged_once_more(
     ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
 ) -> None:

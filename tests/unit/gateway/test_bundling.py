@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from gateway.app import check_signature, decode_message
 from gateway.bundle_recorded import Recorded
@@ -15,6 +16,7 @@ from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled, make_bundle
 from gateway.domain.baseline.rule import shipped_sheets
+from gateway.domain.measurement import epoch_us
 from gateway.domain.settlement import Edition, Run, SettlementStatement
 from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.verification import SitePart
@@ -87,6 +89,28 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
     assert "records" not in faults(
         await verify(await bundle_of(ledger, statement), decode=decode_message, check_signature=check_signature)
     )
+
+
+async def test_an_hour_that_ran_at_the_head_and_has_grown_waits_for_the_next(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    evidence = SqlEvidenceStore(ledger)
+    at = STARTS_AT + timedelta(minutes=50)
+    async with ledger.database.write() as connection:
+        # As if the hour had been logged only then, for a head on demand.
+        await connection.execute(text("DROP TRIGGER evidence_entry_no_update"))
+        await connection.execute(
+            text("UPDATE evidence_entry SET at = :at WHERE kind = 'reading'"), {"at": epoch_us(at)}
+        )
+        await connection.execute(text("DROP TRIGGER tree_head_no_delete"))
+        await connection.execute(text("DELETE FROM tree_head"))
+    await add_head(evidence, at, None)
+    ledger.publish(
+        [PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(minutes=55, seconds=1))]
+    )
+    await ledger.flush()
+    with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
+        await bundle_of(ledger, statement)
 
 
 async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
