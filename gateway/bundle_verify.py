@@ -18,7 +18,7 @@ from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
 from gateway.domain.evidence import fingerprint, first_difference
-from gateway.domain.settlement import check
+from gateway.domain.settlement import FIRST, check
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.tariff.sheet import shipped_tariffs
 from gateway.domain.tree_head import SignedHead
@@ -232,11 +232,16 @@ def _versions(recorded: Recorded) -> Check:
         if (one.verified.connection_id, one.verified.event_id) == (verified.connection_id, verified.event_id)
     ]
     faults = []
+    # Releases that knew no versions numbered none.
+    if ours[0].tariff and (ours[0].edition.supersedes or ours[0].edition.version != FIRST.version):
+        faults.append(
+            f"{ours[0].statement_id} is version {ours[0].edition.version} in place of "
+            f"{ours[0].edition.supersedes or 'nothing'}, which the log does not have: a version was withheld"
+        )
     if ours[-1].statement_id != recorded.statement.statement_id:
         faults.append(f"{ours[-1].statement_id} was issued later for the same event")
     for before, after in pairwise(ours):
         numbers = (before.edition.version, after.edition.version)
-        # Releases that knew no versions numbered none.
         if after.tariff and (after.edition.supersedes != before.statement_id or numbers[1] != numbers[0] + 1):
             faults.append(
                 f"{after.statement_id} is version {numbers[1]} in place of "

@@ -116,6 +116,8 @@ def parse_meter_csv(content: bytes, *, unit: Unit | None, zone: tzinfo | None) -
 def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
     names = [" ".join(cell.split()).lower() for cell in header]
     start, end, meter, quality = (_one_of(names, kind) for kind in (_STARTS, _ENDS, _METERS, _QUALITIES))
+    if start is None and _is_stamp(header[0]):
+        raise HistoryError("line 1 is a row, there is no header: put one such as `start,kWh` above it")
     if start is None:
         raise HistoryError(
             f"the header {','.join(header)!r} has no column `start`: name that of the intervals' start so"
@@ -136,6 +138,14 @@ def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
             "or give --unit Wh, kWh, W or kW"
         )
     return _Columns(start=start, value=value, end=end, meter=meter, quality=quality, unit=unit)
+
+
+def _is_stamp(text: str) -> bool:
+    try:
+        stamp_of(text)
+    except HistoryError:
+        return False
+    return True
 
 
 def _one_of(names: Sequence[str], wanted: frozenset[str]) -> int | None:
