@@ -27,7 +27,7 @@ from gateway.bundle_meter_data import (
 )
 from gateway.bundle_readings import read_canonical_hour
 from gateway.domain.baseline.reach import look_back, reads_until
-from gateway.domain.baseline.rule import MeterBeforeAfter, Rule, parse_rule
+from gateway.domain.baseline.rule import MeterBeforeAfter, Regression, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
@@ -53,7 +53,7 @@ TARIFF = "tariff.toml"
 README = "README.txt"
 
 READING, ENERGY, STATEMENTS, REVISIONS, DECISIONS = "reading", "energy", "statement", "event_revision", "decision"
-MESSAGES = "raw_message"
+MESSAGES, TEMPERATURE = "raw_message", "temperature"
 
 WHOLE_KINDS = (STATEMENTS, REVISIONS, DECISIONS)
 """Kinds of which a bundle holds every record: by an entry alone nobody sees which event it is of."""
@@ -96,6 +96,13 @@ class _EnergyRow:
     quality: Quality
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TemperatureRow:
+    starts_at: datetime
+    recorded_at: datetime
+    temperature_c: float
+
+
 _ENTRY = TypeAdapter(EvidenceEntry)
 _HEAD = TypeAdapter(SignedHead)
 _STATEMENT = TypeAdapter(SettlementStatement)
@@ -105,6 +112,7 @@ _EVENT = TypeAdapter(GridEvent)
 _DECISION = TypeAdapter(OptDecision)
 _EVENT_ROW = TypeAdapter(_EventRow)
 _ENERGY_ROW = TypeAdapter(_EnergyRow)
+_TEMPERATURE_ROW = TypeAdapter(_TemperatureRow)
 _READINGS = TypeAdapter(list[tuple[datetime, float, float | None, Quality]])
 _OBJECT = TypeAdapter(dict[str, Any])
 
@@ -313,15 +321,22 @@ class Recorded:
         """As ``Ledger.edits_between``."""
         return edits_within(self.edits, start, end) if meter_id == self.site.meter_id else ()
 
+    @cached_property
+    def temperatures(self) -> tuple[_TemperatureRow, ...]:
+        """Every temperature on record, in order of time and then of recording."""
+        rows = [parsed(_TEMPERATURE_ROW, content, TEMPERATURE) for _, content in self.of_kind(TEMPERATURE)]
+        return tuple(sorted(rows, key=lambda row: (row.starts_at, row.recorded_at)))
+
     async def temperatures_between(
-        self,
-        start: datetime,  # noqa: ARG002
-        end: datetime,  # noqa: ARG002
-        *,
-        known_by: datetime | None = None,  # noqa: ARG002
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
     ) -> tuple[tuple[datetime, float], ...]:
-        """As ``Ledger.temperatures_between``; a bundle holds none."""
-        return ()
+        """As ``Ledger.temperatures_between``."""
+        found = {
+            row.starts_at: row.temperature_c
+            for row in self.temperatures
+            if start <= row.starts_at < end and (known_by is None or row.recorded_at <= known_by)
+        }
+        return tuple(found.items())
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""
@@ -356,6 +371,8 @@ def wanted(
         ENERGY: lambda entry: _closes(entry, site.meter_id, first_us, last_us),
         **dict.fromkeys(WHOLE_KINDS, lambda _: True),
         **wanted_meter_data(site.meter_id, min(closed_from, *hours), last),
+        # All of them: an entry does not say of which hour it is.
+        TEMPERATURE: lambda _: isinstance(rule.method, Regression),
     }
     found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
     return tuple(sorted(found, key=lambda entry: entry.number))

@@ -20,6 +20,7 @@ from gateway.bundle_recorded import (
     RULE,
     STATEMENT,
     TARIFF,
+    TEMPERATURE,
     TERMS,
     WHOLE_KINDS,
     Recorded,
@@ -30,7 +31,7 @@ from gateway.bundle_recorded import (
     wanted,
 )
 from gateway.bundle_stamps import stamps_file
-from gateway.domain.baseline.rule import GeneratorOutput, Regression, Rule, parse_rule
+from gateway.domain.baseline.rule import GeneratorOutput, Regression, parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
@@ -75,6 +76,8 @@ By other means:
 5. Intervals of records/imported_energy.txt count before readings: of those of one time the import that has the highest
    number among those of kind "revenue". records/reading_edit.txt is laid over both. One that the event begins or ends
    within is shared out by readings.
+6. A regression goes by records/temperature.txt, degrees Celsius: of one instant the one that was recorded last, before
+   the statement was verified. Each holds until the next, and for an hour at the most.
 """
 
 
@@ -113,8 +116,6 @@ async def make_bundle(
     if newest is not None and newest.statement_id != statement.statement_id:
         raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
-    if isinstance(rule.method, Regression) and await _rests_on_temperatures(ledger, site, record, rule, statement):
-        raise NotBundled("it rests on temperatures, which bundles do not hold yet")
     log = await _log(evidence)
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
@@ -147,15 +148,9 @@ async def make_bundle(
         as_of=statement.verified.verified_at,
         declared_w=recorded.terms.program.declared_w,
     )
+    if isinstance(rule.method, Regression) and fingerprint(inputs) != statement.verified.inputs_sha256:
+        raise HeadTooOld(f"temperatures that it rests on are not all under the last head of the log ({_made_at(log)})")
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
-
-
-async def _rests_on_temperatures(
-    ledger: Ledger, site: Site, record: EventRecord, rule: Rule, statement: SettlementStatement
-) -> bool:
-    """Whether a regression went by temperatures."""
-    inputs = await gather_inputs(ledger, site, record, rule, as_of=statement.verified.verified_at)
-    return bool(inputs.temperature_c)
 
 
 async def _event_of(ledger: Ledger, statement: SettlementStatement) -> EventRecord:
@@ -187,7 +182,7 @@ async def _log(evidence: EvidenceStore) -> LogCopy:
 async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -> dict[int, bytes]:
     """The records' content by the number of their entry; what is gone from the record is left out, and so missed."""
     found: dict[int, bytes] = {}
-    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS):
+    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS, TEMPERATURE):
         ours = {entry.key: entry.number for entry in entries if entry.kind == kind}
         if ours:
             contents = await evidence.contents(kind, frozenset(ours))

@@ -114,6 +114,30 @@ def test_every_change_of_the_inputs_is_named(changed: dict[str, object], says: s
     assert all(says in one.cause for one in found)
 
 
+def test_a_level_that_was_declared_anew_and_weather_that_came_are_named() -> None:
+    declared = {"rule": shipped_rules()["maximum-base-load"]}
+    first = inputs(**declared, declared_w=900.0)
+    found = differing(inputs(**declared, declared_w=800.0), before=first)
+    assert found
+    assert all("the declared level changed" in one.cause for one in found)
+    output = tuple(replace(one, energy_wh=10.0) for one in inputs().history)
+    more = tuple(replace(one, energy_wh=20.0) if one.starts_at >= START else one for one in output)
+    generator = {"rule": shipped_rules()["generator-output"]}
+    found = differing(inputs(**generator, generation=more), before=inputs(**generator, generation=output))
+    assert found
+    assert all("readings of the generator came late" in one.cause for one in found)
+    degrees = [10.0 + 5 * (place // 24) % 13 for place in range(70 * 24)]
+    weeks = tuple(hour(START + (place - 70 * 24) * HOUR, 1000.0 + 20.0 * one) for place, one in enumerate(degrees))
+    regression = {"rule": shipped_rules()["time-of-week-regression"], "history": (*weeks, *inputs().measured)}
+    warm = tuple(
+        (one.starts_at, degree)
+        for one, degree in zip((*weeks, *inputs().measured), [*degrees, 22.0, 22.0], strict=True)
+    )
+    found = differing(inputs(**regression, temperature_c=warm), before=inputs(**regression))
+    assert found
+    assert all("temperatures came or were corrected" in one.cause for one in found)
+
+
 def test_a_price_moves_money_alone() -> None:
     found = differing(inputs(), program=replace(PROGRAM, price_per_kwh=Decimal("0.60")))
     assert [(one.figure, one.before, one.after, one.cause) for one in found] == [
