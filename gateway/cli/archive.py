@@ -13,7 +13,7 @@ from gateway.cli.settings import any_settings
 
 T = TypeVar("T")
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="Config file with an [archive].")]
+ConfigOption = Annotated[Path, typer.Option("--config", help="Config file with an archive section.")]
 
 archive = typer.Typer(help="Closed days as Parquet files with hashes, and totals over them.", no_args_is_help=True)
 

@@ -27,7 +27,7 @@ ZoneOption = Annotated[
     ),
 ]
 SiteZoneOption = Annotated[
-    str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of the site [default: that of --config].")
+    str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of the site; by default that of --config.")
 ]
 RulesOption = Annotated[str, typer.Option("--rules", help="Sheet of thresholds: standard, california-mdma or ieso.")]
 GeneratesOption = Annotated[bool, typer.Option("--generates", help="The site generates: energy may flow out.")]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 opt = typer.Typer(help="Schedules: when we will, or will not, take part.", no_args_is_help=True)
 
-ViaOption = Annotated[str, typer.Option("--connection", help="Name of the connection, as in [[connection]].")]
+ViaOption = Annotated[str, typer.Option("--connection", help="Name of the connection in the config file.")]
 OutOption = Annotated[bool, typer.Option("--out/--in", help="Whether we stay out, or say that we take part.")]
 StartOption = Annotated[str | None, typer.Option(help="now, +10m, or an instant such as 2026-12-01T17:00:00Z.")]
 DurationOption = Annotated[str | None, typer.Option(help="90s, 15m or 2h.")]

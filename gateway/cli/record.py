@@ -11,7 +11,7 @@ from gateway.cli.output import BAD_USAGE, fail
 DEFAULT_DATABASE = "sqlite+aiosqlite:///gridgate.db"
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Config file that names the database.")]
-DatabaseOption = Annotated[str | None, typer.Option("--database", help=f"Database URL [default: {DEFAULT_DATABASE}].")]
+DatabaseOption = Annotated[str | None, typer.Option("--database", help=f"Database URL; by default {DEFAULT_DATABASE}.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -101,7 +101,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page on loopback; 0 picks one.")] = 8080,
     once: Annotated[bool, typer.Option("--once", help="One whole event in virtual time, no port.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="With --once: folder for what comes out [default: demo-out].")
+        Path | None, typer.Option(help="With --once: folder for what comes out; by default demo-out.")
     ] = None,
     json_wanted: Annotated[bool, typer.Option("--json", help="With --once: print JSON.")] = False,
 ) -> None:

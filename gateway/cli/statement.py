@@ -101,7 +101,7 @@ def show_statement(
 def bundle_statement(
     statement_id: str,
     config: Annotated[Path, typer.Option("--config", help="Config file: site, programs and database.")],
-    out: Annotated[Path | None, typer.Option("--out", help="File to write [default: STATEMENT_ID.zip].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; by default STATEMENT_ID.zip.")] = None,
     database: DatabaseOption = None,
     json_wanted: JsonOption = False,
 ) -> None:

@@ -104,11 +104,21 @@ def reconciliation_in_words(found: Reconciliation, dispute_id: str | None) -> st
 
 
 def _changes(found: Sequence[Change]) -> list[str]:
-    told = []
+    """A line a figure, under the cause that it moved for; each cause once."""
+    by_cause: dict[str, list[str]] = {}
     for one in found[:SHOWN]:
         at = "" if one.starts_at is None else f"{one.starts_at:%Y-%m-%d %H:%M:%SZ} "
-        told.append(f"{at}{one.figure}: {one.before or '-'} -> {one.after or '-'} ({one.cause or 'no cause found'})")
+        line = f"  {at}{one.figure}: {_short(one, one.before)} -> {_short(one, one.after)}"
+        by_cause.setdefault(one.cause, []).append(line)
+    told = []
+    for cause, lines in by_cause.items():
+        told += [f"{cause or 'no cause found'}:", *lines]
     return told + _rest(len(found))
+
+
+def _short(change: Change, value: str) -> str:
+    """Energy to a tenth of a watt-hour; --json has all of its digits."""
+    return f"{float(value):.1f}" if value and change.figure.endswith(" Wh") else value or "-"
 
 
 def _rest(count: int) -> list[str]:

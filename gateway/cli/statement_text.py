@@ -143,9 +143,11 @@ def listing(statements: Sequence[SettlementStatement]) -> str:
     """One line a statement."""
     if not statements:
         return "no statements on record"
+    after = {item.edition.supersedes: item.statement_id for item in statements}
     return "\n".join(
         f"{item.statement_id}  {item.verified.event_id}  {item.delivered_kwh} kWh  {item.amount} {item.currency}"
         f"  by {item.verified.rule}  {item.edition.run.value}{', shadow' if item.edition.shadow else ''}"
+        + (f", superseded by {after[item.statement_id]}" if item.statement_id in after else "")
         for item in statements
     )
 

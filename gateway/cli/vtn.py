@@ -19,7 +19,7 @@ vtn.add_typer(party, name="party")
 vtn.add_typer(opt, name="opt")
 vtn.add_typer(report, name="report")
 
-ViaOption = Annotated[str, typer.Option("--connection", help="Name of the VTN, as in [[connection]].")]
+ViaOption = Annotated[str, typer.Option("--connection", help="Name of the VTN in the config file.")]
 StartsOption = Annotated[str | None, typer.Option(help="now, +10m, or an instant such as 2026-12-01T17:00:00Z.")]
 DurationOption = Annotated[str | None, typer.Option(help="90s, 15m, 2h, or open for no end.")]
 SignalOption = Annotated[

@@ -12,16 +12,14 @@ from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, databas
 party = typer.Typer(help="Who is registered with us.", no_args_is_help=True)
 opt = typer.Typer(help="When parties said that they will, or will not, take part.", no_args_is_help=True)
 
-ViaOption = Annotated[str, typer.Option("--connection", help="Name of the VTN, as in [[connection]].")]
+ViaOption = Annotated[str, typer.Option("--connection", help="Name of the VTN in the config file.")]
 PartyArgument = Annotated[str, typer.Argument(help="The party's id or name.")]
 
 
 @party.command("list")
 def list_parties(
     *,
-    connection: Annotated[
-        str | None, typer.Option(help="Name of the VTN, as in [[connection]] [default: every VTN of --config].")
-    ] = None,
+    connection: Annotated[str | None, typer.Option(help="Name of the VTN; by default every VTN of --config.")] = None,
     config: ConfigOption = None,
     database: DatabaseOption = None,
     json_wanted: JsonOption = False,

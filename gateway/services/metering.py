@@ -100,6 +100,9 @@ class Metering:
         devices = [reading for reading in assessed if reading.meter_id not in settling]
         self._ledger.publish([*site, *generator])
         full_rate = self._event_is_near(now)
+        if full_rate:
+            # Now, not after the event: a reading in the middle of an hour that is logged looks like a change.
+            self._publish_means()
         self._ledger.publish(devices, keep=full_rate and self._keep_devices)
         if not full_rate and self._keep_devices:
             self._average(devices, now)

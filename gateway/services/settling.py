@@ -25,6 +25,7 @@ from gateway.domain.event import (
 from gateway.domain.evidence import fingerprint
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice
+from gateway.domain.settlement import Run
 from gateway.domain.site_verification import SiteBelow, SiteVerificationInputs
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from gateway.ledger import Ledger, Topic
@@ -32,7 +33,7 @@ from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
 from gateway.services.site_inputs import gather_stated_inputs
 from gateway.services.site_verifying import SiteVerifying
-from gateway.services.stating import LONGEST_LOOK_BACK, Stating
+from gateway.services.stating import LONGEST_LOOK_BACK, Stating, newest_statement
 from protocols.grid import SignalKind
 
 PERIOD_S = 5.0
@@ -177,19 +178,26 @@ class Settling:
             inputs = await gather_inputs(
                 self._ledger, self._site, record, rule, as_of=at, declared_w=program.declared_w
             )
-            verified = await self._verified(inputs, known, at)
+            newest = await newest_statement(self._ledger, record.event.connection_id, record.event.event_id)
+            final = newest is not None and newest.edition.run is Run.FINAL
+            verified = await self._verified(inputs, known, at, final=final)
             data = MeterData(self._ledger, interval_s=self._site.interval_s, as_of=at)
             revenue_data = await data.revenue_covers(self._site.meter_id, inputs.event_start, inputs.event_end)
         await self._stating.state(record, program, verified, inputs, revenue_data=revenue_data)
         return True
 
-    async def _verified(self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime) -> VerifiedReport:
-        """The verification of these inputs, made and recorded where the last one was of others."""
+    async def _verified(
+        self, inputs: VerificationInputs, known: VerifiedReport | None, at: datetime, *, final: bool
+    ) -> VerifiedReport:
+        """The verification of these inputs, made and recorded where the last one was of others.
+
+        After the final statement none is recorded: the grid is told no other figures than were settled.
+        """
         # Weeks of history take a third of a second: in a thread, so that the control loop keeps its second.
         if known is not None and known.inputs_sha256 == await asyncio.to_thread(fingerprint, inputs):
             return known
         report = await asyncio.to_thread(verify_event, inputs, verified_at=at)
-        if known is None or not _same_figures(known, report):
+        if not final and (known is None or not _same_figures(known, report)):
             await self._ledger.record_verified(report)
         return report
 

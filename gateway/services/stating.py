@@ -29,6 +29,9 @@ log = structlog.get_logger()
 LONGEST_LOOK_BACK = timedelta(days=120)
 """No rule looks further back for days without events, and no price is looked for before."""
 
+TOO_LATE = "final stands"
+"""The word in an event's history for what came after its final statement, and changes nothing."""
+
 
 class Stating:
     """Issues statements; each version of one stays on record."""
@@ -49,12 +52,11 @@ class Stating:
     ) -> SettlementStatement | None:
         """Issue what was verified; ``None`` where the event's last statement says the same, or is final.
 
-        ``revenue_data`` says that the figures rest on the revenue meter.
+        What a final statement would otherwise come to is said in the event's history, once. ``revenue_data`` says that
+        the figures rest on the revenue meter.
         """
         event = record.event
         newest = await newest_statement(self._ledger, event.connection_id, event.event_id)
-        if newest is not None and newest.edition.run is Run.FINAL:
-            return None
         now = self._clock.now()
         revised = newest is not None and newest.verified.revision != event.revision
         version = 1 if newest is None else newest.edition.version + 1
@@ -79,6 +81,9 @@ class Stating:
             ),
         )
         if newest is not None and not revised and says_the_same(newest, statement):
+            return None
+        if newest is not None and newest.edition.run is Run.FINAL:
+            await self._note_too_late(newest, statement, inputs)
             return None
         await self._ledger.record_statement(statement, inputs)
         log.info(
@@ -111,6 +116,33 @@ class Stating:
                 event_id=record.event.event_id,
                 at=self._clock.now(),
                 what="settled" if before is None else "settled again",
+                detail=detail,
+            )
+        )
+
+    async def _note_too_late(
+        self,
+        final: SettlementStatement,
+        computed: SettlementStatement,
+        inputs: VerificationInputs | SiteVerificationInputs,
+    ) -> None:
+        """A line in the event's history about what came after the final statement, where it is not there yet."""
+        cause = await self._cause(final, computed, inputs)
+        detail = (
+            f"{final.statement_id} stays at {final.delivered_kwh} kWh, {final.amount} {final.currency}; by what is on "
+            f"record now it would be {computed.delivered_kwh} kWh, {computed.amount} {computed.currency}: {cause}"
+        )
+        verified = final.verified
+        lines = await self._ledger.log(verified.connection_id, verified.event_id)
+        if any((line.what, line.detail) == (TOO_LATE, detail) for line in lines):
+            return
+        log.warning("final_statement_stands", statement_id=final.statement_id, cause=cause)
+        await self._ledger.record_log(
+            LogEntry(
+                connection_id=verified.connection_id,
+                event_id=verified.event_id,
+                at=self._clock.now(),
+                what=TOO_LATE,
                 detail=detail,
             )
         )

@@ -69,11 +69,19 @@ def test_versions_are_told_with_what_changed_and_why(database: str) -> None:
     told = run(database, "versions", ID).stdout
     assert "version 1 (initial), a shadow" in told
     assert f"version 2 (recalculated), in place of {ID}" in told
-    assert "delivered kWh: 0.600 -> 0.700 (" in told
-    assert "of the event came late or were edited; it rests on the revenue meter now" in told
+    assert "delivered kWh: 0.600 -> 0.700\n" in told
+    # One cause of all that moved: it is told once.
+    assert told.count("of the event came late or were edited; it rests on the revenue meter now:\n") == 1
+    assert "delivered Wh: 300.0 -> 350.0\n" in told
     by_id = run(database, "versions", ID_2, "--json")
     assert [one["statement"]["statement_id"] for one in json.loads(by_id.stdout)] == [ID, ID_2]
     assert "gridgate statement list" in run(database, "versions", "none").stderr
+
+
+def test_the_list_says_which_version_stands(database: str) -> None:
+    first, second = run(database, "list").stdout.splitlines()
+    assert first.endswith(f"initial, shadow, superseded by {ID_2}")
+    assert second.endswith("recalculated")
 
 
 def test_a_difference_is_the_same_whichever_way_it_is_asked(database: str) -> None:

@@ -48,6 +48,19 @@ async def test_every_reading_of_the_site_is_kept_and_of_devices_a_mean_a_minute(
     assert [item.measured_at for item in means] == [STARTS_AT + timedelta(minutes=minute) for minute in range(3)]
 
 
+async def test_the_minute_in_which_an_event_comes_near_is_kept_then_and_not_after_it(rig: Rig) -> None:
+    await rig.take(rig.event(in_s=900 + 30, lasts_s=60))
+    found: list[PowerReading] = []
+
+    async def look() -> None:
+        found.extend(await kept(rig, DEVICE))
+
+    await rig.run(rig.metering(), for_s=60, script={50: look})
+    assert found[0].measured_at == STARTS_AT
+    assert len(found) > 10
+    assert min(one.measured_at for one in found[1:]) >= STARTS_AT + timedelta(seconds=29)
+
+
 async def test_around_an_event_however_short_devices_are_kept_as_they_come(rig: Rig) -> None:
     # From 15 minutes before to 15 minutes after; a minute of event lies well inside.
     await rig.take(rig.event(in_s=300, lasts_s=60))

@@ -230,6 +230,24 @@ async def test_a_final_statement_is_the_last_one(rig: Rig) -> None:
     assert await rig.ledger.statements() == (first, final)
 
 
+async def test_what_comes_after_the_final_statement_is_said_once_and_changes_nothing(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    final = replace(
+        first, statement_id=f"{first.statement_id}-v2", edition=Edition(version=2, run=Run.FINAL, shadow=True)
+    )
+    await rig.ledger.record_statement(final)
+    verified = await rig.ledger.verified(CONNECTION_ID, "peak-1")
+    settling = rig.settling()
+    await rig.run(settling, for_s=10, script={5: lambda: load_revenue_data(rig, 20.0)})
+    for _ in range(2):
+        await rig.run(rig.settling(), for_s=140)
+    assert await rig.ledger.statements() == (first, final)
+    assert await rig.ledger.verified(CONNECTION_ID, "peak-1") == verified
+    (line,) = [line for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "final stands"]
+    assert line.detail.startswith(f"{final.statement_id} stays at {final.delivered_kwh} kWh, {final.amount} USD; by ")
+    assert "it rests on the revenue meter now" in line.detail
+
+
 async def test_a_revision_of_a_settled_event_supersedes_its_statement(rig: Rig) -> None:
     first = await settled_with_a_gap(rig)
     record = await rig.ledger.event(CONNECTION_ID, "peak-1")
