@@ -28,21 +28,18 @@ from gateway.connection_check import Finding
 from gateway.connection_parts import report_offers
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.capability import Capability
-from gateway.domain.event import EventRecord
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement, check, tariff_of
 from gateway.domain.settlement_terms import settlement_terms
-from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.tree_head import SignedHead
-from gateway.domain.verification import VerificationInputs
 from gateway.evidence_store import EvidenceStore
 from gateway.ledger import Ledger
 from gateway.services.actuator import ACT_WAIT_S, Actuator
+from gateway.services.assuring import AssuranceSources
 from gateway.services.epochs import Epochs
 from gateway.services.evidencing import Evidencing, StampsHeads, TakesHeads
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
-from gateway.services.settling import gather_inputs
-from gateway.services.site_inputs import gather_stated_inputs
+from gateway.services.statement_material import inputs_of
 from gateway.services.stating import before_its_end, newest_statement
 from gateway.stages import Record
 from protocols.grid import GridConnection, GridProgram, Party
@@ -178,21 +175,19 @@ async def recheck(ledger: Ledger, settings: Settings, statement: SettlementState
     terms = None
     if inputs is None:
         # From the record itself: raw readings, raw signals.
-        inputs = await inputs_of(ledger, settings.site.site(), record, statement)
+        site, rules = settings.site.site(), shipped_rules()
+        inputs = await inputs_of(ledger, site, rules, record, statement, declared_w=program.declared_w)
         others = await before_its_end(ledger, record)
         terms = settlement_terms(tariff_of(program), program, record.event, verified.intervals, others)
     found = check(statement, inputs, program, terms=terms)
     return None if found is None else f"{found.figure} is stated as {found.stated} and comes to {found.recomputed}"
 
 
-async def inputs_of(
-    ledger: Ledger, site: Site, record: EventRecord, statement: SettlementStatement
-) -> VerificationInputs | SiteVerificationInputs:
-    """What a statement of an event was computed from, read from the record again."""
-    verified = statement.verified
-    if verified.sites:
-        return await gather_stated_inputs(ledger, site, record, verified.sites)
-    return await gather_inputs(ledger, site, record, shipped_rules()[verified.rule], as_of=verified.verified_at)
+def assurance_sources(ledger: Ledger, settings: Settings) -> AssuranceSources:
+    """What statements of the site are assessed from."""
+    return AssuranceSources(
+        ledger=ledger, site=settings.site.site(), rules=shipped_rules(), programs=settings.programs()
+    )
 
 
 def decode_message(body: bytes) -> dict[str, object]:
@@ -315,9 +310,11 @@ def pages(
     stop: asyncio.Event,
     connections: Sequence[str] = (),
     heads: Callable[[], Awaitable[Sequence[SignedHead]]] | None = None,
+    evidence: EvidenceStore | None = None,
 ) -> web.Application:
     """The pages and the health checks. ``connections`` are their names, by default those of the settings."""
     from gateway.http.site import make_site
+    from gateway.statement_pages import statement_pages
 
     return make_site(
         ledger=ledger,
@@ -333,6 +330,7 @@ def pages(
         connections=connections or [connection.name for connection in settings.connection],
         describe=decode_message,
         heads=heads,
+        statement_pages=statement_pages(assurance_sources(ledger, settings), evidence),
     )
 
 

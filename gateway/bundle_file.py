@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -69,6 +70,14 @@ def write_bundle(bundle: BundleFile) -> bytes:
     return out.getvalue()
 
 
+def read_bundle_file(path: Path) -> BundleFile:
+    """As ``read_bundle``, from a file, which is not read where it is too large. Raises ``OSError`` too."""
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise BundleError(f"it has {size / 2**20:.0f} MB, and no bundle has more than {MOST_BYTES // 2**20}")
+    return read_bundle(path.read_bytes())
+
+
 def read_bundle(body: bytes) -> BundleFile:
     """The bundle in a zip's bytes. Raises ``BundleError``, or ``NewerFormat`` where a newer gridgate is needed."""
     files = _unpacked(body)
@@ -112,6 +121,8 @@ def _unpacked(body: bytes) -> dict[str, bytes]:
 
 def _check_name(member: zipfile.ZipInfo, known: Mapping[str, bytes]) -> None:
     name = member.filename
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise BundleError(f"it holds {name[:80]!r} packed in a way that no bundle is")
     parts = name.split("/")
     if not name.isascii() or "\\" in name or ":" in name or any(part in {"", ".", ".."} for part in parts):
         raise BundleError(f"it holds a file with a name that no bundle has: {name[:80]!r}")

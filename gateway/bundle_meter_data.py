@@ -10,10 +10,16 @@ from datetime import datetime, timedelta
 from pydantic import TypeAdapter
 
 from gateway.bundle_file import BundleError, parsed
+from gateway.domain.baseline.method import Anchor
+from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule
+from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
 from gateway.domain.evidence_log import EvidenceEntry
+from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.meter_import import LONGEST_INTERVAL_S, ImportedEnergy, MeterImport
 from gateway.domain.vee.edit import Edit
+from gateway.services.meter_data import MeterData, SettledFrom
+from gateway.services.settling import interval_end
 from hardware.device import Quality
 
 IMPORTS, IMPORTED, EDITS = "reading_import", "imported_energy", "reading_edit"
@@ -115,6 +121,46 @@ def edits_within(edits: Iterable[Edit], start: datetime, end: datetime) -> tuple
     return tuple(
         one for one in edits if one.starts_at < end and one.starts_at + timedelta(seconds=one.duration_s) > start
     )
+
+
+def trusted_meter_data(imports: Iterable[ImportedEnergy], edits: Iterable[Edit], at: datetime) -> list[str]:
+    """What nobody can check of the imports and edits that counted at that instant, in words."""
+    trust = [
+        f"Import: that {one.source.source!r}, which {one.source.by} handed over for meter {one.source.meter_id}, says "
+        f"what the meter measured; compare SHA-256 {one.source.sha256} with that of the file you have."
+        for one in imports
+        if one.source.at <= at
+    ]
+    counted = [one for one in edits if one.at <= at]
+    if counted:
+        by = ", ".join(sorted({one.by for one in counted}))
+        trust.append(f"Edits: {len(counted)} of the meter's intervals, by {by}; records/{EDITS}.txt has the reasons.")
+    return trust
+
+
+async def known_of(
+    read: SettledFrom, site: Site, record: EventRecord, rule: Rule, as_of: datetime
+) -> tuple[IntervalEnergy, ...]:
+    """The imported and edited intervals that are cut to what is settled, by what was on record at that instant."""
+    start, end = record.event.starts_at, took_part_until(record)
+    if end is None:
+        raise BundleError(f"event {record.event.event_id!r} is open ended and not over")
+    if isinstance(rule.method, MeterBeforeAfter):
+        # Its minutes are cut, too.
+        noticed_at = record.first_received_at if looks_at_notice(rule) else start
+        before = timedelta(seconds=rule.method.length_s + (rule.method.align_s or 0.0))
+        start = min(start, noticed_at, ramp_starts_at(record.event)) - before
+        end = interval_end(end, site.interval_s)
+    return await MeterData(read, as_of=as_of).standing_between(site.meter_id, start, end)
+
+
+def looks_at_notice(rule: Rule) -> bool:
+    """Whether the rule looks back from the notice of the event, instead of from its start."""
+    match rule.method:
+        case MeterBeforeAfter(anchor=anchor) | DayMatching(count_from=anchor):
+            return anchor is Anchor.NOTICE
+        case _:
+            return False
 
 
 def _number(entry: EvidenceEntry) -> int:

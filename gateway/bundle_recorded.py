@@ -4,12 +4,10 @@ A record is a line of ``records/KIND.txt``: the number of its entry, a space, an
 SHA-256 is.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,13 +20,14 @@ from gateway.bundle_meter_data import (
     IMPORTS,
     between,
     edits_within,
+    looks_at_notice,
     read_edits,
     read_imports,
     wanted_meter_data,
 )
-from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule, parse_rule
+from gateway.bundle_readings import read_canonical_hour
+from gateway.domain.baseline.reach import look_back, reads_until
+from gateway.domain.baseline.rule import MeterBeforeAfter, Regression, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
@@ -37,14 +36,14 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, epoch_us
 from gateway.domain.merkle import leaf_hash
-from gateway.domain.meter_import import ImportedEnergy, MeterImport
+from gateway.domain.meter_import import ImportedEnergy
+from gateway.domain.reading_columns import ReadingColumns, joined
 from gateway.domain.settlement import PLAIN_TARIFF, SettlementStatement
 from gateway.domain.tariff.sheet import parse_tariff, shipped_tariffs
 from gateway.domain.tariff.terms import Tariff
 from gateway.domain.tree_head import SignedHead
 from gateway.domain.vee.edit import Edit
-from gateway.services.meter_data import MeterData, SettledFrom
-from gateway.services.settling import interval_end, look_back
+from gateway.services.settling import interval_end
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
 
@@ -54,7 +53,7 @@ TARIFF = "tariff.toml"
 README = "README.txt"
 
 READING, ENERGY, STATEMENTS, REVISIONS, DECISIONS = "reading", "energy", "statement", "event_revision", "decision"
-MESSAGES = "raw_message"
+MESSAGES, TEMPERATURE = "raw_message", "temperature"
 
 WHOLE_KINDS = (STATEMENTS, REVISIONS, DECISIONS)
 """Kinds of which a bundle holds every record: by an entry alone nobody sees which event it is of."""
@@ -97,6 +96,13 @@ class _EnergyRow:
     quality: Quality
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TemperatureRow:
+    starts_at: datetime
+    recorded_at: datetime
+    temperature_c: float
+
+
 _ENTRY = TypeAdapter(EvidenceEntry)
 _HEAD = TypeAdapter(SignedHead)
 _STATEMENT = TypeAdapter(SettlementStatement)
@@ -106,6 +112,7 @@ _EVENT = TypeAdapter(GridEvent)
 _DECISION = TypeAdapter(OptDecision)
 _EVENT_ROW = TypeAdapter(_EventRow)
 _ENERGY_ROW = TypeAdapter(_EnergyRow)
+_TEMPERATURE_ROW = TypeAdapter(_TemperatureRow)
 _READINGS = TypeAdapter(list[tuple[datetime, float, float | None, Quality]])
 _OBJECT = TypeAdapter(dict[str, Any])
 
@@ -238,15 +245,22 @@ class Recorded:
         return frozenset(str(row.get("sha256")) for row in rows)
 
     @cached_property
-    def readings(self) -> tuple[PowerReading, ...]:
+    def readings(self) -> ReadingColumns:
         """The site meter's, in order of time."""
         meter_id = self.site.meter_id
-        rows = (row for _, content in self.of_kind(READING) for row in parsed(_READINGS, content, READING))
-        found = (
+        hours = [self._hour_of_readings(entry, content) for entry, content in self.of_kind(READING)]
+        return joined(hours, meter_id)
+
+    def _hour_of_readings(self, entry: EvidenceEntry, content: bytes) -> ReadingColumns:
+        meter_id = self.site.meter_id
+        canonical = read_canonical_hour(content, hour_of(entry)[0], meter_id)
+        if canonical is not None:
+            return canonical
+        found = [
             PowerReading(meter_id=meter_id, measured_at=at, power_w=power_w, energy_j=energy_j, quality=quality)
-            for at, power_w, energy_j, quality in rows
-        )
-        return tuple(sorted(found, key=lambda one: one.measured_at))
+            for at, power_w, energy_j, quality in parsed(_READINGS, content, READING)
+        ]
+        return ReadingColumns.of(found, meter_id)
 
     @cached_property
     def hours(self) -> frozenset[datetime]:
@@ -274,12 +288,6 @@ class Recorded:
         """What was imported of the site meter, in the order in which it was."""
         return read_imports(self.site.meter_id, tuple(self.of_kind(IMPORTS)), tuple(self.of_kind(IMPORTED)))
 
-    @property
-    def counting_imports(self) -> tuple[MeterImport, ...]:
-        """Those of them that were on record when the event was verified."""
-        at = self.statement.verified.verified_at
-        return tuple(one.source for one in self.imports if one.source.at <= at)
-
     @cached_property
     def edits(self) -> tuple[Edit, ...]:
         """Edits of the site meter."""
@@ -299,8 +307,7 @@ class Recorded:
 
     async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
         """As ``Ledger.readings_between``."""
-        first, last = (bisect_left(self.readings, at, key=attrgetter("measured_at")) for at in (start, end))
-        return self.readings[first:last] if meter_id == self.site.meter_id else ()
+        return self.readings.between(start, end) if meter_id == self.site.meter_id else ()
 
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """As ``Ledger.energy_between``."""
@@ -313,6 +320,23 @@ class Recorded:
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]:
         """As ``Ledger.edits_between``."""
         return edits_within(self.edits, start, end) if meter_id == self.site.meter_id else ()
+
+    @cached_property
+    def temperatures(self) -> tuple[_TemperatureRow, ...]:
+        """Every temperature on record, in order of time and then of recording."""
+        rows = [parsed(_TEMPERATURE_ROW, content, TEMPERATURE) for _, content in self.of_kind(TEMPERATURE)]
+        return tuple(sorted(rows, key=lambda row: (row.starts_at, row.recorded_at)))
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
+    ) -> tuple[tuple[datetime, float], ...]:
+        """As ``Ledger.temperatures_between``."""
+        found = {
+            row.starts_at: row.temperature_c
+            for row in self.temperatures
+            if start <= row.starts_at < end and (known_by is None or row.recorded_at <= known_by)
+        }
+        return tuple(found.items())
 
     async def events(self, since: datetime | None = None) -> tuple[EventRecord, ...]:  # noqa: ARG002
         """As ``Ledger.events``, of those that the bundle holds."""
@@ -336,44 +360,22 @@ def wanted(
     start, end = ramp_starts_at(record.event), took_part_until(record)
     if end is None:
         raise BundleError(f"event {record.event.event_id!r} is open ended and not over")
-    noticed_at = min(start, record.first_received_at) if _looks_at_notice(rule) else start
+    noticed_at = min(start, record.first_received_at) if looks_at_notice(rule) else start
     last = interval_end(reads_until(rule, record.event.starts_at, end, site.timezone), site.interval_s)
     hours = hours_that_count(rule, noticed_at if isinstance(rule.method, MeterBeforeAfter) else start, last)
     hours |= hours_of(known)
     closed_from = last if isinstance(rule.method, MeterBeforeAfter) else noticed_at - look_back(rule)
+    first_us, last_us = epoch_us(closed_from), epoch_us(last)
     tests: dict[str, Callable[[EvidenceEntry], bool]] = {
         READING: lambda entry: hour_of(entry)[0] in hours and hour_of(entry)[1] == site.meter_id,
-        ENERGY: lambda entry: _closes(entry, site.meter_id, epoch_us(closed_from), epoch_us(last)),
+        ENERGY: lambda entry: _closes(entry, site.meter_id, first_us, last_us),
         **dict.fromkeys(WHOLE_KINDS, lambda _: True),
         **wanted_meter_data(site.meter_id, min(closed_from, *hours), last),
+        # All of them: an entry does not say of which hour it is.
+        TEMPERATURE: lambda _: isinstance(rule.method, Regression),
     }
     found = [entry for entry in log.latest().values() if entry.kind in tests and tests[entry.kind](entry)]
     return tuple(sorted(found, key=lambda entry: entry.number))
-
-
-async def known_of(
-    record: SettledFrom, site: Site, event: EventRecord, rule: Rule, as_of: datetime
-) -> tuple[IntervalEnergy, ...]:
-    """The imported and edited intervals that are cut to what is settled, by what was on record at that instant."""
-    start, end = event.event.starts_at, took_part_until(event)
-    if end is None:
-        raise BundleError(f"event {event.event.event_id!r} is open ended and not over")
-    if isinstance(rule.method, MeterBeforeAfter):
-        # Its minutes are cut, too.
-        noticed_at = event.first_received_at if _looks_at_notice(rule) else start
-        before = timedelta(seconds=rule.method.length_s + (rule.method.align_s or 0.0))
-        start = min(start, noticed_at, ramp_starts_at(event.event)) - before
-        end = interval_end(end, site.interval_s)
-    return await MeterData(record, as_of=as_of).standing_between(site.meter_id, start, end)
-
-
-def _looks_at_notice(rule: Rule) -> bool:
-    """Whether the rule looks back from the notice of the event, instead of from its start."""
-    match rule.method:
-        case MeterBeforeAfter(anchor=anchor) | DayMatching(count_from=anchor):
-            return anchor is Anchor.NOTICE
-        case _:
-            return False
 
 
 def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
@@ -388,7 +390,9 @@ def hour_of(entry: EvidenceEntry) -> tuple[datetime, str]:
 
 def _lines(body: bytes) -> list[bytes]:
     """Lines by line feeds alone: a carriage return is content."""
-    return body.removesuffix(b"\n").split(b"\n") if body else []
+    found = body.split(b"\n")
+    # What follows the last line feed is no line, unless there is something.
+    return found if found[-1] else found[:-1]
 
 
 def _closes(entry: EvidenceEntry, meter_id: str, first_us: int, last_us: int) -> bool:

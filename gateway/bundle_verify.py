@@ -1,35 +1,29 @@
 """Verifying a bundle without a gateway and without a network: what holds, what does not and where, what is trusted."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 
 from cryptography.x509 import Certificate
 
+from gateway.bundle_events import Decode, check_events, check_signal
 from gateway.bundle_file import BundleError, BundleFile
-from gateway.bundle_meter_data import EDITS
-from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, known_of, wanted
+from gateway.bundle_meter_data import known_of, trusted_meter_data
+from gateway.bundle_recorded import INPUTS, STATEMENT, Recorded, wanted
 from gateway.bundle_signatures import CheckSignature, check_signatures
 from gateway.bundle_stamps import check_stamps, trusted_stamps
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.bundle_check import Check, check_energy, check_heads, check_log, check_own_heads, check_records
-from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import fingerprint, first_difference
-from gateway.domain.measurement import IntervalEnergy
-from gateway.domain.settlement import check
+from gateway.domain.settlement import FIRST, check
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.tariff.sheet import shipped_tariffs
 from gateway.domain.tree_head import SignedHead
 from gateway.services.settling import gather_inputs, settles
-from gateway.services.stating import LONGEST_LOOK_BACK
 from protocols.errors import ProtocolError
-from protocols.grid import EventStatus, GridEvent, Signal
-
-Decode = Callable[[bytes], dict[str, object]]
-"""A message of any dialect in neutral form; raises ``ProtocolError``."""
 
 _FAULTS = (BundleError, ProtocolError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError)
 """What computing from content that was tampered with may raise."""
@@ -109,8 +103,8 @@ async def _checks(recorded: Recorded, decode: Decode, key: str, pins: Pins) -> t
     return (
         *checks,
         await _records(recorded),
-        _guarded("signal", lambda: _signal(recorded, decode)),
-        _guarded("events", lambda: _events(recorded)),
+        _guarded("signal", lambda: check_signal(recorded, decode)),
+        _guarded("events", lambda: check_events(recorded)),
         _guarded("energy", lambda: check_energy(recorded.recomputed)),
         _guarded("rule", lambda: _rule(recorded)),
         _guarded("tariff", lambda: _tariff(recorded)),
@@ -153,124 +147,12 @@ def _signatures(
 
 async def _records(recorded: Recorded) -> Check:
     try:
-        at = recorded.statement.verified.verified_at
-        known = await known_of(recorded, recorded.site, recorded.event, recorded.rule, at)
+        site, event, rule = recorded.site, recorded.event, recorded.rule
+        known = await known_of(recorded, site, event, rule, recorded.statement.verified.verified_at)
+        entries = wanted(recorded.log, site=site, rule=rule, record=event, known=known)
+        return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
     except _FAULTS as cause:
         return _unchecked("records", cause)
-    return _guarded("records", lambda: _held(recorded, known))
-
-
-def _held(recorded: Recorded, known: Sequence[IntervalEnergy]) -> Check:
-    entries = wanted(recorded.log, site=recorded.site, rule=recorded.rule, record=recorded.event, known=known)
-    return check_records(recorded.log, recorded.records, {entry.number for entry in entries})
-
-
-def _signal(recorded: Recorded, decode: Decode) -> Check:
-    """Whether the event is what the message says whose bytes the record has."""
-    event = recorded.event.event
-    faults: list[str] = []
-    body = recorded.bundle.files.get(f"messages/{event.raw_sha256}")
-    if recorded.statement.raw_sha256 != event.raw_sha256:
-        faults.append(f"the statement rests on message {recorded.statement.raw_sha256}, the event on another")
-    if event.raw_sha256 not in recorded.message_bodies:
-        faults.append(f"no message with SHA-256 {event.raw_sha256} was logged")
-    if body is None:
-        faults.append(f"message {event.raw_sha256} is missing")
-    elif sha256(body).hexdigest() != event.raw_sha256:
-        faults.append(f"message {event.raw_sha256} was swapped: its bytes have SHA-256 {sha256(body).hexdigest()}")
-    else:
-        faults += _unlike(event, decode(body))
-    return Check(
-        name="signal",
-        holds=f"event {event.event_id} revision {event.revision} is what the message of the grid says",
-        faults=tuple(faults),
-    )
-
-
-def _unlike(event: GridEvent, decoded: dict[str, object]) -> list[str]:
-    said = decoded.get("events")
-    for one in said if isinstance(said, list) else []:
-        if isinstance(one, GridEvent) and (one.event_id, one.revision) == (event.event_id, event.revision):
-            found = first_difference(event, _as_received(one, event))
-            if found is None:
-                return []
-            return [f"the event's {found.figure} is recorded as {found.stated}, the message says {found.recomputed}"]
-    return [f"the message does not speak of event {event.event_id} revision {event.revision}"]
-
-
-def _as_received(said: GridEvent, event: GridEvent) -> GridEvent:
-    """What a message says by itself, with what it takes from when it came and from its program's own message.
-
-    A program of OpenADR 3 gives its name, and units where the event has none: values are compared where the kinds of
-    signals agree, names and times of intervals in any case.
-    """
-    cancelled = EventStatus.CANCELLED in {said.status, event.status}
-    signals = said.signals
-    if len(signals) == len(event.signals):
-        signals = tuple(
-            ours if theirs.kind is not ours.kind and _outline(theirs) == _outline(ours) else theirs
-            for theirs, ours in zip(signals, event.signals, strict=True)
-        )
-    return replace(
-        said,
-        connection_id=event.connection_id,
-        program_id=event.program_id,
-        created_at=event.created_at,
-        status=said.status if cancelled else event.status,
-        signals=signals,
-    )
-
-
-def _outline(signal: Signal) -> tuple[object, ...]:
-    return signal.name, tuple((one.starts_at, one.duration_s) for one in signal.intervals)
-
-
-def _events(recorded: Recorded) -> Check:
-    """Whether the events are those that were logged, none is left out, and our answers are those that we gave."""
-    faults: list[str] = []
-    for record in recorded.all_events:
-        faults += _unlike_logged(recorded, record)
-    known = {(one.event.connection_id, one.event.event_id) for one in recorded.all_events}
-    start, end = recorded.event.event.starts_at, took_part_until(recorded.event)
-    latest = {key[:2]: event for key, (_, event) in sorted(recorded.revisions.items())}
-    left_out = {
-        key
-        for key, event in latest.items()
-        if start - LONGEST_LOOK_BACK <= event.starts_at < (end or start)
-        and event.status is not EventStatus.CANCELLED
-        and key not in known
-    }
-    faults += [f"event {event_id} of {connection_id} was left out" for connection_id, event_id in sorted(left_out)]
-    return Check(
-        name="events",
-        holds=f"the {len(recorded.all_events)} events that the baseline has to know of are those that were logged",
-        faults=tuple(faults),
-    )
-
-
-def _unlike_logged(recorded: Recorded, record: EventRecord) -> list[str]:
-    event = record.event
-    name = (event.connection_id, event.event_id, event.revision)
-    ours = {key: value for key, value in recorded.revisions.items() if key[:2] == name[:2]}
-    if name not in ours:
-        return [f"event {event.event_id} revision {event.revision} was not logged"]
-    received_at, logged = ours[name]
-    found = replace(
-        record,
-        event=logged,
-        received_at=received_at,
-        first_received_at=min(at for at, _ in ours.values()),
-        decision=recorded.decisions.get(name),
-    )
-    differing = first_difference(record, found)
-    faults = []
-    if differing is not None:
-        faults.append(
-            f"event {event.event_id}: {differing.figure} is {differing.stated}, logged was {differing.recomputed}"
-        )
-    if max(ours) != name:
-        faults.append(f"event {event.event_id}: revision {max(ours)[2]} was logged, {event.revision} is given")
-    return faults
 
 
 def _rule(recorded: Recorded) -> Check:
@@ -312,10 +194,15 @@ async def _figures(recorded: Recorded) -> Check:
     """Baseline, reduction and money again, from raw readings, closed intervals and the event."""
     try:
         statement = recorded.statement
-        inputs = await gather_inputs(
-            recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
-        )
         program, tariff = recorded.terms.program, recorded.tariff
+        inputs = await gather_inputs(
+            recorded,
+            recorded.site,
+            recorded.event,
+            recorded.rule,
+            as_of=statement.verified.verified_at,
+            declared_w=program.declared_w,
+        )
         terms = settlement_terms(
             tariff, program, recorded.event.event, statement.verified.intervals, recorded.all_events
         )
@@ -345,11 +232,16 @@ def _versions(recorded: Recorded) -> Check:
         if (one.verified.connection_id, one.verified.event_id) == (verified.connection_id, verified.event_id)
     ]
     faults = []
+    # Releases that knew no versions numbered none.
+    if ours[0].tariff and (ours[0].edition.supersedes or ours[0].edition.version != FIRST.version):
+        faults.append(
+            f"{ours[0].statement_id} is version {ours[0].edition.version} in place of "
+            f"{ours[0].edition.supersedes or 'nothing'}, which the log does not have: a version was withheld"
+        )
     if ours[-1].statement_id != recorded.statement.statement_id:
         faults.append(f"{ours[-1].statement_id} was issued later for the same event")
     for before, after in pairwise(ours):
         numbers = (before.edition.version, after.edition.version)
-        # Releases that knew no versions numbered none.
         if after.tariff and (after.edition.supersedes != before.statement_id or numbers[1] != numbers[0] + 1):
             faults.append(
                 f"{after.statement_id} is version {numbers[1]} in place of "
@@ -400,15 +292,7 @@ def _trust_in_content(recorded: Recorded) -> list[str]:
     rule = recorded.rule
     if rule.rule_id not in shipped_rules() or shipped_rules()[rule.rule_id].version != rule.version:
         trust.append(f"The sheet of {rule.rule_id} {rule.version}, which this gridgate does not know.")
-    trust += [
-        f"Import: that {one.source!r}, which {one.by} handed over for meter {one.meter_id}, says what the meter "
-        f"measured; compare SHA-256 {one.sha256} with that of the file you have."
-        for one in recorded.counting_imports
-    ]
-    edits = [one for one in recorded.edits if one.at <= recorded.statement.verified.verified_at]
-    if edits:
-        by = ", ".join(sorted({one.by for one in edits}))
-        trust.append(f"Edits: {len(edits)} of the meter's intervals, by {by}; records/{EDITS}.txt has the reasons.")
+    trust += trusted_meter_data(recorded.imports, recorded.edits, recorded.statement.verified.verified_at)
     bare = recorded.recomputed.bare
     if bare:
         trust.append(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from gateway.bundle_file import BundleFile
-from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS
+from gateway.bundle_meter_data import EDITS, IMPORTED, IMPORTS, known_of
 from gateway.bundle_recorded import (
     ENERGY,
     ENTRIES,
@@ -20,23 +20,23 @@ from gateway.bundle_recorded import (
     RULE,
     STATEMENT,
     TARIFF,
+    TEMPERATURE,
     TERMS,
     WHOLE_KINDS,
     Recorded,
     SiteTerms,
     Terms,
-    known_of,
     lines,
     terms_json,
     wanted,
 )
 from gateway.bundle_stamps import stamps_file
-from gateway.domain.baseline.rule import parse_rule
+from gateway.domain.baseline.rule import GeneratorOutput, Regression, parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
-from gateway.domain.evidence_log import EvidenceEntry, as_logged
+from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
@@ -48,7 +48,8 @@ ABOUT = """\
 A statement of verified reduction, and everything that it rests on.
 
 With gridgate:  gridgate verify FILE --key KEY --head YOUR_HEAD
-KEY is the public key or its id, YOUR_HEAD a head that you were given earlier. Nothing else is needed, no network.
+KEY is the public key or its id, YOUR_HEAD a head that you were given earlier. --timestamp-ca FILE names who vouches for
+time stamps, --certificate FILE who signs the grid's messages. Nothing else is needed, no network.
 
 By other means:
   manifest.json         SHA-256 of every other file
@@ -75,6 +76,8 @@ By other means:
 5. Intervals of records/imported_energy.txt count before readings: of those of one time the import that has the highest
    number among those of kind "revenue". records/reading_edit.txt is laid over both. One that the event begins or ends
    within is shared out by readings.
+6. A regression goes by records/temperature.txt, degrees Celsius: of one instant the one that was recorded last, before
+   the statement was verified. Each holds until the next, and for an hour at the most.
 """
 
 
@@ -106,16 +109,18 @@ async def make_bundle(
     """
     if statement.verified.sites:
         raise NotBundled("it is the sum of sites below: bundle the statement of each of them")
+    rule = parse_rule(sheet)
+    if isinstance(rule.method, GeneratorOutput):
+        raise NotBundled("it rests on the readings of a generator's meter, which bundles do not hold yet")
     newest = await newest_statement(ledger, statement.verified.connection_id, statement.verified.event_id)
     if newest is not None and newest.statement_id != statement.statement_id:
         raise NotBundled(f"it is superseded by {newest.statement_id}: bundle that one, which holds this one, too")
     record = await _event_of(ledger, statement)
     log = await _log(evidence)
-    rule = parse_rule(sheet)
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
     contents = await _contents(evidence, entries)
-    contents = await _as_logged(evidence, log, contents)
+    await _require_last_hours(evidence, log, contents)
     messages = await _messages(ledger, log, record, contents)
     contents |= {number: row for number, row, _ in messages}
     files = {
@@ -136,8 +141,15 @@ async def make_bundle(
     if statement.statement_id not in {one.statement_id for one in recorded.statements}:
         raise HeadTooOld(f"it was issued after the last head of the log ({_made_at(log)})")
     inputs = await gather_inputs(
-        recorded, recorded.site, recorded.event, recorded.rule, as_of=statement.verified.verified_at
+        recorded,
+        recorded.site,
+        recorded.event,
+        recorded.rule,
+        as_of=statement.verified.verified_at,
+        declared_w=recorded.terms.program.declared_w,
     )
+    if isinstance(rule.method, Regression) and fingerprint(inputs) != statement.verified.inputs_sha256:
+        raise HeadTooOld(f"temperatures that it rests on are not all under the last head of the log ({_made_at(log)})")
     return replace(made, files={**files, INPUTS: canonical_json(inputs)})
 
 
@@ -170,7 +182,7 @@ async def _log(evidence: EvidenceStore) -> LogCopy:
 async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -> dict[int, bytes]:
     """The records' content by the number of their entry; what is gone from the record is left out, and so missed."""
     found: dict[int, bytes] = {}
-    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS):
+    for kind in (*WHOLE_KINDS, ENERGY, IMPORTS, IMPORTED, EDITS, TEMPERATURE):
         ours = {entry.key: entry.number for entry in entries if entry.kind == kind}
         if ours:
             contents = await evidence.contents(kind, frozenset(ours))
@@ -181,21 +193,16 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
-async def _as_logged(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> dict[int, bytes]:
-    """The contents, of an hour of readings that has grown since it was logged as it was then.
-
-    Raises ``HeadTooOld`` where such an hour has been logged again after the head.
-    """
-    found = dict(contents)
+async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
+    """Raise ``HeadTooOld`` where an hour of readings has grown since the head, as one that ran when it was made has."""
     for number, content in contents.items():
         entry = log.entries[number]
         if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
             continue
         last = (await evidence.find(READING, entry.key))[-1]
-        if last.number >= len(log.entries) and last.sha256 == digest:
+        logged_since = last.number >= len(log.entries) and last.sha256 == digest
+        if logged_since or (last == entry and entry.running):
             raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
-        found[number] = as_logged(content, entry.sha256) or content
-    return found
 
 
 async def _messages(

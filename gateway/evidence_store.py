@@ -40,6 +40,9 @@ class EvidenceStore(Protocol):
     async def find(self, kind: str, key: str) -> tuple[EvidenceEntry, ...]:
         """The entries of one record, in order."""
 
+    async def find_statement(self, statement_id: str) -> tuple[EvidenceEntry, ...]:
+        """The entries of a statement by its id, in order."""
+
     async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
         """The leaves from number ``first`` on, as they were hashed when they were logged."""
 

@@ -11,7 +11,7 @@ once.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -85,6 +85,15 @@ class CapOutcome:
     applied_w: float | None
     outcome: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalMinute:
+    """One minute of ``meters`` meters together: the sum of their means in watts."""
+
+    starts_at: datetime
+    power_w: float
+    meters: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,11 +245,30 @@ class Ledger(Protocol):
     async def readings_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[PowerReading, ...]:
         """Readings with ``start <= measured_at < end`` in order of time, the ones not yet flushed included."""
 
+    async def totals_between(
+        self, start: datetime, end: datetime, *, apart_from: Collection[str]
+    ) -> tuple[TotalMinute, ...]:
+        """Minutes of all meters but some, in order of time: those of the clock from ``start`` on, up to before ``end``.
+
+        A mean is over a meter's stored readings of the minute; what is not flushed yet is not in it.
+        """
+
     async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
         """Keep closed intervals; one with the same meter, start and duration is kept as it was."""
 
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """Closed intervals that start in ``[start, end)``, in order of time."""
+
+    async def record_temperatures(self, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+        """Keep temperatures at the site, in degrees Celsius by the start they hold from; a correction comes later.
+
+        Raises ``ValueError`` for one that is no finite number, and keeps none then.
+        """
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
+    ) -> tuple[tuple[datetime, float], ...]:
+        """Those that hold from ``[start, end)``, in order of time, as they were known by an instant, or as they are."""
 
     # meter data that was handed over, and edits
 
@@ -279,7 +307,10 @@ class Ledger(Protocol):
         """Edits of intervals that share time with ``[start, end)``, in the order in which they were recorded."""
 
     async def meter_data_count(self) -> int:
-        """How many imports and edits are on record, of whichever process: what was settled is due again as it rises."""
+        """How many imports, temperatures and edits are on record, of whichever process.
+
+        What was settled is due again as it rises.
+        """
 
     # reporting
 

@@ -83,6 +83,7 @@ async def serve(settings: Settings, *, config_path: Path) -> None:
             capability=lambda: None if offering is None else offering.latest,
             stop=stop,
             heads=record.evidence.heads,
+            evidence=record.evidence,
         )
         await edges.enter_async_context(listening(application, settings.gateway.listen))
         await run_services((*stages, last), clock, stop)

@@ -13,6 +13,7 @@ import structlog
 from gateway.attach import MeteredFleet
 from gateway.clock import Clock
 from gateway.config import (
+    GENERATOR_METER_ID,
     SITE_METER_ID,
     MeterSettings,
     ModbusSettings,
@@ -31,13 +32,20 @@ log = structlog.get_logger()
 async def open_site_meter(edges: AsyncExitStack, settings: Settings, fleet: MeteredFleet, clock: Clock) -> PowerMeter:
     """The declared site meters in order of preference, over the devices' sum; ``edges`` closes their connections.
 
-    Where none is declared a simulated site brings its own, and elsewhere the devices are summed.
+    Where none is declared a simulated site brings its own, and elsewhere the devices are summed. The meter of a
+    generator is read beside it.
     """
     local = settings.fleets[0] if settings.fleets and settings.agents is None else None
-    if not settings.meters and isinstance(local, SimulatedSettings):
-        return fleet
-    opened = [(meter, await open_meter(edges, meter, clock)) for meter in settings.meters]
-    return over_devices(opened, settings.site.overhead, fleet, clock)
+    site: PowerMeter = fleet
+    if settings.meters or not isinstance(local, SimulatedSettings):
+        opened = [(meter, await open_meter(edges, meter, clock)) for meter in settings.meters]
+        site = over_devices(opened, settings.site.overhead, fleet, clock)
+    if settings.generator_meter is None:
+        return site
+    from hardware.site_meter import WithGenerator
+
+    generator = await open_meter(edges, settings.generator_meter, clock)
+    return WithGenerator(meters=site, generator=generator, meter_id=GENERATOR_METER_ID, on_change=_log_change)
 
 
 def over_devices(

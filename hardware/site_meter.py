@@ -172,6 +172,44 @@ class FailoverMeter(PowerMeter):
             self._on_change(part, reason)
 
 
+class WithGenerator(PowerMeter):
+    """What ``meters`` read, and the output of a generator beside it under ``meter_id``.
+
+    The generator's meter may be silent: ``on_change(part, reason)`` is told once a change, and the others go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        meters: PowerMeter,
+        generator: PowerMeter,
+        meter_id: str,
+        on_change: Callable[[str, str | None], None] = lambda _part, _reason: None,
+    ) -> None:
+        self._meters = meters
+        self._generator = generator
+        self._meter_id = meter_id
+        self._on_change = on_change
+        self._silent = False
+
+    async def read(self) -> tuple[PowerReading, ...]:
+        """All readings. Raises as ``meters`` does."""
+        readings, output = await asyncio.gather(self._meters.read(), self._output())
+        return (*readings, *output)
+
+    async def _output(self) -> tuple[PowerReading, ...]:
+        reason = None
+        readings: tuple[PowerReading, ...] = ()
+        try:
+            readings = await self._generator.read()
+        except (HardwareError, OSError) as fault:
+            reason = str(fault) or type(fault).__name__
+        if self._silent is not (reason is not None):
+            self._silent = reason is not None
+            self._on_change("generator meter", reason)
+        return tuple(replace(reading, meter_id=self._meter_id) for reading in readings[:1])
+
+
 class SiteAndDevices(PowerMeter):
     """The devices' readings, then the site's: what the gateway reads each second.
 

@@ -26,7 +26,7 @@ from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.fleet import Site
 from gateway.domain.measurement import integrate, slices
 from gateway.domain.merkle import MerkleLog
-from gateway.domain.settlement import SettlementStatement, settle
+from gateway.domain.settlement import FIRST, Edition, SettlementStatement, settle
 from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.tree_head import FORMAT, SignedHead, TreeHead, key_id_of, sign
 from gateway.domain.verification import verify_event
@@ -92,11 +92,13 @@ async def make(
     reading_s: int = 60,
     messages: Sequence[bytes] = (json.dumps(MESSAGE).encode(),),
     also: Callable[[SqlLedger], Awaitable[object]] | None = None,
+    versions: int = 1,
 ) -> Made:
     """One event in a record of its own: readings each ``reading_s``, closed intervals, a statement, two heads.
 
     Each of ``messages`` brings a revision of the event, a minute after the one before; ``also`` records more before
-    the event is settled.
+    the event is settled. Each of ``versions`` of the statement takes the place of the one before, under a head of its
+    own; the bundle is of the last.
     """
     url = f"sqlite+aiosqlite:///{folder}/record.db"
     await upgrade(url)
@@ -108,9 +110,10 @@ async def make(
             await also(ledger)
         evidence = SqlEvidenceStore(ledger)
         await add_head(evidence, STARTS_AT - timedelta(minutes=30), None)
-        statement = await _settle(ledger)
-        (first,) = await evidence.heads()
-        await add_head(evidence, STARTS_AT + timedelta(hours=12), first)
+        for version in range(1, versions + 1):
+            statement = await _settle(ledger, version)
+            last = (await evidence.heads())[-1]
+            await add_head(evidence, STARTS_AT + timedelta(hours=12 * version), last)
         bundle = await bundle_of(ledger, statement)
         return Made(body=write_bundle(bundle), heads=await evidence.heads(), statement=statement)
 
@@ -203,18 +206,23 @@ async def _opt_in(ledger: SqlLedger, event: GridEvent, at: datetime) -> None:
     await ledger.record_event(event, at)
 
 
-async def _settle(ledger: SqlLedger) -> SettlementStatement:
+def statement_id_of(version: int) -> str:
+    return STATEMENT_ID if version == 1 else f"{STATEMENT_ID}-v{version}"
+
+
+async def _settle(ledger: SqlLedger, version: int) -> SettlementStatement:
     record = await ledger.event(CONNECTION_ID, "peak-1")
     assert record is not None
-    at = STARTS_AT + timedelta(hours=1, seconds=3)
+    at = STARTS_AT + timedelta(hours=12 * version - 11, seconds=3)
     inputs = await gather_inputs(ledger, SITE, record, shipped_rules()[PROGRAM.baseline_rule], as_of=at)
     statement = settle(
         verify_event(inputs, verified_at=at),
         program=PROGRAM,
         site_id=SITE.site_id,
-        statement_id=STATEMENT_ID,
+        statement_id=statement_id_of(version),
         issued_at=at,
         raw_sha256=record.event.raw_sha256,
+        edition=FIRST if version == 1 else Edition(version=version, supersedes=statement_id_of(version - 1)),
     )
     await ledger.record_statement(statement)
     return statement

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from gateway.domain.assurance.assure import Assurance, NotAssured, assure
+from gateway.domain.assurance.inputs import AssuranceInputs
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.measurement import IntervalEnergy
@@ -87,3 +89,22 @@ def _metered(until: datetime) -> tuple[IntervalEnergy, ...]:
         found.append(IntervalEnergy(starts_at=at, duration_s=900.0, energy_wh=power_w / 4, coverage_fraction=1.0))
         at += timedelta(minutes=15)
     return tuple(found)
+
+
+def assured(found: StatementMaterial) -> StatementMaterial:
+    """The same with its assurance, from the inputs that it has."""
+    inputs = found.inputs
+    assert isinstance(inputs, VerificationInputs)
+    made = assure(
+        AssuranceInputs(
+            rule=inputs.rule,
+            history=inputs.history,
+            event_start=inputs.event_start,
+            event_end=inputs.event_end,
+            timezone=inputs.timezone,
+            ramp_start=inputs.ramp_start,
+            settled=found.statement.verified.intervals,
+            other_rules=tuple(shipped_rules().values()),
+        )
+    )
+    return replace(found, assurance=made if isinstance(made, Assurance) else NotAssured(reason=made.reason))

@@ -12,6 +12,7 @@ from gateway.cli.metered_event import (
     instant_option,
     read_events,
     read_readings,
+    read_temperatures,
     rule_named,
     window_option,
     zone_named,
@@ -21,6 +22,8 @@ from gateway.cli.output import BAD_USAGE, FAILED, as_json, fail, show
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, CandidateDay, Insufficient
 from gateway.domain.baseline.rule import Rule, shipped_rules
+from gateway.domain.baseline.temperature import by_interval
+from gateway.domain.measurement import IntervalEnergy
 
 
 def baseline(
@@ -38,6 +41,10 @@ def baseline(
         Path | None, typer.Option(help="CSV like --readings: output of the generator behind the meter, positive.")
     ] = None,
     declared_kw: Annotated[float | None, typer.Option(help="The level declared to the programme, in kW.")] = None,
+    temperature: Annotated[
+        Path | None,
+        typer.Option(help="CSV with a header: start,temperature_c, each for an hour at the most; for regressions."),
+    ] = None,
     timezone_name: Annotated[
         str | None, typer.Option("--timezone", metavar="ZONE", help="IANA zone of naive stamps and of the days.")
     ] = None,
@@ -63,6 +70,7 @@ def baseline(
         output = None if generation is None else read_readings(generation, zone, json_wanted=json_wanted).intervals
         noticed_at = None if notice is None else instant_option("--notice", notice, zone)
         excluded = read_events(events, zone, json_wanted=json_wanted)
+        temperatures = read_temperatures(temperature, zone, json_wanted=json_wanted)
         day_zone = zone or zone_of_days(rule, history)
     except HistoryError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
@@ -76,6 +84,7 @@ def baseline(
         noticed_at=noticed_at,
         generation=output,
         declared_w=None if declared_kw is None else declared_kw * 1000,
+        temperature_c=dict(by_interval(temperatures, _starts(history.intervals, window))) or None,
     )
     if isinstance(answer, Insufficient):
         result = {
@@ -87,6 +96,18 @@ def baseline(
         show(result, json_wanted=json_wanted, text=lambda: _insufficient_text(answer))
         raise typer.Exit(FAILED)
     show(answer, json_wanted=json_wanted, text=lambda: _text(answer, window, day_zone))
+
+
+def _starts(intervals: Sequence[IntervalEnergy], window: tuple[datetime, datetime]) -> set[datetime]:
+    """Of the meter's intervals, and of those in the event that have no reading."""
+    starts = {one.starts_at for one in intervals}
+    if intervals:
+        step = timedelta(seconds=intervals[0].duration_s)
+        at = intervals[0].starts_at + (window[0] - intervals[0].starts_at) // step * step
+        while at < window[1]:
+            starts.add(at)
+            at += step
+    return starts
 
 
 def _about(rule: Rule) -> dict[str, str]:

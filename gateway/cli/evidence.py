@@ -26,7 +26,10 @@ def heads(config: ConfigOption = None, database: DatabaseOption = None, json_wan
             f"key {one.key_id[:16]}"
             for one in found
         ]
-        return "\n".join(lines) or "no head was made yet: the first is made when a day is over"
+        return (
+            "\n".join(lines)
+            or "no head was made yet: the first is made when a day is over, or by: gridgate evidence head"
+        )
 
     show([{**as_json(one), "key_id": one.key_id} for one in found], json_wanted=json_wanted, text=text)
 

@@ -97,7 +97,10 @@ def proof_of(kind: str, key: str) -> Callable[[EvidenceStore], Awaitable[dict[st
             return f"the log has no {kind} {key!r}; what was recorded in the last minute may not be logged yet"
         entry = entries[-1]
         if not heads or heads[-1].head.size <= entry.number:
-            return f"{kind} {key} is entry {entry.number}, which no head covers yet: one is made when the day is over"
+            return (
+                f"{kind} {key} is entry {entry.number}, which no head covers yet: one is made when the day is over, "
+                "or now by: gridgate evidence head"
+            )
         head = heads[-1].head
         tree = MerkleLog(await store.leaves())
         return {

@@ -13,12 +13,14 @@ from gateway.domain.measurement import IntervalEnergy
 
 READINGS_HEADER = "`timestamp,kw` (mean power) or `timestamp,kwh` (energy of the interval)"
 EVENTS_HEADER = "`start,end`"
+TEMPERATURE_HEADER = "`start,temperature_c`"
 
 # What lies outside is a slip of the pen, not a history, and would only cost time.
 _YEARS = range(1970, 2200)
 _INTERVALS_S = (1.0, 86_400.0)
 _LONGEST_EVENT = timedelta(days=7)
 _LARGEST_VALUE = 1e9
+_TEMPERATURES_C = (-90.0, 60.0)
 
 
 class HistoryError(ValueError):
@@ -104,6 +106,30 @@ def parse_events(content: bytes, zone: tzinfo | None) -> tuple[tuple[datetime, d
                 raise HistoryError(f"{len(cells)} columns where the header has two")
             events.append(parse_event(cells[0], cells[1], zone))
     return tuple(events)
+
+
+def parse_temperatures(content: bytes, zone: tzinfo | None) -> tuple[tuple[datetime, float], ...]:
+    """Temperatures in degrees Celsius by the instant they hold from; empty or ``nan`` is none.
+
+    Raises ``HistoryError``.
+    """
+    table = rows_of(content)
+    header = ",".join(cell.strip().lower() for cell in table[0][1]) if table else ""
+    if header != "start,temperature_c":
+        raise HistoryError(f"line 1 is {header!r}: the header {TEMPERATURE_HEADER} is expected")
+    rows: list[_Row] = []
+    for line, cells in table[1:]:
+        with naming_line(line):
+            if len(cells) > 2:
+                raise HistoryError(f"{len(cells)} columns where the header has two")
+            value = value_of(cells[1] if len(cells) == 2 else "")
+            if value is not None and not _TEMPERATURES_C[0] <= value <= _TEMPERATURES_C[1]:
+                raise HistoryError(
+                    f"{value:g} is no temperature of a place in degrees Celsius: leave it empty for none"
+                )
+            rows.append(_Row(line=line, starts_at=parse_instant(cells[0], zone), value=value))
+    _check_order(rows)
+    return tuple((row.starts_at.astimezone(UTC), row.value) for row in rows if row.value is not None)
 
 
 def parse_event(start: str, end: str, zone: tzinfo | None) -> tuple[datetime, datetime]:

@@ -21,6 +21,7 @@ from gateway.cli.run import agent, demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.statement import statement
 from gateway.cli.tariff import tariff
+from gateway.cli.temperature import temperature
 from gateway.cli.verification import verification
 from gateway.cli.verify import verify
 from gateway.cli.vtn import vtn
@@ -67,4 +68,5 @@ app.add_typer(verification, name="verification")
 app.add_typer(archive, name="archive")
 app.add_typer(evidence, name="evidence")
 app.add_typer(tariff, name="tariff")
+app.add_typer(temperature, name="temperature")
 app.add_typer(db, name="db")

@@ -120,6 +120,8 @@ def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
         raise HistoryError(
             "the columns are separated by semicolons: save the file with commas between them, and points in numbers"
         )
+    if start is None and _is_stamp(header[0]):
+        raise HistoryError("line 1 is a row, there is no header: put one such as `start,kWh` above it")
     if start is None:
         raise HistoryError(
             f"the header {','.join(header)!r} has no column `start`: name that of the intervals' start so"
@@ -140,6 +142,14 @@ def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
             "or give --unit Wh, kWh, W or kW"
         )
     return _Columns(start=start, value=value, end=end, meter=meter, quality=quality, unit=unit)
+
+
+def _is_stamp(text: str) -> bool:
+    try:
+        stamp_of(text)
+    except HistoryError:
+        return False
+    return True
 
 
 def _one_of(names: Sequence[str], wanted: frozenset[str]) -> int | None:

@@ -1,16 +1,14 @@
 """What ``gridgate meter check``, ``estimate`` and ``edit`` do in the record. Apart from the commands that do it."""
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from uuid import uuid4
 
 from gateway.cli.ask import read_record
-from gateway.cli.command import patiently
 from gateway.cli.history_csv import HistoryError
-from gateway.cli.meter_work import PATIENCE_S
+from gateway.cli.meter_work import written
 from gateway.cli.metered_event import zone_named
 from gateway.cli.output import BAD_USAGE, fail
 from gateway.cli.settings import any_settings
@@ -147,13 +145,17 @@ def estimated(
     async def asked(ledger: Ledger) -> EstimateResult:
         series = await series_of(ledger, meter_id, *span, beside=_beside(terms), interval_s=terms.interval_s)
         found = propose(series, zone=terms.zone, rules=terms.rules, by=by, at=datetime.now(UTC))
-        if record and found.edits:
-            await patiently(lambda: ledger.record_edits(found.edits), time.monotonic() + PATIENCE_S)
+
+        async def write(at: datetime) -> tuple[Edit, ...]:
+            edits = tuple(replace(one, at=at) for one in found.edits)
+            await ledger.record_edits(edits)
+            return edits
+
         return EstimateResult(
             meter_id=meter_id,
             rules=f"{terms.rules.rules_id} {terms.rules.version}",
             recorded=record and bool(found.edits),
-            edits=found.edits,
+            edits=await written(write) if record and found.edits else found.edits,
             refused=found.refused,
         )
 
@@ -193,8 +195,12 @@ def edited(
         end = starts_at + timedelta(seconds=edit.duration_s)
         stood = await MeterData(ledger).series_between(meter_id, starts_at, end)
         before_wh = next((one.energy_wh for one in stood if one.coverage_fraction > 0.0), None)
-        await patiently(lambda: ledger.record_edit(edit), time.monotonic() + PATIENCE_S)
-        return Edited(edit=edit, before_wh=before_wh)
+
+        async def write(at: datetime) -> Edit:
+            await ledger.record_edit(replace(edit, at=at))
+            return replace(edit, at=at)
+
+        return Edited(edit=await written(write), before_wh=before_wh)
 
     found = read_record(url, asked, json_wanted=json_wanted)
     if isinstance(found, str):

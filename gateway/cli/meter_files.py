@@ -63,8 +63,11 @@ def read_meter_file(
             sha256=digest,
             notes=(without,) if found.without_value else (),
         )
-    if unit is not None:
-        raise HistoryError("a Green Button feed says itself what its units are: leave --unit out")
+    if unit not in {None, Unit.WH}:
+        raise HistoryError(
+            "a Green Button feed says itself what its units are, and is read into Wh: leave --unit out (--unit Wh says "
+            "that it is right, whatever our own meter says)"
+        )
     try:
         feed = read_green_button(content, usage_point=usage_point, local_time=zone)
     except MeterFileError as cause:

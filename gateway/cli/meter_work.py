@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import TypeVar
@@ -73,11 +73,14 @@ def hand_over(
 
     async def taken(ledger: Ledger) -> Imported:
         judged = await judge(ledger, made, handed.intervals, lines=handed.lines, unit_is_certain=unit_is_certain)
-        if not check_only:
-            until_s = time.monotonic() + PATIENCE_S
-            await patiently(lambda: take(ledger, made, handed.intervals, handed.registers), until_s)
+
+        async def write(at: datetime) -> MeterImport:
+            source = replace(made, at=at)
+            await take(ledger, source, handed.intervals, handed.registers)
+            return source
+
         return Imported(
-            imported=made,
+            imported=made if check_only else await written(write),
             recorded=not check_only,
             energy_kwh=sum(one.energy_wh for one in handed.intervals) / 1000.0,
             replaces=judged.replaces,
@@ -98,6 +101,14 @@ def series_of(
     return read_record(
         url, lambda ledger: MeterData(ledger).series_between(meter_id, start, end), json_wanted=json_wanted
     )
+
+
+async def written(write: Callable[[datetime], Awaitable[T]]) -> T:
+    """Write with the instant at which it is written, again while the record is busy.
+
+    What is settled in the meantime goes by what is on record, and not by what somebody has in hand.
+    """
+    return await patiently(lambda: write(datetime.now(UTC)), time.monotonic() + PATIENCE_S)
 
 
 def refusing(url: str, what: str, work: Callable[[Ledger], Awaitable[T]], *, json_wanted: bool) -> T:

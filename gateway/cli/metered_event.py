@@ -16,6 +16,7 @@ from gateway.cli.history_csv import (
     parse_events,
     parse_instant,
     parse_readings,
+    parse_temperatures,
 )
 from gateway.cli.output import read_input
 from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, Rule, find_rule
@@ -72,6 +73,16 @@ def read_events(path: Path | None, zone: tzinfo | None, *, json_wanted: bool) ->
         return ()
     with _naming(path):
         return parse_events(read_input(path, json_wanted=json_wanted), zone)
+
+
+def read_temperatures(
+    path: Path | None, zone: tzinfo | None, *, json_wanted: bool
+) -> tuple[tuple[datetime, float], ...]:
+    """Temperatures from a file; none without one."""
+    if path is None:
+        return ()
+    with _naming(path):
+        return parse_temperatures(read_input(path, json_wanted=json_wanted), zone)
 
 
 @contextmanager

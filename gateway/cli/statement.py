@@ -40,8 +40,13 @@ def list_statements(
 @statement.command("show")
 def show_statement(
     statement_id: str,
+    *,
     check: Annotated[
         bool, typer.Option("--check", help="Compute every figure again from the record; needs --config.")
+    ] = False,
+    assurance: Annotated[
+        bool,
+        typer.Option("--assurance", help="Say how sure the figures are; takes some seconds and needs --config."),
     ] = False,
     config: ConfigOption = None,
     database: DatabaseOption = None,
@@ -49,12 +54,18 @@ def show_statement(
 ) -> None:
     """Show one statement: intervals, candidate days, adjustment, money."""
     from gateway.cli.ask import read_record
-    from gateway.cli.statement_text import difference, in_words, one_statement
+    from gateway.cli.statement_text import assurance_in_words, assured, difference, in_words, one_statement
     from gateway.config import ConfigError, load_config
 
     if check and config is None:
         fail(
             "--check needs --config: the program's price and rule stand there", code=BAD_USAGE, json_wanted=json_wanted
+        )
+    if assurance and config is None:
+        fail(
+            "--assurance needs --config: the site's meter and time zone stand there",
+            code=BAD_USAGE,
+            json_wanted=json_wanted,
         )
     url = database_url(config, database, json_wanted=json_wanted)
     found = read_record(url, one_statement(statement_id), json_wanted=json_wanted)
@@ -64,16 +75,26 @@ def show_statement(
             code=FAILED,
             json_wanted=json_wanted,
         )
-    if check and config is not None:
+    settings = None
+    if (check or assurance) and config is not None:
         try:
             settings = load_config(config)
         except ConfigError as cause:
             fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    if check and settings is not None:
         wrong = read_record(url, difference(found, settings), json_wanted=json_wanted)
         if wrong is not None:
             fail(f"statement {found.statement_id} does not follow from the record: {wrong}", json_wanted=json_wanted)
         typer.echo(f"every figure of {found.statement_id} follows from the record", err=True)
-    show(found, json_wanted=json_wanted, text=lambda: in_words(found))
+    if not assurance or settings is None:
+        show(found, json_wanted=json_wanted, text=lambda: in_words(found))
+        return
+    sure = read_record(url, assured(found, settings), json_wanted=json_wanted)
+    show(
+        {**as_json(found), "assurance": as_json(sure)},
+        json_wanted=json_wanted,
+        text=lambda: f"{in_words(found)}\n{assurance_in_words(sure)}",
+    )
 
 
 @statement.command("bundle")
@@ -139,18 +160,19 @@ def report(
 ) -> None:
     """Write a report on one statement for people.
 
-    With --config it has the baseline's inputs and local times; with --database alone it says what is missing.
+    With --config it has the baseline's inputs, local times, and how far the figures can be trusted: bounds, other
+    rules, gaming tests, rebound. With --database alone it says what is missing.
     """
-    from gateway.cli.ask import read_record
-    from gateway.cli.statement_report import material_of, site_of, write_new
+    from gateway.cli.ask import read_all
+    from gateway.cli.statement_report import all_of, settings_of, write_new
     from gateway.domain.report.statement import report_of
     from gateway.reports import Form, ReportsMissing, written
 
     if form not in set(Form):
         fail(f"--format {form}: take one of {', '.join(Form)}", code=BAD_USAGE, json_wanted=json_wanted)
     url = database_url(config, database, json_wanted=json_wanted)
-    site = site_of(config, json_wanted=json_wanted)
-    material = read_record(url, material_of(statement_id, site), json_wanted=json_wanted)
+    settings = settings_of(config, json_wanted=json_wanted)
+    material = read_all(url, all_of(statement_id, settings), json_wanted=json_wanted)
     if material is None:
         fail(f"no statement {statement_id!r} on record; see: gridgate statement list", json_wanted=json_wanted)
     try:

@@ -7,8 +7,9 @@ from gateway.domain.reconciliation import CounterpartyStatement, Reconciliation
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.statement_changes import Change
 from gateway.domain.statement_review import ReviewKind, ReviewRefused
+from gateway.domain.statement_versions import VersionLine
 from gateway.ledger import Ledger
-from gateway.services.reviewing import VersionLine, difference, reconcile_with
+from gateway.services.reviewing import difference, reconcile_with
 
 SHOWN = 20
 """So many lines of a difference are printed; --json has all of them."""

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.app import check_signature, decode_message, product_version, recheck
+from gateway.app import assurance_sources, check_signature, decode_message, product_version, recheck
 from gateway.bundle_file import BundleFile
 from gateway.bundle_verify import verify
 from gateway.bundling import HeadTooOld, NotBundled, make_bundle
 from gateway.cli.evidence_asked import NotSigned, head_signed
 from gateway.cli.statement_review_text import standing_in_words
 from gateway.config import Settings
+from gateway.domain.assurance.assure import Assurance, NotAssured
 from gateway.domain.baseline.rule import shipped_sheets
+from gateway.domain.report.assured import range_words, verdict_words
+from gateway.domain.report.document import MINUS
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.ledger import Ledger
+from gateway.services.assuring import assurance_of
 from gateway.stages import Record
 
 
@@ -37,6 +41,17 @@ def difference(statement: SettlementStatement, settings: Settings) -> Callable[[
 
     async def asked(ledger: Ledger) -> str | None:
         return await recheck(ledger, settings, statement)
+
+    return asked
+
+
+def assured(
+    statement: SettlementStatement, settings: Settings
+) -> Callable[[Ledger], Awaitable[Assurance | NotAssured]]:
+    """A question for how far a statement can be trusted."""
+
+    async def asked(ledger: Ledger) -> Assurance | NotAssured:
+        return await assurance_of(assurance_sources(ledger, settings), statement)
 
     return asked
 
@@ -85,6 +100,26 @@ def bundle_of(statement_id: str, settings: Settings) -> Callable[[Record], Await
         return Bundled(bundle=made, faults=faults, notes=notes)
 
     return asked
+
+
+def assurance_in_words(found: Assurance | NotAssured) -> str:
+    """Range, verdict and what came after, in three lines."""
+    if isinstance(found, NotAssured):
+        return f"  how sure: cannot be said, {found.reason}"
+    certificate = found.certificate
+    accuracy = (
+        ""
+        if certificate.rrmse_fraction is None or certificate.bias_fraction is None
+        else f" (on {certificate.days} days without an event: RRMSE {certificate.rrmse_fraction:.1%},"
+        f" bias {certificate.bias_fraction:+.1%})"
+    )
+    return "\n".join(
+        [
+            f"  how sure: {range_words(found).replace(MINUS, '-')}{accuracy}",
+            f"  tests for gaming: {verdict_words(found)}",
+            f"  in the {found.rebound.hours:g} hours after: {found.rebound.finding}",
+        ]
+    )
 
 
 async def _new_head(record: Record, settings: Settings, reason: HeadTooOld) -> tuple[str, ...]:

@@ -88,7 +88,10 @@ def _terms(one: Tariff) -> str:
     lines += [f"    {name}: {_words(terms)}" for name, terms in parts.items() if terms is not None]
     lines += [f"    cap: {_words(cap)}" for cap in one.caps]
     paid = {True: "payable", False: "not payable"}
-    lines.append(f"    estimates: {paid[one.estimates_payable]}; tests: {paid[one.capability_tests_payable]}")
+    lines.append(
+        f"    estimates: {paid[one.estimates_payable]}; suspect readings: {paid[one.suspect_payable]}; "
+        f"tests: {paid[one.capability_tests_payable]}"
+    )
     return "\n".join(lines)
 
 

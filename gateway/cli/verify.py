@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.output import BAD_USAGE, FAILED, fail, read_input, show
+from gateway.cli.output import BAD_USAGE, FAILED, fail, show
 from gateway.cli.record import JsonOption
 
 
@@ -31,7 +31,7 @@ def verify(
     import asyncio
 
     from gateway.app import check_signature, decode_message
-    from gateway.bundle_file import BundleError, read_bundle
+    from gateway.bundle_file import BundleError, read_bundle_file
     from gateway.bundle_verify import verify as verify_bundle
     from gateway.cli.verify_text import in_words, read_pins
 
@@ -39,11 +39,11 @@ def verify(
         pins = read_pins(heads=head or [], key=key, timestamp_ca=timestamp_ca, certificates=certificate or [])
     except OSError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
-    body = read_input(file, json_wanted=json_wanted)
     try:
-        found = asyncio.run(
-            verify_bundle(read_bundle(body), decode=decode_message, check_signature=check_signature, pins=pins)
-        )
+        bundle = read_bundle_file(file)
+        found = asyncio.run(verify_bundle(bundle, decode=decode_message, check_signature=check_signature, pins=pins))
+    except OSError as cause:
+        fail(f"cannot read {file}: {cause.strerror}", code=BAD_USAGE, json_wanted=json_wanted)
     except BundleError as cause:
         fail(f"{file} is no bundle that can be verified: {cause}", code=BAD_USAGE, json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: in_words(found))

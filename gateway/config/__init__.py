@@ -7,10 +7,11 @@ from gateway.config.evidence import EvidenceSettings
 from gateway.config.jobs import ProcessJobSettings, ProcessSettings, SlurmSettings, TermsSettings
 from gateway.config.meters import MeterSettings, ModbusSettings, PrometheusSettings, RegisterSettings
 from gateway.config.settings import ConfigError, FleetSettings, Settings, load_config, settings_from
-from gateway.config.site import SITE_METER_ID, OverheadSettings, SiteSettings
+from gateway.config.site import GENERATOR_METER_ID, SITE_METER_ID, OverheadSettings, SiteSettings
 from gateway.config.sites import SitesSettings
 
 __all__ = [
+    "GENERATOR_METER_ID",
     "SITE_METER_ID",
     "AgentSettings",
     "AgentsSettings",

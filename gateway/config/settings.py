@@ -72,6 +72,8 @@ class ProgramSettings(Section):
     """Its events cannot be opted out of."""
     capacity_kw: float | None = Field(default=None, gt=0)
     """What a fraction of the site's capacity is of; the site's ``import_limit_kw`` where it is not given."""
+    declared_kw: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """The level declared to the program, for a ``baseline`` that holds the meter against one."""
     contract: ContractSettings | None = None
     """When and how often it may call. A call outside is opted out of, unless the program is mandatory."""
 
@@ -102,6 +104,7 @@ class ProgramSettings(Section):
             by_sites=self.verification == "sites",
             sites_patience_s=self.sites_patience_s,
             contract=None if self.contract is None else self.contract.contract(),
+            declared_w=None if self.declared_kw is None else self.declared_kw * 1000.0,
             capacity_w=None if capacity_kw is None else capacity_kw * 1000.0,
         )
 
@@ -173,12 +176,16 @@ class Settings(BaseSettings):
         for what, names in (
             ("[[connection]] name", [connection.name for connection in self.connection]),
             ("[[program]] id", [program.id for program in self.program]),
-            ("[[hardware]] name", [one.name for one in (*self.meters, *self.slurms)]),
+            ("[[hardware]] name", [one.name for one in (*self._all_meters, *self.slurms)]),
             ("[[hardware.job]] id", [job.id for job in self.process_jobs]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is used twice; give each its own")
+        if self.site.generator_meter is not None and self.generator_meter is None:
+            raise ValueError(
+                f"[site] generator_meter {self.site.generator_meter!r} names no [[hardware]] that is a meter"
+            )
         if len(self.fleets) > 1:
             raise ValueError("one [[hardware]] section with devices is supported; put all hosts into it")
         sites = [one for one in self.hardware if isinstance(one, SitesSettings)]
@@ -256,6 +263,15 @@ class Settings(BaseSettings):
     @property
     def meters(self) -> tuple[ModbusSettings | PrometheusSettings, ...]:
         """The site meters in the order of preference."""
+        return tuple(one for one in self._all_meters if one.name != self.site.generator_meter)
+
+    @property
+    def generator_meter(self) -> ModbusSettings | PrometheusSettings | None:
+        """The meter at the output of a generator behind the site meter, where there is one."""
+        return next((one for one in self._all_meters if one.name == self.site.generator_meter), None)
+
+    @property
+    def _all_meters(self) -> tuple[ModbusSettings | PrometheusSettings, ...]:
         return tuple(one for one in self.hardware if isinstance(one, MeterSettings))
 
     def programs(self) -> Mapping[str, Program]:

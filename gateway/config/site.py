@@ -11,6 +11,8 @@ from gateway.domain.fleet import Site
 from gateway.domain.tree import OVERSHOOT_FRACTION, ElectricalTree, Node, NodeKind
 
 SITE_METER_ID = "site"
+GENERATOR_METER_ID = "generator"
+"""What the record calls the meter at a generator's output."""
 
 
 class OverheadSettings(Section):
@@ -53,6 +55,8 @@ class SiteSettings(SupplySettings):
     id: str = Field(min_length=1)
     timezone: Annotated[str, AfterValidator(zone)] = "UTC"
     interval_s: Literal[60, 300, 900, 1800, 3600] = 300
+    generator_meter: str | None = None
+    """Name of the ``[[hardware]]`` meter at the output of a generator behind the site meter, which reads positive."""
 
     @model_validator(mode="after")
     def _nodes_are_a_tree(self) -> "SiteSettings":
@@ -70,6 +74,7 @@ class SiteSettings(SupplySettings):
             timezone=ZoneInfo(self.timezone),
             meter_id=SITE_METER_ID,
             interval_s=self.interval_s,
+            generator_meter_id=None if self.generator_meter is None else GENERATOR_METER_ID,
             import_limit_w=None if self.import_limit_kw is None else self.import_limit_kw * 1000.0,
             tree=self.tree(),
         )

@@ -5,25 +5,24 @@ reader has been given can be held against it, and nothing can be left out: what 
 hold is missed.
 """
 
-from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import groupby
-from operator import attrgetter
 
 from gateway.domain.baseline.rule import DayMatching, MeterBeforeAfter, Rule
 from gateway.domain.evidence_log import EvidenceEntry
-from gateway.domain.measurement import IntervalEnergy, Slice, integrate
+from gateway.domain.measurement import IntervalEnergy, Slice, epoch_us
 from gateway.domain.merkle import MerkleLog
+from gateway.domain.reading_columns import ReadingColumns, integrate_columns
 from gateway.domain.tree_head import HeadError, SignedHead, check_chain, check_signature
-from hardware.device import PowerReading
 
 HOUR = timedelta(hours=1)
 
 GAP = timedelta(minutes=1)
 """So long a reading stands at the most: ``integrate`` wants the readings from so long before."""
+
+_HOUR_US, _GAP_US = (span // timedelta(microseconds=1) for span in (HOUR, GAP))
 
 MOST_FAULTS = 3
 """So many faults of one check are named; the rest are counted."""
@@ -155,23 +154,18 @@ class Recomputed:
 
 
 def recompute_energy(
-    closed: Sequence[IntervalEnergy], readings: Sequence[PowerReading], hours: Collection[datetime]
+    closed: Sequence[IntervalEnergy], readings: ReadingColumns, hours: Collection[datetime]
 ) -> Recomputed:
-    """Closed intervals again, where the hours of raw readings are there that they lie in.
-
-    Both in order of time.
-    """
-    within = [one for one in closed if _floor(one.starts_at) in hours and _floor(one.starts_at - GAP) in hours]
-    pairs: list[tuple[IntervalEnergy, IntervalEnergy]] = []
-    # Hour by hour, since to find a place among the readings of months takes longer than to integrate.
-    for hour, group in groupby(within, key=lambda one: _floor(one.starts_at)):
-        ours = list(group)
-        first, last = (
-            bisect_left(readings, at, key=attrgetter("measured_at"))
-            for at in (hour - GAP, max(one.ends_at for one in ours))
-        )
-        pieces = [Slice(starts_at=one.starts_at, duration_s=one.duration_s) for one in ours]
-        pairs += zip(ours, integrate(readings[first:last], pieces), strict=True)
+    """Closed intervals again, in their order, where the hours of raw readings are there that they lie in."""
+    there_us = {epoch_us(hour) for hour in hours}
+    within = [
+        one
+        for one in closed
+        for at_us in [epoch_us(one.starts_at)]
+        if at_us - at_us % _HOUR_US in there_us and (before_us := at_us - _GAP_US) - before_us % _HOUR_US in there_us
+    ]
+    pieces = [Slice(starts_at=one.starts_at, duration_s=one.duration_s) for one in within]
+    pairs = zip(within, integrate_columns(readings, pieces), strict=True)
     # No reading at all is no tampering where the hour itself is as logged: such an interval came from elsewhere, as
     # imported history does.
     measured = tuple(pair for pair in pairs if pair[1].coverage_fraction > 0.0)

@@ -101,7 +101,8 @@ class Program:
     ``stacks`` says that its reductions come on top of those of other programs that stack, too; else they do not add up.
     ``contract`` bounds when and how often it may call; ``None`` where nobody said. Events of a ``mandatory`` program
     cannot be opted out of, within the bounds or not. ``capacity_w`` is what a fraction of the site's capacity is of, in
-    watts; ``None`` where nobody said. ``by_sites`` has what the sites below verified added up in place
+    watts; ``None`` where nobody said. ``declared_w`` is the level declared to the program, which a rule of a declared
+    level holds the meter against. ``by_sites`` has what the sites below verified added up in place
     of a verification by our own meter; what they have not settled ``sites_patience_s`` after the event stays missing.
     """
 
@@ -118,6 +119,7 @@ class Program:
     mandatory: bool = False
     contract: Contract | None = None
     capacity_w: float | None = None
+    declared_w: float | None = None
     by_sites: bool = False
     sites_patience_s: float = 900.0
 

@@ -3,18 +3,26 @@
 Canonical JSON after RFC 8785 (JCS): members sorted by the UTF-16 code units of their names, no white space, numbers as
 ECMAScript writes them, UTF-8. Into JSON's terms go: dataclasses as objects, instants in UTC with ``Z``, Decimals as
 strings (never through a float), enumerations as their values, time zones by name, tuples as arrays.
+
+A field marked ``ADDED`` is left out while it stands at its default: a dataclass may get one, and what was recorded and
+fingerprinted before keeps its fingerprint.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
+from json.encoder import encode_basestring as _spell_text
+from types import MappingProxyType
 from typing import Any
+
+ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
+"""Metadata of a field that its dataclass got after the first records: ``field(default=..., metadata=ADDED)``."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -70,17 +78,27 @@ def _difference(path: str, stated: object, recomputed: object) -> Difference:
 
 
 def _spell(value: object) -> str:
+    # What most of a record consists of comes first: rows by the ten thousand are spelled for one bundle.
+    if type(value) is str:
+        return _spell_text(value)
     match value:
         case float():
             text = _spell_number(value)
         case list() | tuple():
             text = f"[{','.join(map(_spell, value))}]"
         case _ if is_dataclass(value) and not isinstance(value, type):
-            members = [f"{spelled}:{_spell(getattr(value, name))}" for spelled, name in _members(type(value))]
+            members = [
+                f"{spelled}:{_spell(member)}"
+                for spelled, name, left_out in _members(type(value))
+                if (member := getattr(value, name)) != left_out
+            ]
             text = f"{{{','.join(members)}}}"
         case Mapping():
-            named = {_name(name): member for name, member in value.items()}
-            text = f"{{{','.join(f'{_spell(name)}:{_spell(named[name])}' for name in _in_order(named))}}}"
+            members = [
+                f"{spelled}:{_spell(value[name])}"
+                for spelled, name in _named_members(tuple(value), tuple(map(type, value)))
+            ]
+            text = f"{{{','.join(members)}}}"
         case _:
             text = _spell_scalar(value.value if isinstance(value, Enum) else value)
     return text
@@ -103,10 +121,24 @@ def _spell_scalar(value: object) -> str:
     return _ENCODER.encode(text)
 
 
+@lru_cache(maxsize=1024)
+def _named_members(names: tuple[object, ...], _types: tuple[type, ...]) -> tuple[tuple[str, object], ...]:
+    """A mapping's names in canonical order, each as spelled and as it is; rows of one table have the same.
+
+    Their types tell apart what is equal: 1 may name a member, True may not.
+    """
+    named = {_name(name): name for name in names}
+    return tuple((_spell_text(name), named[name]) for name in _in_order(named))
+
+
 @cache
-def _members(kind: type[Any]) -> tuple[tuple[str, str], ...]:
-    """A dataclass's fields in canonical order, each as spelled and as named; worked out once a class, for speed."""
-    return tuple((_ENCODER.encode(name), name) for name in _in_order([field.name for field in fields(kind)]))
+def _members(kind: type[Any]) -> tuple[tuple[str, str, object], ...]:
+    """A dataclass's fields in canonical order, worked out once a class, for speed.
+
+    Each as spelled, as named, and with the value at which it is left out (``MISSING`` for none).
+    """
+    left_out = {one.name: one.default if one.metadata.get("added") else MISSING for one in fields(kind)}
+    return tuple((_ENCODER.encode(name), name, left_out[name]) for name in _in_order(left_out))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

@@ -14,9 +14,10 @@ from hardware.job import CurvePoint, JobState, JobView
 class Site:
     """The site behind the meter.
 
-    ``meter_id`` is the meter that settles; ``interval_s`` the length of its metered intervals (a divisor of an hour);
-    ``import_limit_w`` the most the feed may draw, ``None`` where nobody said; ``tree`` has that limit and those of the
-    feeds, racks and hosts, ``None`` where there are none.
+    ``meter_id`` is the meter that settles, ``generator_meter_id`` the one at the output of a generator behind it;
+    ``interval_s`` the length of their metered intervals (a divisor of an hour); ``import_limit_w`` the most the feed
+    may draw, ``None`` where nobody said; ``tree`` has that limit and those of the feeds, racks and hosts, ``None``
+    where there are none.
     """
 
     site_id: str
@@ -25,6 +26,7 @@ class Site:
     interval_s: int = 300
     import_limit_w: float | None = None
     tree: ElectricalTree | None = None
+    generator_meter_id: str | None = None
 
 
 def allocation_jobs(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from gateway.domain.settlement import SettlementStatement
+from gateway.domain.tariff.statement import EXACT
 
 KWH_TOLERANCE: Final = Decimal("0.0005")
 """Half of the last digit of a statement: what differs by less is rounding."""
@@ -150,7 +151,7 @@ def _ours_by_interval(ours: SettlementStatement) -> dict[datetime, _Stated]:
 
 
 def _kwh(energy_wh: float) -> Decimal:
-    return Decimal(energy_wh).quantize(Decimal("0.001")).scaleb(-3)
+    return EXACT.scaleb(Decimal(energy_wh).quantize(Decimal("0.001"), context=EXACT), -3)
 
 
 def _of_money(ours: SettlementStatement, theirs: CounterpartyStatement) -> Iterable[LineDifference]:
@@ -224,7 +225,8 @@ def _of_figure(
             ours=str(ours),
             theirs=str(theirs),
             difference=theirs - ours,
-            reason=_energy_reason(figure, ours, theirs) or moved or "another reading or baseline",
+            # A shift explains every figure; what one of them looks like beside it is chance.
+            reason=moved or _energy_reason(figure, ours, theirs) or "another reading or baseline",
             starts_at=starts_at,
         )
 

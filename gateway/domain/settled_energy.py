@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from gateway.domain.measurement import (
     IntervalEnergy,
@@ -100,7 +100,8 @@ def shared_out(
     """
     # Energy given back has no share: shares are never negative, and those of an interval add up to one.
     drawing = [one if one.power_w >= 0 else replace(one, power_w=0.0) for one in readings]
-    parts = [_parts(known, piece) for piece in pieces]
+    ends = [one.ends_at for one in known]
+    parts = [_parts(known, ends, piece) for piece in pieces]
     cut = sorted({interval for found in parts for interval, part in found if not _is_whole(interval, part)}, key=_start)
     places = [Slice(starts_at=one.starts_at, duration_s=one.duration_s) for one in cut]
     wholes = dict(zip(cut, integrate(drawing, places, max_gap_s=max_gap_s), strict=True))
@@ -112,6 +113,21 @@ def shared_out(
         else None
         for piece, found in zip(pieces, parts, strict=True)
     )
+
+
+def laid_over(
+    meter_id: str,
+    closed: Sequence[IntervalEnergy],
+    known: Sequence[IntervalEnergy],
+    pieces: Sequence[Slice],
+    *,
+    interval_s: float,
+) -> tuple[IntervalEnergy, ...]:
+    """Closed intervals with known ones in their place, cut to the pieces of the site's grid and shared out by them."""
+    cut = shared_out(known, pieces, as_readings(meter_id, closed), max_gap_s=interval_s)
+    settled = [one for one in cut if one is not None]
+    found = [*settled, *without_overlap(closed, settled)]
+    return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
 
 
 def as_readings(meter_id: str, closed: Sequence[IntervalEnergy]) -> tuple[PowerReading, ...]:
@@ -128,13 +144,17 @@ def as_readings(meter_id: str, closed: Sequence[IntervalEnergy]) -> tuple[PowerR
     )
 
 
-def _parts(known: Sequence[IntervalEnergy], piece: Slice) -> list[tuple[IntervalEnergy, Slice]]:
+def _parts(
+    known: Sequence[IntervalEnergy], ends: Sequence[datetime], piece: Slice
+) -> list[tuple[IntervalEnergy, Slice]]:
     """The known intervals that share time with a piece, each with what it shares."""
     found = []
-    for interval in islice(known, bisect_right(known, piece.starts_at, key=_end), None):
-        if interval.starts_at >= piece.ends_at:
+    piece_end = piece.ends_at
+    for index in range(bisect_right(ends, piece.starts_at), len(known)):
+        interval = known[index]
+        if interval.starts_at >= piece_end:
             break
-        begin, stop = max(interval.starts_at, piece.starts_at), min(interval.ends_at, piece.ends_at)
+        begin, stop = max(interval.starts_at, piece.starts_at), min(ends[index], piece_end)
         found.append((interval, Slice(starts_at=begin, duration_s=(stop - begin).total_seconds())))
     return found
 

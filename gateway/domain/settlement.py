@@ -19,8 +19,8 @@ from gateway.domain.site_verification import SiteVerificationInputs, verify_by_s
 from gateway.domain.tariff.delivery import Delivery, delivery_intervals
 from gateway.domain.tariff.settle import settle_event
 from gateway.domain.tariff.sheet import shipped_tariffs
-from gateway.domain.tariff.statement import StatementLine, TariffStatement
-from gateway.domain.tariff.terms import Part, Tariff, TariffError
+from gateway.domain.tariff.statement import EXACT, StatementLine, TariffStatement
+from gateway.domain.tariff.terms import Part, Tariff
 from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
 from hardware.device import Quality
 
@@ -188,7 +188,8 @@ def _priced(
         return None, ""
     try:
         return settle_event(tariff, delivery_of(verified, program, terms, capability_test=capability_test)), ""
-    except TariffError as cause:
+    except ValueError as cause:
+        # What a tariff cannot price, and figures that are no delivery, such as an energy out of all proportion.
         return None, str(cause)
 
 
@@ -259,7 +260,7 @@ def says_the_same(before: SettlementStatement, after: SettlementStatement) -> bo
 
 def _kwh(energy_wh: float) -> Decimal:
     # A thousandth of a kilowatt-hour is a watt-hour: one rounding of the exact binary value, then only the point moves.
-    rounded = Decimal(energy_wh).quantize(Decimal(1), rounding=ROUND_HALF_EVEN).scaleb(-3)
+    rounded = EXACT.scaleb(Decimal(energy_wh).quantize(Decimal(1), rounding=ROUND_HALF_EVEN, context=EXACT), -3)
     return abs(rounded) if rounded.is_zero() else rounded
 
 

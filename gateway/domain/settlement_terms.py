@@ -6,19 +6,22 @@ All of it follows from the events on record, the program and what was verified, 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from math import fsum, isfinite
 
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
 from gateway.domain.governing import governing_signal
 from gateway.domain.tariff.delivery import IntervalPrice
+from gateway.domain.tariff.statement import EXACT
 from gateway.domain.tariff.terms import PriceBy, Tariff
 from gateway.domain.verification import VerifiedInterval
 from protocols.grid import EventInterval, GridEvent, SignalKind
 
 _STEP_KW = Decimal("0.001")
 _STEP_PRICE = Decimal("0.000001")
+_LARGEST_W = 1e15
+"""What a sender asks beyond it counts as this much, so that no value of a signal overflows a sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +93,12 @@ def _requested_w(event: GridEvent, program: Program, intervals: Sequence[Verifie
         covered_s = interval.duration_s * interval.coverage_fraction
         baseline_w = interval.baseline_wh * 3_600 / covered_s if covered_s else 0.0
         for asked, shared_s in _shared(signal.intervals, event, interval):
-            asked_ws.append(shared_s * max(0.0, _reduction_w(signal.kind, asked.value, baseline_w, program)))
+            asked_ws.append(shared_s * _bounded_w(_reduction_w(signal.kind, asked.value, baseline_w, program)))
     return fsum(asked_ws) / whole_s
+
+
+def _bounded_w(reduction_w: float) -> float:
+    return min(_LARGEST_W, max(0.0, reduction_w))
 
 
 def _reduction_w(kind: SignalKind, value: float, baseline_w: float, program: Program) -> float:
@@ -160,7 +167,8 @@ def _price(event: GridEvent, currency: str, interval: VerifiedInterval) -> Inter
         source = f"{signal.name} of event {event.event_id}, revision {event.revision}"
         if len(values) == 1:
             return IntervalPrice(per_kwh=values.pop(), source=source)
-        weighted = sum((Decimal(repr(one.value)) * Decimal(shared_s) for one, shared_s in shares), Decimal(0))
-        mean = (weighted / Decimal(whole_s)).quantize(_STEP_PRICE, rounding=ROUND_HALF_EVEN)
+        with localcontext(EXACT):
+            weighted = sum((Decimal(repr(one.value)) * Decimal(shared_s) for one, shared_s in shares), Decimal(0))
+            mean = (weighted / Decimal(whole_s)).quantize(_STEP_PRICE, rounding=ROUND_HALF_EVEN)
         return IntervalPrice(per_kwh=mean, source=f"mean over the interval of {source}")
     return None

@@ -7,13 +7,14 @@ that it is computed from did.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeVar
 
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.site_verification import SiteVerificationInputs
 from gateway.domain.tariff.statement import StatementLine
-from gateway.domain.verification import VerificationInputs, VerifiedInterval
+from gateway.domain.verification import SitePart, VerificationInputs, VerifiedInterval
 
 NAMED = 5
 """So many days or intervals are named one by one; of more it is said how many there are."""
@@ -57,8 +58,8 @@ class Causes:
         return _joined([self.event, self.baseline])
 
     def of_everything(self) -> str:
-        """Why a figure that rests on all of it moved."""
-        return _joined([self.event, self.measured, self.baseline, self.money])
+        """Why a figure that rests on all of it moved; never empty, since only terms are left where no input moved."""
+        return _joined([self.event, self.measured, self.baseline, self.money]) or "the terms of the program changed"
 
 
 _NOT_KEPT = Causes(event="what one of them was computed from was not kept: the cause is not known")
@@ -79,10 +80,14 @@ def changes(
     if inputs_before is not None and inputs_after is not None:
         causes = found_causes(before, after, inputs_before, inputs_after)
     lines = [
+        ("revision of the event", str(before.verified.revision), str(after.verified.revision)),
         ("delivered kWh", str(before.delivered_kwh), str(after.delivered_kwh)),
         (f"amount {after.currency}", f"{before.amount}", f"{after.amount}"),
         ("price a kWh", f"{before.price_per_kwh} {before.currency}", f"{after.price_per_kwh} {after.currency}"),
         ("tariff", _tariff_of(before), _tariff_of(after)),
+        ("requested kW", str(before.terms.requested_kw), str(after.terms.requested_kw)),
+        ("committed kW", str(before.terms.committed_kw), str(after.terms.committed_kw)),
+        ("awarded kW", str(before.terms.awarded_kw), str(after.terms.awarded_kw)),
         ("why nothing is priced", before.unpriced, after.unpriced),
         ("meter", _meter_of(before), _meter_of(after)),
         ("rule", _rule_of(before), _rule_of(after)),
@@ -94,6 +99,9 @@ def changes(
     whole = [Change(figure=figure, before=old, after=new, cause=cause) for figure, old, new in lines if old != new]
     return (
         *whole,
+        *_of_days(before, after, causes.of_the_baseline() or cause),
+        *_of_sites(before, after, cause),
+        *_of_prices(before, after, cause),
         *_of_money(before, after, cause),
         *_of_intervals(before.verified.intervals, after.verified.intervals, causes),
     )
@@ -144,6 +152,9 @@ def _baseline(before: VerificationInputs, after: VerificationInputs, statement: 
         ""
         if before.rule == after.rule
         else f"the rule changed from {before.rule.rule_id} {before.rule.version} to {_rule_of(statement)}",
+        "" if before.temperature_c == after.temperature_c else "temperatures came or were corrected",
+        "" if before.declared_w == after.declared_w else "the declared level changed",
+        "" if before.generation == after.generation else "readings of the generator came late or were edited",
         "" if before.timezone.tzname(None) == after.timezone.tzname(None) else "the time zone changed",
     ]
     return _joined(parts)
@@ -159,9 +170,23 @@ def _money(before: SettlementStatement, after: SettlementStatement) -> str:
         "the price changed": not same_price,
         f"the tariff changed from {_tariff_of(before)} to {_tariff_of(after)}": _tariff_of(before) != _tariff_of(after),
         "prices of intervals came or changed": before.terms.prices != after.terms.prices,
-        "what was committed or asked for changed": before.terms.awarded_kw != after.terms.awarded_kw,
+        "what was committed or asked for changed": _held(before) != _held(after),
+        "a price that was agreed changed": same_price and _agreed_moved(before, after),
     }
     return _joined(cause for cause, is_so in moved.items() if is_so)
+
+
+def _held(statement: SettlementStatement) -> tuple[Decimal, ...]:
+    terms = statement.terms
+    return terms.requested_kw, terms.committed_kw, terms.awarded_kw
+
+
+def _agreed_moved(before: SettlementStatement, after: SettlementStatement) -> bool:
+    """Whether a line of the same tariff has another price, though no price of an interval moved."""
+    if _tariff_of(before) != _tariff_of(after) or before.terms.prices != after.terms.prices:
+        return False
+    old, new = _lines_of(before), _lines_of(after)
+    return any(old[name].price != new[name].price for name in old.keys() & new.keys())
 
 
 def _event_cause(before: Inputs, after: Inputs) -> str:
@@ -186,20 +211,66 @@ def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterable[tuple[K, V]]:
             yield key, new.get(key) or old[key]
 
 
-def _of_money(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
-    """Lines of the tariff, by what they are for; a line that stands there twice is told apart by its place."""
-    old, new = _lines_of(before), _lines_of(after)
+def _of_days(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
+    """Days that the rule passed over both times, for another reason; those that it took have a line of their own."""
+    old, new = ({day.date: day for day in one.verified.days} for one in (before, after))
+    for date in sorted({**old, **new}):
+        was, now = old.get(date), new.get(date)
+        if was != now and not any(day is not None and day.selected for day in (was, now)):
+            texts = ["" if day is None else _joined([day.reason, day.detail]) for day in (was, now)]
+            yield Change(figure=f"day {date} is passed over", before=texts[0], after=texts[1], cause=cause)
+
+
+def _of_sites(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
+    """Sites below, of a report that is the sum of them."""
+    old, new = ({(one.connection_id, one.party): one for one in given.verified.sites} for given in (before, after))
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
-        if (None if was is None else was.amount) != (None if now is None else now.amount):
-            part, what, starts_at, _ = name
+        if was != now:
+            yield Change(figure=f"site {name[1]}", before=_site_text(was), after=_site_text(now), cause=cause)
+
+
+def _site_text(part: SitePart | None) -> str:
+    if part is None:
+        return ""
+    whole = f"{part.delivered_wh} Wh delivered, {part.coverage_fraction} covered"
+    return _joined([whole, part.reason, f"reports {', '.join(part.report_ids)}"])
+
+
+def _of_prices(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
+    """Prices of intervals, with where they are from."""
+    old, new = ({one.starts_at: one.price for one in given.terms.prices} for given in (before, after))
+    for starts_at in sorted({**old, **new}):
+        was, now = old.get(starts_at), new.get(starts_at)
+        if was != now:
             yield Change(
-                figure=f"{part}: {what} {after.currency}",
-                before="" if was is None else str(was.amount),
-                after="" if now is None else str(now.amount),
+                figure="price of the interval",
+                before="" if was is None else f"{was.per_kwh} ({was.source})",
+                after="" if now is None else f"{now.per_kwh} ({now.source})",
                 cause=cause,
                 starts_at=starts_at,
             )
+
+
+def _of_money(before: SettlementStatement, after: SettlementStatement, cause: str) -> Iterable[Change]:
+    """Lines of the tariff, by what they are for; a line that stands there twice is told apart by its place.
+
+    A line that comes to the same amount in another way, such as a figure that is worth nothing by itself, is named by
+    how it is worked out.
+    """
+    old, new = _lines_of(before), _lines_of(after)
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        part, what, starts_at, _ = name
+        figure = f"{part}: {what}"
+        texts = ["" if line is None else str(line.amount) for line in (was, now)]
+        if texts[0] != texts[1]:
+            figure += f" {after.currency}"
+        elif was is not None and now is not None and was.working != now.working:
+            texts = [was.working, now.working]
+        else:
+            continue
+        yield Change(figure=figure, before=texts[0], after=texts[1], cause=cause, starts_at=starts_at)
 
 
 def _lines_of(statement: SettlementStatement) -> dict[tuple[str, str, datetime | None, int], StatementLine]:

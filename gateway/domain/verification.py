@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, BaselineInterval, CandidateDay, Insufficient
 from gateway.domain.baseline.rule import Rule
-from gateway.domain.evidence import fingerprint
+from gateway.domain.evidence import ADDED, fingerprint
 from gateway.domain.measurement import IntervalEnergy
 from hardware.device import Quality
 
@@ -92,7 +92,11 @@ class VerificationInputs:
     """Everything that a verification is computed from, so that anybody can compute it again.
 
     ``history`` is the metered energy that the rule looks at, ``measured`` the settled slices of the event; ``excluded``
-    are the other events of the site as ``(start, end)``. ``noticed_at`` is when the site was told of the event.
+    are the other events of the site as ``(start, end)``.
+
+    What only some rules ask is given to those: ``noticed_at``, when the site was told of the event; ``generation``,
+    output of the generator behind the meter, positive; ``declared_w``, the level declared to the program;
+    ``temperature_c`` by the start of the meter's intervals.
     """
 
     connection_id: str
@@ -106,7 +110,10 @@ class VerificationInputs:
     history: tuple[IntervalEnergy, ...]
     measured: tuple[IntervalEnergy, ...]
     excluded: tuple[tuple[datetime, datetime], ...] = ()
-    noticed_at: datetime | None = None
+    noticed_at: datetime | None = field(default=None, metadata=ADDED)
+    generation: tuple[IntervalEnergy, ...] = field(default=(), metadata=ADDED)
+    declared_w: float | None = field(default=None, metadata=ADDED)
+    temperature_c: tuple[tuple[datetime, float], ...] = field(default=(), metadata=ADDED)
 
 
 def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> VerifiedReport:
@@ -120,6 +127,9 @@ def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> Verifi
         excluded=inputs.excluded,
         ramp_start=inputs.ramp_start,
         noticed_at=inputs.noticed_at,
+        generation=inputs.generation,
+        declared_w=inputs.declared_w,
+        temperature_c=dict(inputs.temperature_c) or None,
     )
     return verify(
         baseline,

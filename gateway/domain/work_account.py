@@ -9,7 +9,8 @@ class WorkAccount:
     """What one job went without, in seconds of its full work; brought up to ``at``, and at ``throughput`` since.
 
     ``lost_s`` is counted from ``since``, when we first curtailed the job, and ``asked_lost_s`` from ``asked_since``:
-    from there on something has been asked of the site without a break.
+    from there on something has been asked of the site without a break. ``devices`` is how many the job was on when it
+    was last curtailed, ``None`` where nobody noted it.
     """
 
     job_id: str
@@ -19,6 +20,7 @@ class WorkAccount:
     throughput: float = 1.0
     lost_s: float = 0.0
     asked_lost_s: float = 0.0
+    devices: int | None = None
 
     @property
     def given_fraction(self) -> float:

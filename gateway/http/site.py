@@ -11,7 +11,7 @@ from gateway.domain.capability import Capability
 from gateway.domain.contract import Program
 from gateway.domain.fleet import Site
 from gateway.domain.message_trace import Describe
-from gateway.http import api, health, messages, pages
+from gateway.http import api, health, messages, pages, statements
 from gateway.http import heads as evidence_heads
 from gateway.http.assets import ASSETS, Assets, serve_asset
 from gateway.http.sources import SOURCES, Heads, RecordView, Sources, no_heads
@@ -50,6 +50,7 @@ def make_site(
     connections: Sequence[str] = (),
     describe: Describe = lambda _: {},
     heads: Heads | None = None,
+    statement_pages: statements.StatementPages | None = None,
 ) -> web.Application:
     """The application to serve. ``parts`` names each part with its fault (``None``: well); callables never block.
 
@@ -74,6 +75,8 @@ def make_site(
     )
     application[ASSETS] = Assets()
     application[pages.TEMPLATES] = pages.environment()
+    if statement_pages is not None:
+        application[statements.PAGES] = statement_pages
     application.on_response_prepare.append(_add_headers)
     application.add_routes(
         [
@@ -85,6 +88,8 @@ def make_site(
             web.get("/api/evidence/heads", evidence_heads.heads),
             web.get("/messages", messages.page_of_messages),
             web.get("/messages/{sha256:[0-9a-f]{64}}", messages.one_message),
+            web.get("/statements/{statement_id}.{form:pdf|xlsx|csv|json|svg}", statements.one_report),
+            web.get("/statements/{statement_id}", statements.one_statement),
             web.get("/health/live", health.live),
             web.get("/health/ready", health.ready),
             web.get("/static/{name}", serve_asset),

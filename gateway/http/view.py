@@ -46,9 +46,10 @@ class PowerLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementLine:
-    """One statement: what was delivered, and what it is worth."""
+    """One statement: what was delivered, and what it is worth. ``address`` is where its page is."""
 
     statement_id: str
+    address: str
     event_id: str
     program_id: str
     issued: str
@@ -185,6 +186,7 @@ def _statement_lines(
     return tuple(
         StatementLine(
             statement_id=statement.statement_id,
+            address=words.statement_address(statement.statement_id),
             event_id=statement.verified.event_id,
             program_id=statement.program_id,
             issued=words.instant(statement.issued_at, sources.site.timezone, now),

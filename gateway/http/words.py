@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from gateway.domain.contract import Program
@@ -211,3 +212,8 @@ def answer(record: EventRecord, zone: tzinfo, now: datetime) -> str:
         return f"{said}."
     reason = ": ".join(part for part in (decision.refusal, decision.detail) if part)
     return f"{said}. Reason: {reason or 'none given'}."
+
+
+def statement_address(statement_id: str) -> str:
+    """Where the page of a statement is. An id may have anything in it."""
+    return f"/statements/{quote(statement_id, safe='')}"

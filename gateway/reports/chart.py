@@ -4,7 +4,7 @@ Every line is named where it ends, so that nobody has to look for a legend; line
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gateway.domain.report.document import Chart, ChartSpan, Report, number_text
 from gateway.svg import (
@@ -29,6 +29,12 @@ TOP, BOTTOM = 34, 290
 PRICE_TOP, PRICE_BOTTOM = 324, 392
 NAME_LEADING = 17.0
 MOST_TICKS = 7
+
+_WORDS, _WORDS_HEIGHT = 120.0, 24.0
+"""So much room the words in the area take."""
+
+_HALO = 'stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+_STRONG = f'style="font-size: 15px; font-weight: 600; fill: #00664a" {_HALO}'
 
 _PAINT = {
     "baseline": f'stroke="{BASELINE_COLOUR}" stroke-width="2" stroke-dasharray="8 5"',
@@ -82,8 +88,9 @@ def _parts(chart: Chart, report: Report) -> Iterator[str]:
     for name, series in values.items():
         yield _steps(places, series, power, _PAINT[name])
     yield _steps(places, prices, money, _PAINT["price"])
-    yield from _names(values, power)
-    yield from _names({"price": prices}, money)
+    yield from _written(chart.reduction, places, values["baseline"], values["meter"], power)
+    yield from _names(values, places, power)
+    yield from _price_name(prices, places, money)
     yield from _times(report, length_s, x)
 
 
@@ -134,15 +141,61 @@ def _filled(
             )
 
 
-def _names(values: dict[str, list[float | None]], panel: Panel) -> Iterator[str]:
-    """Each line's name and last value at its end, pushed apart where two would overlap."""
-    last = {name: next((one for one in reversed(series) if one is not None), None) for name, series in values.items()}
-    ends = sorted((panel.y(value), name, value) for name, value in last.items() if value is not None)
-    y = -math.inf
-    for wanted, name, value in ends:
-        y = max(wanted + 4.5, y + NAME_LEADING)
-        words = f"{name} {number_text(value, 1)} kW" if name != "price" else f"price {value:g}"
-        yield f'<text x="{RIGHT + 8}" y="{y:.1f}">{xml_text(words)}</text>'
+def _written(
+    words: str,
+    places: Sequence[tuple[float, float]],
+    baseline: Sequence[float | None],
+    meter: Sequence[float | None],
+    panel: Panel,
+) -> Iterator[str]:
+    """The reduction in words where it is seen: in the middle of its area where that is high enough, else over it."""
+    known = [
+        (place, panel.y(high), panel.y(low))
+        for place, high, low in zip(places, baseline, meter, strict=True)
+        if high is not None and low is not None
+    ]
+    if not words or not known:
+        return
+    middle = (known[0][0][0] + known[-1][0][1]) / 2
+    inside = [(top, bottom) for (left, right), top, bottom in known if abs((left + right) / 2 - middle) < _WORDS / 2]
+    top, bottom = max((top for top, _ in inside), default=0.0), min((bottom for _, bottom in inside), default=0.0)
+    y = (top + bottom) / 2 + 5 if bottom - top >= _WORDS_HEIGHT else min(top for _, top, _ in known) - 26
+    yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" {_STRONG}>{xml_text(words)}</text>'
+
+
+def _names(
+    values: Mapping[str, Sequence[float | None]], places: Sequence[tuple[float, float]], panel: Panel
+) -> Iterator[str]:
+    """Each line's name and a value: at its end where that is the picture's, pushed apart where two would overlap.
+
+    A line that ends with the event is named at its beginning, the baseline over it and others under it: the meter goes
+    on and would run through a name at the end.
+    """
+    at_edge = []
+    for name, series in values.items():
+        known = [(place, value) for place, value in zip(places, series, strict=True) if value is not None]
+        if not known:
+            continue
+        if known[-1][0] == places[-1]:
+            at_edge.append((panel.y(known[-1][1]), name, known[-1][1]))
+        else:
+            (left, _), value = known[0]
+            y = panel.y(value) + (-8 if name == "baseline" else 16)
+            yield _name(left + 4, y, f"{name} {number_text(value, 1)} kW")
+    lowest = -math.inf
+    for wanted, name, value in sorted(at_edge):
+        lowest = max(wanted + 4.5, lowest + NAME_LEADING)
+        yield _name(RIGHT + 8, lowest, f"{name} {number_text(value, 1)} kW")
+
+
+def _price_name(prices: Sequence[float | None], places: Sequence[tuple[float, float]], panel: Panel) -> Iterator[str]:
+    known = [(right, price) for (_, right), price in zip(places, prices, strict=True) if price is not None]
+    if known:
+        yield _name(known[-1][0] + 8, panel.y(known[-1][1]) + 4.5, f"price {known[-1][1]:g}")
+
+
+def _name(x: float, y: float, words: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" {_HALO}>{xml_text(words)}</text>'
 
 
 def _times(report: Report, length_s: float, x: Callable[[float], float]) -> Iterator[str]:

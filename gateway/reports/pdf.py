@@ -4,18 +4,22 @@ Text goes to the page as data (``sys.inputs``), so that nothing in it is read as
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
 import typst
 
-from gateway.domain.report.document import Column, Kind, Report, Section, Table, cell_text, instant_text
+from gateway.domain.report.document import Cell, Column, Kind, Report, Section, Table, cell_text, instant_text
 from gateway.domain.report.material import Topic
 from gateway.reports.chart import chart_svg
 from gateway.reports.glyphs import printed
 
 _FOOT = 90
 """Characters at the foot of each page."""
+
+_LINE, _GAP = 108, 3
+"""Characters that a page's width holds of a table, and that lie between two columns."""
 
 _NARROW, _WIDEST = 32, 70
 """Characters: a column up to the first keeps its width; over the second it does not grow any more."""
@@ -63,19 +67,38 @@ def _section(section: Section, report: Report, *, drawn: bool) -> dict[str, obje
 
 
 def _table(table: Table, report: Report) -> dict[str, object]:
-    rows = [
-        [printed(cell_text(cell, column, report.timezone)) for cell, column in zip(row, table.columns, strict=True)]
-        for row in table.rows[: table.most_on_pages]
-    ]
-    longest = [max((len(row[place]) for row in rows), default=0) for place in range(len(table.columns))]
+    shown = table.rows[: table.most_on_pages]
+    written = [_column(column, [row[place] for row in shown], report) for place, column in enumerate(table.columns)]
+    lengths = [max([len(heading), *map(len, cells)]) for heading, cells in written]
+    # Where all fits side by side every column is as wide as its cells.
+    wide = sum(length + _GAP for length in lengths) > _LINE
     return {
         "caption": printed(_caption(table)),
         "columns": [
-            {"heading": printed(column.heading), "right": column.kind is Kind.NUMBER, "share": _share(column, length)}
-            for column, length in zip(table.columns, longest, strict=True)
+            {
+                "heading": heading,
+                "right": column.kind is Kind.NUMBER,
+                "whole": column.kind is Kind.INSTANT,
+                "share": _share(column, max(map(len, cells))) if wide else 0,
+            }
+            for column, (heading, cells) in zip(table.columns, written, strict=True)
         ],
-        "rows": rows,
+        "rows": [list(row) for row in zip(*(cells for _, cells in written), strict=True)],
     }
+
+
+def _column(column: Column, cells: Sequence[Cell], report: Report) -> tuple[str, list[str]]:
+    """Heading and cells. What all instants of a column have in common stands in its heading, or not at all."""
+    texts = [cell_text(cell, column, report.timezone) for cell in cells]
+    heading = column.heading
+    if column.kind is Kind.INSTANT:
+        instants = [text for text, cell in zip(texts, cells, strict=True) if cell is not None]
+        offsets, seconds = {text[-7:] for text in instants}, {text[-10:-7] for text in instants}
+        if len(offsets) == 1:
+            heading = f"{heading} (UTC{instants[0][-6:]})"
+            cut = -10 if seconds == {":00"} else -7
+            texts = [text if cell is None else text[:cut] for text, cell in zip(texts, cells, strict=True)]
+    return printed(heading), [printed(text) for text in texts]
 
 
 def _cut(text: str) -> str:

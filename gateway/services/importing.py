@@ -127,10 +127,9 @@ def _refuse_the_future(source: MeterImport, intervals: Sequence[IntervalEnergy],
 async def _replaced(
     record: ImportsInto, source: MeterImport, intervals: Sequence[IntervalEnergy], lines: Sequence[int]
 ) -> int:
-    """How many intervals that stand are replaced; one of which a part alone would be is refused."""
-    known = standing(await record.imported_between(source.meter_id, source.starts_at, source.ends_at))
-    if source.kind is MeterKind.GATEWAY:
-        known = tuple(one for one in known if one.source.kind is MeterKind.GATEWAY)
+    """How many intervals of this kind of meter are replaced; one of which a part alone would be is refused."""
+    imported = await record.imported_between(source.meter_id, source.starts_at, source.ends_at)
+    known = standing([one for one in imported if one.source.kind is source.kind])
     count, first = 0, 0
     for one in known:
         stands = one.interval

@@ -1,5 +1,6 @@
 """What settlement reads of a meter: imports and edits laid over our own readings. The raw record stays as it is."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 from gateway.domain.event import EventRecord
 from gateway.domain.measurement import IntervalEnergy, Slice, epoch_us, from_epoch_us, integrate, seconds_us, slices
 from gateway.domain.meter_import import ImportedEnergy, without_overlap
-from gateway.domain.settled_energy import as_readings, counting, layer, revenue_covers, settled_slices, shared_out
+from gateway.domain.settled_energy import counting, laid_over, layer, revenue_covers, settled_slices, shared_out
 from gateway.domain.vee.edit import Edit
 from hardware.device import PowerReading
 
@@ -27,6 +28,10 @@ class SettledFrom(Protocol):
     async def imported_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[ImportedEnergy, ...]: ...
 
     async def edits_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[Edit, ...]: ...
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
+    ) -> tuple[tuple[datetime, float], ...]: ...
 
 
 class MeterData:
@@ -69,15 +74,9 @@ class MeterData:
         known = await self.standing_between(meter_id, first, stop)
         if not known:
             return closed
-        cut = shared_out(
-            known,
-            slices(first, stop, self._interval_s),
-            as_readings(meter_id, closed),
-            max_gap_s=self._interval_s,
-        )
-        settled = [one for one in cut if one is not None]
-        found = [*settled, *without_overlap(closed, settled)]
-        return tuple(sorted(found, key=lambda one: (one.starts_at, one.duration_s)))
+        # Weeks of it take a second: in a thread, so that the control loop keeps its own.
+        pieces = slices(first, stop, self._interval_s)
+        return await asyncio.to_thread(laid_over, meter_id, closed, known, pieces, interval_s=self._interval_s)
 
     async def measured_between(
         self, meter_id: str, start: datetime, end: datetime, interval_s: float
@@ -121,7 +120,10 @@ class MeterData:
 
     async def standing_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         """What stands over our own readings and shares time with ``[start, end)``."""
-        found = layer(*await self._over_ours(meter_id, start, end))
+        imported, edits = await self._over_ours(meter_id, start, end)
+        if not imported and not edits:
+            return ()
+        found = await asyncio.to_thread(layer, imported, edits)
         return tuple(one for one in found if one.starts_at < end and one.ends_at > start)
 
     async def _over_ours(
@@ -157,7 +159,7 @@ class MeterData:
         around = await self._record.readings_between(
             meter_id, min(begin, known[0].starts_at - MARGIN), max(until, known[-1].ends_at)
         )
-        cut = shared_out(known, pieces, around)
+        cut = await asyncio.to_thread(shared_out, known, pieces, around)
         return tuple(ours if ready is None else ready for ours, ready in zip(own, cut, strict=True))
 
     def _grid_at(self, at: datetime) -> datetime:

@@ -40,9 +40,10 @@ LOOK_BACK = timedelta(hours=6)
 class Metering:
     """Reads one source of power each second.
 
-    Every reading of the site meter is kept. Device readings are kept as they come around events, and as one mean a
-    minute (stamped with the start of the minute) otherwise. Without ``keep_devices`` they are published and not kept:
-    a run in virtual time throws its record away, and a quarter of its time would go into them.
+    Every reading of the site meter, and of a generator's behind it, is kept. Device readings are kept as they come
+    around events, and as one mean a minute (stamped with the start of the minute) otherwise. Without ``keep_devices``
+    they are published and not kept: a run in virtual time throws its record away, and a quarter of its time would go
+    into them.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class Metering:
         assessed = assess([_without_bad_register(reading) for reading in readings], last=self._last, now=now)
         self._last.update((reading.meter_id, reading) for reading in assessed)
         site = [reading for reading in assessed if reading.meter_id == self._site.meter_id]
-        devices = [reading for reading in assessed if reading.meter_id != self._site.meter_id]
-        self._ledger.publish(site)
+        generator = [reading for reading in assessed if reading.meter_id == self._site.generator_meter_id]
+        settling = {self._site.meter_id, self._site.generator_meter_id}
+        devices = [reading for reading in assessed if reading.meter_id not in settling]
+        self._ledger.publish([*site, *generator])
         full_rate = self._event_is_near(now)
         if full_rate:
             # Now, not after the event: a reading in the middle of an hour that is logged looks like a change.
@@ -160,14 +163,18 @@ class Metering:
             self._closed_to = await self._last_closed(now)
         if end <= self._closed_to:
             return
-        start = self._closed_to
+        # The site's last: where its interval is closed, so is its generator's.
+        for meter_id in filter(None, (self._site.generator_meter_id, self._site.meter_id)):
+            await self._close(meter_id, self._closed_to, end)
+        self._closed_to = end
+
+    async def _close(self, meter_id: str, start: datetime, end: datetime) -> None:
         # One reading from before the first interval may still stand for its beginning.
-        readings = await self._ledger.readings_between(self._site.meter_id, start - timedelta(minutes=1), end)
+        readings = await self._ledger.readings_between(meter_id, start - timedelta(minutes=1), end)
         intervals = integrate(readings, slices(start, end, self._site.interval_s))
         measured = [interval for interval in intervals if interval.coverage_fraction > 0.0]
         if measured:
-            await self._ledger.record_energy(self._site.meter_id, measured)
-        self._closed_to = end
+            await self._ledger.record_energy(meter_id, measured)
 
     async def _last_closed(self, now: datetime) -> datetime:
         known = await self._ledger.energy_between(self._site.meter_id, now - CATCH_UP, now)

@@ -1,6 +1,6 @@
 """Reviewing: what people say to statements, what counterparties state, and the statement that is final."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from gateway.domain.reconciliation import CounterpartyStatement, ReceivedStatement, Reconciliation, reconcile
@@ -15,20 +15,9 @@ from gateway.domain.statement_review import (
     may_review,
     standing,
 )
+from gateway.domain.statement_versions import VersionLine
 from gateway.ledger import Ledger, LogEntry
 from gateway.services.stating import newest_statement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionLine:
-    """One version of an event's statement, what was said to it, and what changed from the one before."""
-
-    statement: SettlementStatement
-    reviews: tuple[StatementReview, ...]
-    approved_by: tuple[str, ...]
-    open_disputes: tuple[str, ...]
-    received: tuple[Reconciliation, ...]
-    changes: tuple[Change, ...] = ()
 
 
 async def versions(ledger: Ledger, statement_id: str) -> tuple[VersionLine, ...]:

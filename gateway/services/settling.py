@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.clock import Clock
 from gateway.domain.baseline.method import Anchor
-from gateway.domain.baseline.reach import reads_until
-from gateway.domain.baseline.rule import DayMatching, GeneratorOutput, MeterBeforeAfter, Regression, Rule
+from gateway.domain.baseline.reach import asks_notice, look_back, reads_until
+from gateway.domain.baseline.rule import DayMatching, DeclaredLevel, GeneratorOutput, MeterBeforeAfter, Regression, Rule
+from gateway.domain.baseline.temperature import HELD, by_interval
 from gateway.domain.contract import Program
 from gateway.domain.event import (
     EventRecord,
@@ -174,7 +175,9 @@ class Settling:
         else:
             # What is imported from now on is not among the inputs: whoever computes them again goes by this instant.
             at, rule = self._clock.now(), self._rules[program.baseline_rule]
-            inputs = await gather_inputs(self._ledger, self._site, record, rule, as_of=at)
+            inputs = await gather_inputs(
+                self._ledger, self._site, record, rule, as_of=at, declared_w=program.declared_w
+            )
             newest = await newest_statement(self._ledger, record.event.connection_id, record.event.event_id)
             final = newest is not None and newest.edition.run is Run.FINAL
             verified = await self._verified(inputs, known, at, final=final)
@@ -218,18 +221,26 @@ def settles(record: EventRecord) -> bool:
 
 
 async def gather_inputs(
-    ledger: SettledFrom, site: Site, record: EventRecord, rule: Rule, *, as_of: datetime | None = None
+    ledger: SettledFrom,
+    site: Site,
+    record: EventRecord,
+    rule: Rule,
+    *,
+    as_of: datetime | None = None,
+    declared_w: float | None = None,
 ) -> VerificationInputs:
-    """Everything that the verification of an event is computed from, read from the record.
+    """Everything that the verification of an event is computed from, read from the record; ``declared_w`` is terms.
 
     The same record gives the same inputs, today and at an audit: of other events counts what was known of them by then,
-    of meter data that was imported or edited what was on record ``as_of`` the verification (``None``: all of it).
+    of meter data and temperatures that were imported or edited what was on record ``as_of`` the verification (``None``:
+    all of it).
     """
     event = record.event
     start, end = event.starts_at, took_part_until(record)
     if end is None:
         raise ValueError(f"event {event.event_id} is open ended and not over")
     last = interval_end(end, site.interval_s)
+    read_to = interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
     data = MeterData(ledger, interval_s=site.interval_s, as_of=as_of)
     others = await ledger.events(since=start - LONGEST_LOOK_BACK)
     return VerificationInputs(
@@ -241,9 +252,7 @@ async def gather_inputs(
         ramp_start=ramp_starts_at(event),
         rule=rule,
         timezone=site.timezone,
-        history=await _history(
-            data, site, rule, record, interval_end(reads_until(rule, start, end, site.timezone), site.interval_s)
-        ),
+        history=await _history(data, site, rule, record, read_to),
         measured=await data.measured_between(site.meter_id, start, end, site.interval_s),
         excluded=tuple(
             (other.event.starts_at, min(took_part_until(other) or last, last))
@@ -251,8 +260,46 @@ async def gather_inputs(
             if settles(other) and other.event.starts_at < end and other.first_received_at <= last
         ),
         # When we had it, which nobody else's clock decides.
-        noticed_at=record.first_received_at,
+        noticed_at=record.first_received_at if asks_notice(rule) else None,
+        generation=await _generation(data, site, rule, record, read_to),
+        declared_w=declared_w if isinstance(rule.method, DeclaredLevel) else None,
+        temperature_c=await temperatures(ledger, site, rule, start, read_to, as_of=as_of),
     )
+
+
+async def _generation(
+    data: MeterData, site: Site, rule: Rule, record: EventRecord, last: datetime
+) -> tuple[IntervalEnergy, ...]:
+    """The generator's output over the same hours, for a rule that measures it."""
+    if site.generator_meter_id is None or not isinstance(rule.method, GeneratorOutput):
+        return ()
+    return await _history(data, replace(site, meter_id=site.generator_meter_id), rule, record, last)
+
+
+async def temperatures(
+    ledger: SettledFrom,
+    site: Site,
+    rule: Rule,
+    start: datetime,
+    last: datetime,
+    *,
+    as_of: datetime | None,
+    back: timedelta = timedelta(),
+) -> tuple[tuple[datetime, float], ...]:
+    """Temperatures for a regression, by the meter's intervals, as they were on record ``as_of`` an instant.
+
+    None where the series does not reach over the event: the regression goes without then.
+    """
+    if not isinstance(rule.method, Regression):
+        return ()
+    first = interval_end(start - look_back(rule) - back, site.interval_s)
+    series = await ledger.temperatures_between(first - HELD, last, known_by=as_of)
+    step = timedelta(seconds=site.interval_s)
+    count = int((last - first) / step)
+    found = by_interval(series, (first + index * step for index in range(count)))
+    known = {at for at, _ in found}
+    own = [first + index * step for index in range(count) if first + (index + 1) * step > start]
+    return found if all(at in known for at in own) else ()
 
 
 async def _history(
@@ -283,19 +330,6 @@ async def _history(
         until = min(pieces[-1].ends_at, last)
         minutes += await data.energy_over(site.meter_id, pieces, until)
     return tuple(minutes)
-
-
-def look_back(rule: Rule) -> timedelta:
-    """How long before the start closed intervals are looked at; nothing for a rule that looks at minutes instead."""
-    method = rule.method.typical if isinstance(rule.method, GeneratorOutput) else rule.method
-    if isinstance(method, MeterBeforeAfter):
-        return timedelta()
-    days = 0
-    if isinstance(method, DayMatching):
-        days = method.extended_days or method.look_back_days
-    elif isinstance(method, Regression):
-        days = method.look_back_days
-    return timedelta(days=days + 1)
 
 
 def interval_end(at: datetime, interval_s: int) -> datetime:

@@ -161,7 +161,7 @@ class Stating:
             return str(fault)
         if earlier is None:
             return "what the version before was computed from was not kept"
-        return found_causes(before, after, earlier, inputs).of_everything() or "nothing that is known"
+        return found_causes(before, after, earlier, inputs).of_everything()
 
 
 async def newest_statement(ledger: Ledger, connection_id: str, event_id: str) -> SettlementStatement | None:

@@ -1,6 +1,7 @@
 """Accounts of what jobs went without while something was asked of the site, kept over the life of a gateway."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gateway.domain.work_account import WorkAccount, asked_anew, brought_up, opened, taken_over
@@ -47,7 +48,7 @@ class WorkAccounts:
         """From now on jobs have so much of their full work, by job_id; 0 is a pause, whose costs ``jobs`` know."""
         if throughput == self._noted:
             return
-        costs = {job.job_id: job.pause_costs for job in jobs}
+        known = {job.job_id: job for job in jobs}
         for job_id, given in throughput.items():
             account = self._accounts.get(job_id) or opened(job_id, now)
             if self._resting:
@@ -56,8 +57,11 @@ class WorkAccounts:
                 # It runs on as it did: of a large fleet few change at one step.
                 continue
             cost_s = 0.0
-            if (given == 0.0) != (account.throughput == 0.0) and job_id in costs:
-                cost_s = costs[job_id].checkpoint_s if given == 0.0 else costs[job_id].resume_s
+            if job_id in known:
+                account = replace(account, devices=len(known[job_id].device_ids))
+            if (given == 0.0) != (account.throughput == 0.0) and job_id in known:
+                costs = known[job_id].pause_costs
+                cost_s = costs.checkpoint_s if given == 0.0 else costs.resume_s
             self._keep(brought_up(account, now, throughput=given, cost_s=cost_s))
         self._noted, self._resting = dict(throughput), False
 

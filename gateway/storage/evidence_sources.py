@@ -52,6 +52,7 @@ NUMBERED = (
     meter_tables.imported_energy,
     meter_tables.meter_register,
     meter_tables.reading_edit,
+    meter_tables.temperature,
 )
 """Tables whose rows have a number that rises; a record's key is that number, or what ``KEYS`` says."""
 

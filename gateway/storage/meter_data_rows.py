@@ -19,7 +19,7 @@ from gateway.domain.vee.edit import Edit
 from gateway.ledger import Topic
 from gateway.storage import rows
 from gateway.storage.database import Database
-from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import
+from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import, temperature
 from hardware.device import Quality
 
 # Rows handed to the driver at once.
@@ -142,6 +142,7 @@ class MeterDataVerbs:
         asked = select(
             select(func.count()).select_from(reading_import).scalar_subquery()
             + select(func.count()).select_from(reading_edit).scalar_subquery()
+            + select(func.count()).select_from(temperature).scalar_subquery()
         )
         async with self.database.read() as connection:
             count: int = (await connection.execute(asked)).scalar_one()

@@ -55,3 +55,13 @@ reading_edit = Table(
     Column("document", Document(Edit), nullable=False),
     Index(None, "meter_id", "starts_at"),
 )
+# A correction is a row of its own, recorded later.
+temperature = Table(
+    "temperature",
+    metadata,
+    serial(),
+    Column("starts_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("temperature_c", Double, nullable=False),
+    UniqueConstraint("starts_at", "recorded_at"),
+)

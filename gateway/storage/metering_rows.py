@@ -1,19 +1,22 @@
 """Readings, closed intervals and cap outcomes, in rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.domain.measurement import IntervalEnergy
-from gateway.ledger import CapOutcome
+from gateway.domain.measurement import IntervalEnergy, from_epoch_us
+from gateway.ledger import CapOutcome, TotalMinute
 from gateway.storage import rows, tables
+from gateway.storage.meter_tables import temperature
 from hardware.device import PowerReading, Quality
 
 # Rows handed to the driver at once: after a long outage others get their turn between two portions.
 _PORTION = 2000
+
+_MINUTE_US = 60_000_000
 
 
 async def add_readings(connection: AsyncConnection, readings: Sequence[PowerReading]) -> None:
@@ -49,6 +52,38 @@ async def readings(
             measured_at=row.measured_at,
             energy_j=row.energy_j,
             quality=Quality(row.quality),
+        )
+        for row in await connection.execute(asked)
+    )
+
+
+async def totals(
+    connection: AsyncConnection, start: datetime, end: datetime, apart_from: Collection[str]
+) -> tuple[TotalMinute, ...]:
+    """Minutes of all meters together, but for some, summed by the database: of a fleet there are millions of readings.
+
+    The names come first, each found by a step in the primary key, since readings are not in the order of time.
+    """
+    table = tables.reading
+    names = select(func.min(table.c.meter_id).label("meter_id")).cte("names", recursive=True)
+    following = select(func.min(table.c.meter_id)).where(table.c.meter_id > names.c.meter_id).scalar_subquery()
+    names = names.union_all(select(following).where(names.c.meter_id.is_not(None)))
+    minute = (type_coerce(table.c.measured_at, BigInteger) // _MINUTE_US).label("minute")
+    means = (
+        select(minute, func.avg(table.c.power_w).label("power_w"))
+        .join(names, names.c.meter_id == table.c.meter_id)
+        .where(table.c.measured_at >= start, table.c.measured_at < end, table.c.meter_id.not_in(list(apart_from)))
+        .group_by(table.c.meter_id, minute)
+        .subquery()
+    )
+    asked = (
+        select(means.c.minute, func.sum(means.c.power_w).label("power_w"), func.count().label("meters"))
+        .group_by(means.c.minute)
+        .order_by(means.c.minute)
+    )
+    return tuple(
+        TotalMinute(
+            starts_at=from_epoch_us(row.minute * _MINUTE_US), power_w=float(row.power_w), meters=int(row.meters)
         )
         for row in await connection.execute(asked)
     )
@@ -93,6 +128,32 @@ async def energy(
         )
         for row in await connection.execute(asked)
     )
+
+
+async def add_temperatures(connection: AsyncConnection, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+    """Keep a series as recorded then. Raises ``ValueError`` for what is no number."""
+    if not all(math.isfinite(temperature_c) for _, temperature_c in series):
+        raise ValueError("a temperature is no finite number")
+    portion = [
+        {"starts_at": starts_at, "recorded_at": at, "temperature_c": temperature_c}
+        for starts_at, temperature_c in series
+    ]
+    await rows.add_all(connection, temperature, portion)
+
+
+async def temperatures(
+    connection: AsyncConnection, start: datetime, end: datetime, known_by: datetime | None
+) -> tuple[tuple[datetime, float], ...]:
+    """What was known by an instant (``None``: now), the last word on each start, in order of time."""
+    table = temperature
+    asked = (
+        select(table.c.starts_at, table.c.temperature_c)
+        .where(table.c.starts_at >= start, table.c.starts_at < end)
+        .order_by(table.c.starts_at, table.c.recorded_at)
+    )
+    if known_by is not None:
+        asked = asked.where(table.c.recorded_at <= known_by)
+    return tuple({row.starts_at: row.temperature_c for row in await connection.execute(asked)}.items())
 
 
 async def add_outcomes(connection: AsyncConnection, outcomes: Mapping[str, CapOutcome]) -> None:

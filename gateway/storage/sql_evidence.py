@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Table, exists, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
-from gateway.domain.evidence_log import EvidenceEntry, Mismatch, as_logged
+from gateway.domain.evidence_log import COMPLETE_AFTER, EvidenceEntry, Mismatch
 from gateway.domain.measurement import from_epoch_us
 from gateway.domain.tree_head import SignedHead
 from gateway.evidence_store import EvidenceStore
@@ -36,9 +36,6 @@ AT_ONCE = 1000
 """Records of one kind that one call logs: others want to write, too."""
 
 HOURS_AT_ONCE = 24
-
-SETTLED_AFTER = timedelta(minutes=10)
-"""After an hour has ended: by then what was held in memory is stored."""
 
 BEHIND = 1000
 """Rows are looked for so far behind the last one that was logged: of two writers the first may be done last. So many
@@ -67,7 +64,7 @@ class SqlEvidenceStore(EvidenceStore):
         """The first hour of readings that is not known to be logged as it was when it was complete."""
 
     async def log_new(self, at: datetime) -> int:
-        count = 0
+        count, more = 0, False
         for kind, table in SOURCES.items():
             async with self._database.read() as connection:
                 found = (await connection.execute(_not_logged(kind, table, await _last(connection, kind)))).mappings()
@@ -76,7 +73,9 @@ class SqlEvidenceStore(EvidenceStore):
                     for row in found
                 ]
             count += await self._keep(new, at)
-        return count + await self._log_hours(at)
+            more = more or len(new) == AT_ONCE
+        # To look for hours asks every meter: once all else is logged.
+        return count if more and count else count + await self._log_hours(at)
 
     async def log_late(self, first: datetime, last: datetime, at: datetime) -> int:
         entry = evidence_entry
@@ -106,6 +105,13 @@ class SqlEvidenceStore(EvidenceStore):
 
     async def find(self, kind: str, key: str) -> tuple[EvidenceEntry, ...]:
         return await self._entries(evidence_entry.c.kind == kind, evidence_entry.c.key == key)
+
+    async def find_statement(self, statement_id: str) -> tuple[EvidenceEntry, ...]:
+        table = tables.statement
+        async with self._database.read() as connection:
+            asked = select(key_of(table)).where(table.c.statement_id == statement_id)
+            key = (await connection.execute(asked)).scalar_one_or_none()
+        return () if key is None else await self.find(table.name, key)
 
     async def leaves(self, first: int = 0) -> tuple[bytes, ...]:
         entry = evidence_entry
@@ -147,15 +153,21 @@ class SqlEvidenceStore(EvidenceStore):
                 }
                 found += _differences(kind, now, last)
             found += await _bodies(connection, last)
-        for (kind, key), logged in last.items():
-            if kind == READING and len(found) < limit:
-                content = await self.content(kind, key)
-                if content is not None and logged.at < of_hour_key(key)[1] + HOUR + SETTLED_AFTER:
-                    # Logged before it was over: what came since is no change.
-                    content = await asyncio.to_thread(as_logged, content, logged.sha256) or content
-                now = {} if content is None else {key: await asyncio.to_thread(_digest, content)}
-                found += _differences(kind, now, {(kind, key): logged})
+        for logged in last.values():
+            if logged.kind == READING and len(found) < limit:
+                found += await self._changed_hour(logged)
         return sorted(found, key=lambda one: one.number)[:limit]
+
+    async def _changed_hour(self, logged: EvidenceEntry) -> list[Mismatch]:
+        meter_id, starts_at = of_hour_key(logged.key)
+        async with self._database.read() as connection:
+            rows = (await hours_of_readings(connection, starts_at, meter_id)).get(meter_id)
+        if rows is None:
+            return _differences(READING, {}, {(READING, logged.key): logged})
+        digest = await asyncio.to_thread(lambda: _digest(canonical_json(rows)))
+        if digest != logged.sha256 and logged.running and await asyncio.to_thread(_begins, rows, logged.sha256):
+            return []
+        return _differences(READING, {logged.key: digest}, {(READING, logged.key): logged})
 
     async def record_head(self, head: SignedHead) -> bool:
         row = {
@@ -210,7 +222,7 @@ class SqlEvidenceStore(EvidenceStore):
                 self._next_hour = await _first_open_hour(connection)
         hour = self._next_hour
         count = kept = 0
-        while hour is not None and hour + HOUR + SETTLED_AFTER <= at and kept < HOURS_AT_ONCE:
+        while hour is not None and hour + COMPLETE_AFTER <= at and kept < HOURS_AT_ONCE:
             new = await self._hour(hour)
             count += (added := await self._keep(new, at))
             kept += bool(added)
@@ -277,7 +289,7 @@ async def _first_open_hour(connection: AsyncConnection) -> datetime | None:
     if last is None:
         first = (await connection.execute(select(func.min(tables.reading.c.measured_at)))).scalar()
         return None if first is None else _floor(first)
-    complete = entry.c.position + (HOUR + SETTLED_AFTER) // timedelta(microseconds=1)
+    complete = entry.c.position + COMPLETE_AFTER // timedelta(microseconds=1)
     early = (
         select(entry.c.position)
         .where(entry.c.kind == READING, entry.c.position >= last - HOUR // timedelta(microseconds=1))
@@ -348,6 +360,18 @@ def _differences(kind: str, now: Mapping[str, str], last: Mapping[tuple[str, str
         elif now[key] != entry.sha256:
             found.append(_mismatch(entry, "is not what it was when it was logged"))
     return found
+
+
+def _begins(readings: Sequence[Any], digest: str) -> bool:
+    """Whether the first so many of the readings have this digest, as a record."""
+    beginning = sha256(b"[")
+    for index, reading in enumerate(readings):
+        beginning.update((b"," if index else b"") + canonical_json(reading))
+        whole = beginning.copy()
+        whole.update(b"]")
+        if whole.hexdigest() == digest:
+            return True
+    return False
 
 
 def _mismatch(entry: EvidenceEntry, what: str) -> Mismatch:

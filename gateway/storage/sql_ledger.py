@@ -18,7 +18,7 @@ from gateway.domain.operator import CommandOutcome, OperatorCommand
 from gateway.domain.plan import LiveBaseline, PowerPlan
 from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
-from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic
+from gateway.ledger import CapOutcome, Ledger, LedgerError, LogEntry, Quarantined, Topic, TotalMinute
 from gateway.storage import command_rows, event_rows, issue_rows, metering_rows, report_rows, rows, tables, upgrade
 from gateway.storage.database import Database
 from gateway.storage.held import HeldOutcomes, HeldReadings, refuse_unusable
@@ -303,6 +303,12 @@ class SqlLedger(OptVerbs, StatementVerbs, MeterDataVerbs, Ledger):
         by_instant = {reading.measured_at: reading for reading in (*reversed(held), *stored)}
         return tuple(by_instant[at] for at in sorted(by_instant))
 
+    async def totals_between(
+        self, start: datetime, end: datetime, *, apart_from: Collection[str]
+    ) -> tuple[TotalMinute, ...]:
+        async with self.database.read() as connection:
+            return await metering_rows.totals(connection, start, end, apart_from)
+
     async def record_energy(self, meter_id: str, intervals: Sequence[IntervalEnergy]) -> None:
         async with self.database.write() as connection:
             await metering_rows.add_energy(connection, meter_id, intervals)
@@ -312,6 +318,16 @@ class SqlLedger(OptVerbs, StatementVerbs, MeterDataVerbs, Ledger):
     async def energy_between(self, meter_id: str, start: datetime, end: datetime) -> tuple[IntervalEnergy, ...]:
         async with self.database.read() as connection:
             return await metering_rows.energy(connection, meter_id, start, end)
+
+    async def record_temperatures(self, series: Sequence[tuple[datetime, float]], at: datetime) -> None:
+        async with self.database.write() as connection:
+            await metering_rows.add_temperatures(connection, series, at)
+
+    async def temperatures_between(
+        self, start: datetime, end: datetime, *, known_by: datetime | None = None
+    ) -> tuple[tuple[datetime, float], ...]:
+        async with self.database.read() as connection:
+            return await metering_rows.temperatures(connection, start, end, known_by)
 
     async def report_cursor(self, connection_id: str, order_id: str) -> datetime | None:
         async with self.database.read() as connection:

@@ -32,7 +32,7 @@ from gateway.domain.verification import VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from gateway.storage.documents import Document, Instant
 from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_head
-from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import
+from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import, temperature
 from gateway.storage.party_tables import received_report
 from gateway.storage.table_parts import digest, metadata, serial
 from protocols.grid import (
@@ -350,6 +350,7 @@ APPEND_ONLY = (
     opt_outcome,
     opt_told,
     live_baseline,
+    temperature,
     plan,
     cap_outcome,
     reading,

@@ -122,7 +122,7 @@ properties = Sequence(
 period = Inside(XCAL + "properties", properties)
 
 
-class ActivePeriod:
+class ActivePeriod(Content):
     """The properties and, after them, components, in which 2.0b says nothing."""
 
     def read(self, element: Element) -> Period:

@@ -1,9 +1,9 @@
 """Orders for reports, and their data, between OpenADR 2.0b's terms and the neutral face; watts inside."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from math import ceil, isfinite
+from math import ceil
 
 from protocols.grid import (
     IntervalReport,
@@ -14,11 +14,11 @@ from protocols.grid import (
     ResourceState,
 )
 from protocols.openadr2b import model_report as model
-from protocols.openadr2b.event_kinds import SCALES
 from protocols.openadr2b.model import Period
 from protocols.openadr2b.neutral_event import whole_seconds
+from protocols.openadr2b.neutral_intervals import UNCERTAIN, intervals_by_resource
 from protocols.openadr2b.neutral_metadata import DataPoint, kind_of, points_of, r_id_of
-from protocols.openadr2b.neutral_state import read_state, write_state
+from protocols.openadr2b.neutral_state import write_state
 
 MOST_ORDERED = timedelta(days=3660)
 """An order that would last longer stands until it is cancelled, one that begins later or comes more rarely is none."""
@@ -27,7 +27,6 @@ CORRECTED = "~"
 """Between the id of a report and what makes that of its correction: 2.0b has no field for it."""
 
 _GOOD = "Quality Good - Non Specific"
-_UNCERTAIN = "Quality Uncertain - Non Specific"
 _WHOLE_COVERAGE_FRACTION = 0.995
 """From here on a coverage rounds to a confidence of 100."""
 
@@ -261,7 +260,7 @@ def _write_payload(interval: ReportInterval, quantity: ReportQuantity, resource_
         r_id=r_id_of(resource_id, quantity),
         confidence=round(100 * min(max(interval.coverage_fraction, 0.0), 1.0)),
         value=_written(value, quantity),
-        quality=_GOOD if certain else _UNCERTAIN,
+        quality=_GOOD if certain else UNCERTAIN,
     )
 
 
@@ -304,7 +303,7 @@ def read_data(
     value, were not measured; rIDs that are not among the points are passed over.
     """
     known = {point.r_id: point for point in points if point.specifier_id == report.specifier_id}
-    by_resource = _by_resource(report, granularity_s, known)
+    by_resource = intervals_by_resource(report, granularity_s, known)
     own_id = report.report_id or f"{report.report_request_id}/{report.created_at.isoformat()}"
     original, corrected, _ = own_id.partition(CORRECTED)
     for resource_id, intervals in by_resource.items():
@@ -318,86 +317,3 @@ def read_data(
             intervals=tuple(intervals),
             corrects=original + suffix if corrected else "",
         )
-
-
-_Datum = tuple[datetime, float, model.ReportPayload, DataPoint]
-
-
-def _by_resource(
-    report: model.Report, granularity_s: float, known: Mapping[str, DataPoint]
-) -> Mapping[str, Iterable[ReportInterval]]:
-    """The intervals of each resource, in the order of the report."""
-    data = _data(report, granularity_s, known)
-    if len(known) > 1:
-        return _put_together(data)
-    # By far the most reports are of one data point.
-    alone = [_first(*datum) for datum in data]
-    return {point.resource_id: alone for point in known.values() if alone}
-
-
-def _data(report: model.Report, granularity_s: float, known: Mapping[str, DataPoint]) -> Iterator[_Datum]:
-    cursor = report.starts_at or report.created_at
-    for interval in report.intervals:
-        starts_at = interval.starts_at or cursor
-        duration_s = granularity_s if interval.duration is None else interval.duration.total_seconds()
-        cursor = starts_at + timedelta(seconds=duration_s)
-        for payload in interval.payloads:
-            point = known.get(payload.r_id)
-            is_status = isinstance(payload.value, model.ResourceStatus)
-            if point is not None and (point.quantity is ReportQuantity.STATE) is is_status:
-                yield starts_at, duration_s, payload, point
-
-
-def _put_together(data: Iterable[_Datum]) -> Mapping[str, Iterable[ReportInterval]]:
-    """What several data points say of the same time is one interval; what one says twice is two."""
-    by_resource: dict[str, dict[tuple[datetime, float, int], ReportInterval]] = {}
-    seen: dict[tuple[datetime, float, str], int] = {}
-    for starts_at, duration_s, payload, point in data:
-        held = by_resource.setdefault(point.resource_id, {})
-        key = (starts_at, duration_s, payload.r_id)
-        times = seen[key] = seen.get(key, -1) + 1
-        at = (starts_at, duration_s, times)
-        before = held.get(at)
-        held[at] = _first(starts_at, duration_s, payload, point) if before is None else _with(before, payload, point)
-    return {resource_id: held.values() for resource_id, held in by_resource.items()}
-
-
-def _with(interval: ReportInterval, payload: model.ReportPayload, point: DataPoint) -> ReportInterval:
-    """The interval with one more data point read."""
-    quality = payload.quality or ""
-    confidence = 1.0 if payload.confidence is None else payload.confidence / 100
-    if isinstance(payload.value, model.ResourceStatus):
-        state = read_state(payload.value, SCALES[point.scale] if point.scale else None)
-        return replace(interval, state=state, coverage_fraction=max(interval.coverage_fraction, confidence))
-    if not isfinite(payload.value) or quality.startswith("No "):
-        return interval
-    value = payload.value * SCALES[point.scale or "none"]
-    coverage_fraction = max(interval.coverage_fraction, confidence)
-    if point.quantity is ReportQuantity.POWER:
-        return replace(interval, power_w=value, coverage_fraction=coverage_fraction)
-    if point.quantity is ReportQuantity.AVAILABLE:
-        return replace(interval, available_w=value, coverage_fraction=coverage_fraction)
-    preliminary = interval.preliminary or quality == _UNCERTAIN
-    if point.quantity is ReportQuantity.BASELINE:
-        return replace(interval, baseline_w=value, coverage_fraction=coverage_fraction, preliminary=preliminary)
-    return replace(interval, reduction_w=-value, coverage_fraction=coverage_fraction, preliminary=preliminary)
-
-
-def _first(starts_at: datetime, duration_s: float, payload: model.ReportPayload, point: DataPoint) -> ReportInterval:
-    """An interval of one data point."""
-    value = payload.value
-    if (
-        point.quantity is ReportQuantity.POWER
-        and not isinstance(value, model.ResourceStatus)
-        and isfinite(value)
-        and not (payload.quality or "").startswith("No ")
-    ):
-        # By far the most are this, and nothing else: to fill an empty interval takes three times as long.
-        return ReportInterval(
-            starts_at=starts_at,
-            duration_s=duration_s,
-            power_w=value * SCALES[point.scale or "none"],
-            coverage_fraction=1.0 if payload.confidence is None else payload.confidence / 100,
-        )
-    empty = ReportInterval(starts_at=starts_at, duration_s=duration_s, power_w=None, coverage_fraction=0.0)
-    return _with(empty, payload, point)

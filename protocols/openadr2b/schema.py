@@ -5,16 +5,21 @@ are written as text: to build a tree of it first would take three times as long.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import Any, Protocol
 
 from protocols.errors import MalformedMessage
+from protocols.openadr2b.columns import Columns, build_all, columns_of
 from protocols.openadr2b.names import readable
 from protocols.openadr2b.values import Simple
 from protocols.xml import Element, line_of
+
+MANY = 8
+"""Of so many elements it pays to see first whether they are of one shape."""
 
 _MARKUP = re.compile("[&<>\r]")
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
@@ -33,12 +38,19 @@ class Content(Protocol):
     def read(self, element: Element) -> Any:
         """The element's value; ``MalformedMessage`` names line and element, and says what was expected."""
 
+    def read_alike(self, first: Element, columns: Columns) -> list[Any]:
+        """The values of all elements in the column of ``first``, which has been read without fault by itself.
+
+        ``ValueError`` or ``MalformedMessage`` where one of them cannot be read: ``read`` says which, and why.
+        """
+        return [self.read(element) for element in columns[first]]
+
     def write(self, out: list[str], tag: str, value: Any) -> None:
         """Append an element to the text ``out``; ``ValueError`` for a value the schema has no room for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(Content):
     """Text of a simple type, and no elements."""
 
     simple: Simple
@@ -56,6 +68,10 @@ class Leaf:
                 f"{readable(element.tag)} is {text[:60]!r}, expected {self.simple.expected}", line=line_of(element)
             ) from cause
 
+    def read_alike(self, first: Element, columns: Columns) -> list[Any]:
+        parse = self.simple.parse
+        return [parse(element.text or "") for element in columns[first]]
+
     def write(self, out: list[str], tag: str, value: Any) -> None:
         opening, closing = tags(tag)
         text = self.simple.write(value)
@@ -65,7 +81,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class Inside(Content):
     """Exactly one element ``tag``, whose value is the value of the whole; ``or_nothing`` allows none, read as None."""
 
     tag: str
@@ -84,6 +100,9 @@ class Inside:
             f"{readable(element.tag)} has {found} in it, expected one {readable(self.tag)}", line=line_of(element)
         )
 
+    def read_alike(self, first: Element, columns: Columns) -> list[Any]:
+        return self.content.read_alike(first[0], columns) if len(first) else [None] * len(columns[first])
+
     def write(self, out: list[str], tag: str, value: Any) -> None:
         opening, closing = tags(tag)
         out.append(opening)
@@ -92,7 +111,7 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Content):
     """Any number of elements ``tag``, but ``at_least`` so many; the value is a tuple."""
 
     tag: str
@@ -101,6 +120,13 @@ class ListOf:
 
     def read(self, element: Element) -> tuple[Any, ...]:
         tag, read = self.tag, self.content.read
+        if len(element) >= MANY and element[0].tag == tag:
+            # A fault of shape in any of them is one in the first.
+            read(element[0])
+            columns = columns_of(element)
+            if columns is not None:
+                with suppress(ValueError, MalformedMessage):
+                    return tuple(self.content.read_alike(element[0], columns))
         items: list[Any] = []
         for child in element:
             if child.tag != tag:
@@ -163,7 +189,7 @@ def many(name: str, tag: str, content: Content, *, at_least: int = 0) -> Field:
     return Field(name, {tag: content}, required=at_least > 0, repeated=True)
 
 
-class Sequence:
+class Sequence(Content):
     """Elements in a fixed order, each field at most once unless repeated; the value is ``make(**fields)``."""
 
     def __init__(self, make: Callable[..., Any], *fields: Field) -> None:
@@ -175,6 +201,7 @@ class Sequence:
             for place, field in enumerate(fields)
             for tag, content in field.choices.items()
         }
+        self._contents = {tag: content for field in fields for tag, content in field.choices.items()}
         self._required = frozenset(field.name for field in fields if field.required)
         self._repeated = tuple(field.name for field in fields if field.repeated)
 
@@ -200,6 +227,21 @@ class Sequence:
             if name in values:
                 values[name] = tuple(values[name])
         return self.make(**values)
+
+    def read_alike(self, first: Element, columns: Columns) -> list[Any]:
+        if not isinstance(self.make, type):
+            return [self.read(element) for element in columns[first]]
+        values: dict[str, Iterable[Any]] = {}
+        repeats: dict[str, list[list[Any]]] = {}
+        for child in first:
+            _, name, _, repeated = self._places[child.tag]
+            column = self._contents[child.tag].read_alike(child, columns)
+            if repeated:
+                repeats.setdefault(name, []).append(column)
+            else:
+                values[name] = column
+        values.update((name, zip(*items, strict=True)) for name, items in repeats.items())
+        return build_all(self.make, len(columns[first]), values)
 
     def write(self, out: list[str], tag: str, value: Any) -> None:
         opening, closing = tags(tag)

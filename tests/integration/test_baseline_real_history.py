@@ -360,3 +360,20 @@ def test_forty_five_days_of_five_minutes_are_evaluated_at_once():
         took.append(time.perf_counter() - began)
         assert not isinstance(found, Insufficient)
     assert min(took) < 0.5
+
+
+def test_hourly_weather_moves_the_regression_of_the_building_s_quarters(shared: Path, tmp_path: Path) -> None:
+    readings, weather = tmp_path / "kw.csv", tmp_path / "weather.csv"
+    readings.write_text("timestamp,kw\n" + (shared / "data/load/test_kw.csv").read_text())
+    with (shared / "data/load/test_temp.csv").open(newline="") as file:
+        # The file is in degrees Fahrenheit.
+        degrees_c = [(at, (float(text) - 32.0) / 1.8) for at, text in csv.reader(file) if text not in {"", "nan"}]
+    weather.write_text("start,temperature_c\n" + "".join(f"{at},{value:.2f}\n" for at, value in degrees_c))
+    call = [
+        *("time-of-week-regression", "--readings", str(readings), "--timezone", "America/Los_Angeles"),
+        *("--event", "2013-09-23T14:00/2013-09-23T16:00"),
+    ]
+    without, having = (CliRunner().invoke(app, [*call, *more]) for more in ([], ["--temperature", str(weather)]))
+    # A warm afternoon: without its temperature the building seems to have drawn more than its baseline.
+    assert "reduction -3.588 kWh" in without.stdout
+    assert "reduction 0.431 kWh" in having.stdout

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 
 from gateway import app
 from gateway.__main__ import main
+from gateway.cli.meter_files import FileFormat, write_meter_file
 from gateway.domain.measurement import IntervalEnergy
 from gateway.services.meter_data import MeterData
 
@@ -32,10 +34,18 @@ class Done:
         return json.loads(self.out)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record without a row."""
+    file = tmp_path_factory.mktemp("empty") / "gridgate.db"
+    asyncio.run(app.upgrade_database(f"sqlite+aiosqlite:///{file}"))
+    return file
+
+
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(empty, tmp_path / "gridgate.db")
     url = f"sqlite+aiosqlite:///{tmp_path}/gridgate.db"
-    asyncio.run(app.upgrade_database(url))
     monkeypatch.setenv("GRIDGATE_GATEWAY__DATABASE", url)
     return url
 
@@ -393,6 +403,46 @@ def test_nothing_to_hand_out_is_said(typed: Callable[..., Done], tmp_path: Path)
     assert (done.code, (tmp_path / "x").exists()) == (1, False)
     back = typed("export", "--from", "2026-07-01T12:00Z", "--to", "2026-07-01T12:00Z", "--out", tmp_path / "x")
     assert (back.code, "is not after --from" in back.err) == (2, True)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_feed_that_our_own_meter_contradicts_is_taken_on_a_word(typed: Callable[..., Done], tmp_path: Path) -> None:
+    file = tmp_path / "feed.xml"
+    given = [
+        IntervalEnergy(
+            starts_at=NOON + timedelta(minutes=15 * index), duration_s=900.0, energy_wh=100_000.0, coverage_fraction=1.0
+        )
+        for index in range(4)
+    ]
+    write_meter_file(file, FileFormat.GREEN_BUTTON, given, meter_id="A7")
+    asked = ("import", file, "--meter", "site", "--format", "greenbutton")
+    assert "which looks like mean power taken for energy" in refused(typed(*asked), typed)
+    assert "a Green Button feed says itself what its units are" in refused(typed(*asked, "--unit", "kWh"), typed)
+    done = typed(*asked, "--unit", "Wh", "--json")
+    assert (done.json["energy_kwh"], done.json["meter_in_file"]) == (400.0, "A7")
+
+
+def test_a_real_building_is_taken_in(typed: Callable[..., Done], shared: Path, tmp_path: Path) -> None:
+    # Two months by the quarter of an hour, with gaps, as local time in California.
+    real = (shared / "data" / "load" / "test_kw.csv").read_text()
+    pacific = ("--meter", "site", "--timezone", "America/Los_Angeles", "--json")
+    said = typed("import", written(tmp_path, real), *pacific)
+    assert (said.code, "line 1 is a row, there is no header" in said.err) == (2, True)
+    done = typed("import", written(tmp_path, "start,kW\n" + real), *pacific).json
+    values = {
+        stamp: float(value)
+        for stamp, _, value in (line.partition(",") for line in real.splitlines())
+        if value.strip().lower() not in {"", "nan"}
+    }
+    assert done["imported"]["count"] == len(values)
+    assert done["energy_kwh"] == pytest.approx(sum(values.values()) / 4)
+    assert done["imported"]["starts_at"] == "2013-08-01T07:00:00Z"
+    period = ("--from", "2013-08-01T00:00", "--to", "2013-09-01T00:00", "--timezone", "America/Los_Angeles")
+    found = typed("check", *period, "--json").json
+    assert (found["of_imports"], found["interval_s"]) == (True, 900.0)
+    assert found["intervals"] == sum(stamp.startswith("2013-08") for stamp in values)
+    gaps = [one for one in found["findings"] if one["kind"] == "gap"]
+    assert gaps
 
 
 def test_a_file_that_is_no_feed_is_refused(typed: Callable[..., Done], tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ async def test_up_down_and_up_again(url: str, engine: AsyncEngine) -> None:
             "reading_import VALUES (1, 'i1', 'site', 'june.csv', 'ab', 'kWh', 'revenue', 'ann', 1, 1, 2, 1)",
             {"reading_import", "imported_energy", "meter_register", "reading_edit"},
         ),
+        ("0011", "0012", "temperature VALUES (1, 1, 1, 21.5)", {"temperature"}),
     ],
 )
 async def test_a_revision_goes_down_and_leaves_the_events(
@@ -230,6 +231,7 @@ async def test_the_record_cannot_be_changed(url: str, engine: AsyncEngine) -> No
             "INSERT INTO evidence_entry VALUES (0, 'plan', '1', 0, 1, 'ab', 'ab')",
             "INSERT INTO tree_head VALUES ('ab', 'site', 1, 1, '{}')",
             "INSERT INTO head_stamp VALUES ('ab', 1, 'answer')",
+            "INSERT INTO temperature VALUES (1, 1, 1, 21.5)",
         ):
             await connection.execute(text(statement))
 

@@ -66,8 +66,20 @@ class Line:
         self._random = random.Random(seed)
         self.down = False
         self.faults: Counter[str] = Counter()
+        # asyncio holds the task of a connection weakly: one that only waits could be collected under our hands.
+        self._connections: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve_one(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def close(self) -> None:
+        for connection in list(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
@@ -129,12 +141,13 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 @asynccontextmanager
 async def line_to(port: int, seed: int) -> AsyncIterator[tuple[Line, int]]:
     line = Line(port, seed)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(line.accept, "127.0.0.1", 0)
     try:
         yield line, server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await server.wait_closed()
+        await line.close()
 
 
 def event(number: int, at: datetime, chance: random.Random) -> GridEvent:

@@ -86,7 +86,7 @@ def test_opendsm_s_margin_beside_ours(inputs: AssuranceInputs):
     )
     theirs = json.loads(ran.stdout)
     saved, negative = theirs["events"]
-    settled_wh = reduction_wh(event)
+    settled_wh = reduction_wh(event, inputs.event_start, inputs.event_end)
     assert saved["savings"] == pytest.approx(settled_wh / 1000, rel=1e-9)
     # Its formula, worked here from its own statistics: m = 2 hours of the event.
     n, n_prime = theirs["n"], theirs["n_prime"]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from gateway.domain.assurance.certificate import Certificate, certify
 from gateway.domain.assurance.gaming import GamingTest, gaming_tests
-from gateway.domain.assurance.inputs import AssuranceInputs, answer, reduction_wh
-from gateway.domain.assurance.placebo import Bound, BoundedInterval, Placebo, bound, bounded_intervals, placebo
+from gateway.domain.assurance.inputs import AssuranceInputs, answer
+from gateway.domain.assurance.placebo import Bound, BoundedInterval, Placebo, bounds, placebo
 from gateway.domain.assurance.quality import MeterQuality, meter_quality
 from gateway.domain.assurance.rebound import Rebound, rebound
 from gateway.domain.assurance.reconcile import Reconciliation, reconcile
@@ -18,7 +18,7 @@ from gateway.domain.evidence import fingerprint
 class Assurance:
     """The assessment of one event; ``inputs_sha256`` is over the canonical JSON of its ``AssuranceInputs``.
 
-    ``reduction_wh`` is signed, over every metered interval that overlaps the event.
+    ``reduction_wh`` is signed: as settled, or by the rule where nothing is.
     """
 
     rule: str
@@ -37,21 +37,28 @@ class Assurance:
     inputs_sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAssured:
+    """Why there is no assessment of a statement, in plain words."""
+
+    reason: str
+
+
 def assure(inputs: AssuranceInputs) -> Assurance | Insufficient:
     """Assess one event; where the rule itself gives no baseline, that is the answer. Raises as ``evaluate`` does."""
     baseline = answer(inputs, inputs.rule, inputs.event_start, inputs.event_end)
     if isinstance(baseline, Insufficient):
         return baseline
-    settled_wh = reduction_wh(baseline)
     days = placebo(inputs)
-    errors_wh = [day.error_wh for day in days.days]
+    bounded = bounds(inputs, baseline, days.days)
+    settled_wh = bounded.reduction_wh
     return Assurance(
         rule=baseline.rule,
         rule_version=baseline.rule_version,
         reduction_wh=settled_wh,
-        p50=bound(settled_wh, errors_wh, 0.5),
-        p90=bound(settled_wh, errors_wh, 0.9),
-        intervals=bounded_intervals(baseline, days.days),
+        p50=bounded.p50,
+        p90=bounded.p90,
+        intervals=bounded.intervals,
         placebo=days,
         certificate=certify(days.days),
         sensitivity=sensitivity(inputs, settled_wh),

@@ -1,14 +1,20 @@
 """What an assessment is made from, and the one way in which it asks a rule."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
+from operator import attrgetter
 
 from gateway.domain.baseline.engine import evaluate
+from gateway.domain.baseline.reach import look_back, reads_until
 from gateway.domain.baseline.result import Baseline, Insufficient
 from gateway.domain.baseline.rule import Rule
 from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.verification import VerifiedInterval
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +39,12 @@ class WorkKept:
 class AssuranceInputs:
     """Everything that an assessment is computed from.
 
-    ``history`` is the site meter's energy, the event's day and the hours after it included; ``excluded`` the other
-    events as ``(start, end)``. ``devices`` is the energy of all GPUs together on the meter's own intervals.
-    ``past_rules``, ``work`` and ``job_starts`` are ``None`` where nobody has said. ``look_back_days`` bounds the
-    placebo days, ``after_h`` is how long the rebound is looked for.
+    ``history`` is the site meter's energy in order of time, the event's day and the hours after it included;
+    ``minutes`` is the same in finer intervals, for a ``rule`` that reads those. ``settled`` is what a statement says of
+    the event: where it is given its reduction is assessed, slice by slice, and not the rule's over whole intervals of
+    the meter. ``excluded`` are the other events as ``(start, end)``. ``devices`` is the energy of all GPUs together on
+    the meter's own intervals. ``past_rules``, ``work`` and ``job_starts`` are ``None`` where nobody has said.
+    ``look_back_days`` bounds the placebo days, ``after_h`` is how long the rebound is looked for.
     """
 
     rule: Rule
@@ -47,8 +55,11 @@ class AssuranceInputs:
     excluded: tuple[tuple[datetime, datetime], ...] = ()
     ramp_start: datetime | None = None
     noticed_at: datetime | None = None
-    generation: tuple[IntervalEnergy, ...] | None = None
+    generation: tuple[IntervalEnergy, ...] = ()
     declared_w: float | None = None
+    temperature_c: tuple[tuple[datetime, float], ...] = ()
+    minutes: tuple[IntervalEnergy, ...] = ()
+    settled: tuple[VerifiedInterval, ...] = ()
     other_rules: tuple[Rule, ...] = ()
     devices: tuple[IntervalEnergy, ...] | None = None
     past_rules: tuple[RuleInForce, ...] | None = None
@@ -67,9 +78,10 @@ def answer(
     """
     moved = start - inputs.event_start
     excluded = (*inputs.excluded, (inputs.event_start, inputs.event_end)) if as_placebo else inputs.excluded
+    history = inputs.minutes if inputs.minutes and rule == inputs.rule else inputs.history
     return evaluate(
         rule,
-        inputs.history,
+        _looked_at(history, inputs, rule, start, end) if as_placebo else history,
         event_start=start,
         event_end=end,
         timezone=inputs.timezone,
@@ -78,12 +90,29 @@ def answer(
         noticed_at=None if inputs.noticed_at is None else inputs.noticed_at + moved,
         generation=inputs.generation,
         declared_w=inputs.declared_w,
+        temperature_c=dict(inputs.temperature_c) or None,
     )
 
 
-def reduction_wh(baseline: Baseline) -> float:
-    """Signed reduction over the intervals that have a reading."""
-    return math.fsum((interval.reduction_w or 0.0) * interval.duration_s / 3_600 for interval in baseline.intervals)
+def _looked_at(
+    history: Sequence[IntervalEnergy], inputs: AssuranceInputs, rule: Rule, start: datetime, end: datetime
+) -> Sequence[IntervalEnergy]:
+    """What the rule can see of a history in order of time: months that it never looks at are most of the work."""
+    noticed = inputs.event_start if inputs.noticed_at is None else inputs.noticed_at
+    earliest = min(start, start + (noticed - inputs.event_start)) - look_back(rule) - 2 * _DAY
+    latest = reads_until(rule, start, end, inputs.timezone) + _DAY
+    first, last = (bisect_left(history, at, key=attrgetter("starts_at")) for at in (earliest, latest))
+    return history[first:last]
+
+
+def reduction_wh(baseline: Baseline, start: datetime, end: datetime) -> float:
+    """Signed reduction within ``[start, end)`` where there are readings; an interval at an edge by its share."""
+    parts = []
+    for interval in baseline.intervals:
+        ends_at = interval.starts_at + timedelta(seconds=interval.duration_s)
+        shared_s = (min(ends_at, end) - max(interval.starts_at, start)).total_seconds()
+        parts.append((interval.reduction_w or 0.0) * max(0.0, shared_s) / 3_600)
+    return math.fsum(parts)
 
 
 def mean_between_w(history: Sequence[IntervalEnergy], start: datetime, end: datetime) -> float | None:

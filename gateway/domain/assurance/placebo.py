@@ -17,6 +17,7 @@ from gateway.domain.baseline.method import DayMatching, GeneratorOutput
 from gateway.domain.baseline.question import type_of
 from gateway.domain.baseline.result import Baseline, Insufficient
 from gateway.domain.baseline.rule import Rule
+from gateway.domain.verification import VerifiedInterval
 
 _SATURDAY = 5
 
@@ -66,6 +67,16 @@ class BoundedInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bounds of a reduction in all and by interval; ``reduction_wh`` is what they bound."""
+
+    reduction_wh: float
+    p50: Bound
+    p90: Bound
+    intervals: tuple[BoundedInterval, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placebo:
     """The placebo days of one event, the earliest first."""
 
@@ -95,22 +106,85 @@ def bound(observed: float, errors: Sequence[float], level: float) -> Bound:
     return Bound(level=level, value=value, rank=rank, days=count, days_needed=_needed(level))
 
 
-def bounded_intervals(baseline: Baseline, days: Sequence[PlaceboDay]) -> tuple[BoundedInterval, ...]:
-    """P50 and P90 lower bounds of each interval, from the errors of the same interval on the placebo days."""
-    rows = []
-    alike = [day for day in days if len(day.errors_w) == len(baseline.intervals)]
-    for index, interval in enumerate(baseline.intervals):
-        errors = [day.errors_w[index] for day in alike]
-        reduction_w = interval.reduction_w
-        rows.append(
-            BoundedInterval(
-                starts_at=interval.starts_at,
-                reduction_w=reduction_w,
-                p50_w=None if reduction_w is None else bound(reduction_w, errors, 0.5).value,
-                p90_w=None if reduction_w is None else bound(reduction_w, errors, 0.9).value,
-            )
+def bounds(inputs: AssuranceInputs, baseline: Baseline, days: Sequence[PlaceboDay]) -> Bounds:
+    """P50 and P90 lower bounds, from the errors at the same hours of the placebo days.
+
+    Without a settlement they are of the baseline's own intervals. With one they are of the settled slices, which may be
+    shorter or longer than those: an error counts for a slice by the time that both have in common, and as much as the
+    slice is covered.
+    """
+    settled = inputs.settled
+    if not settled:
+        reductions_wh = reduction_wh(baseline, inputs.event_start, inputs.event_end)
+        errors_wh = [day.error_wh for day in days]
+        rows = _of_intervals(baseline, days)
+    else:
+        reductions_wh = math.fsum(one.delivered_wh for one in settled)
+        by_slice = _errors_by_slice(baseline, days, settled)
+        covered_s = [one.duration_s * one.coverage_fraction for one in settled]
+        errors_wh = [
+            math.fsum(error_w * seconds for error_w, seconds in zip(errors_w, covered_s, strict=True)) / 3_600
+            for errors_w in zip(*by_slice, strict=True)
+        ]
+        rows = tuple(
+            _bounded(one.starts_at, one.delivered_wh * 3_600 / seconds if seconds > 0.0 else None, errors_w)
+            for one, errors_w, seconds in zip(settled, by_slice, covered_s, strict=True)
         )
-    return tuple(rows)
+    return Bounds(
+        reduction_wh=reductions_wh,
+        p50=bound(reductions_wh, errors_wh, 0.5),
+        p90=bound(reductions_wh, errors_wh, 0.9),
+        intervals=rows,
+    )
+
+
+def _of_intervals(baseline: Baseline, days: Sequence[PlaceboDay]) -> tuple[BoundedInterval, ...]:
+    alike = _alike(baseline, days)
+    return tuple(
+        _bounded(interval.starts_at, interval.reduction_w, [day.errors_w[index] for day in alike])
+        for index, interval in enumerate(baseline.intervals)
+    )
+
+
+def _bounded(starts_at: datetime, reduction_w: float | None, errors_w: Sequence[float]) -> BoundedInterval:
+    return BoundedInterval(
+        starts_at=starts_at,
+        reduction_w=reduction_w,
+        p50_w=None if reduction_w is None else bound(reduction_w, errors_w, 0.5).value,
+        p90_w=None if reduction_w is None else bound(reduction_w, errors_w, 0.9).value,
+    )
+
+
+def _alike(baseline: Baseline, days: Sequence[PlaceboDay]) -> list[PlaceboDay]:
+    return [day for day in days if len(day.errors_w) == len(baseline.intervals)]
+
+
+def _errors_by_slice(
+    baseline: Baseline, days: Sequence[PlaceboDay], settled: Sequence[VerifiedInterval]
+) -> list[list[float]]:
+    """For each slice its mean error in watts, day by day."""
+    alike = _alike(baseline, days)
+    found = []
+    for one in settled:
+        ends_at = one.starts_at + timedelta(seconds=one.duration_s)
+        shared_s = [
+            max(
+                0.0,
+                (
+                    min(ends_at, interval.starts_at + timedelta(seconds=interval.duration_s))
+                    - max(one.starts_at, interval.starts_at)
+                ).total_seconds(),
+            )
+            for interval in baseline.intervals
+        ]
+        found.append(
+            [
+                math.fsum(error_w * share_s for error_w, share_s in zip(day.errors_w, shared_s, strict=True))
+                / one.duration_s
+                for day in alike
+            ]
+        )
+    return found
 
 
 def _rank(count: int, level: float) -> int:
@@ -146,7 +220,7 @@ def _look_at(inputs: AssuranceInputs, own: date, day: date) -> PlaceboDay | Pass
             interval.baseline_w - power for interval, power in zip(found.intervals, complete_w, strict=True)
         ),
         measured_w=complete_w,
-        error_wh=reduction_wh(found),
+        error_wh=reduction_wh(found, start, end),
         measured_wh=math.fsum(
             power_w * interval.duration_s / 3_600 for interval, power_w in zip(found.intervals, complete_w, strict=True)
         ),

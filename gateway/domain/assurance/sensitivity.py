@@ -46,4 +46,4 @@ def _under(inputs: AssuranceInputs, rule: Rule) -> UnderRule:
     found = answer(inputs, rule, inputs.event_start, inputs.event_end)
     if isinstance(found, Insufficient):
         return UnderRule(rule=rule.rule_id, reduction_wh=None, missing=found.reason)
-    return UnderRule(rule=rule.rule_id, reduction_wh=reduction_wh(found))
+    return UnderRule(rule=rule.rule_id, reduction_wh=reduction_wh(found, inputs.event_start, inputs.event_end))

@@ -1,7 +1,9 @@
 """What a baseline rule may do: one frozen shape for each kind of sheet. ``rule.py`` says what the keys mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from gateway.domain.evidence import ADDED
 
 
 class AdjustmentKind(StrEnum):
@@ -75,10 +77,10 @@ class Adjustment:
     from_h: float = 0.0
     to_h: float = 0.0
     clamp: tuple[float, float] | None = None
-    anchor: Anchor = Anchor.START
-    after_from_h: float = 0.0
-    after_to_h: float = 0.0
-    search_back_h: float = 0.0
+    anchor: Anchor = field(default=Anchor.START, metadata=ADDED)
+    after_from_h: float = field(default=0.0, metadata=ADDED)
+    after_to_h: float = field(default=0.0, metadata=ADDED)
+    search_back_h: float = field(default=0.0, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,9 @@ class DayType:
     holidays: bool
     target_days: int
     minimum_days: int
-    select_days: int | None = None
-    weights: tuple[float, ...] = ()
-    with_event_days: bool = False
+    select_days: int | None = field(default=None, metadata=ADDED)
+    weights: tuple[float, ...] = field(default=(), metadata=ADDED)
+    with_event_days: bool = field(default=False, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +118,17 @@ class DayMatching:
     day_types: tuple[DayType, ...]
     adjustment: Adjustment
     minimum_coverage_fraction: float
-    first_day_back: int = 1
-    count_from: Anchor = Anchor.START
-    extended_days: int | None = None
-    holidays_on_weekends: bool = True
-    exclude_clock_change_days: bool = False
-    low_use: LowUse | None = None
-    low_use_fraction: float = 0.0
-    rank_by: RankBy = RankBy.EVENT_LOAD
-    apart_h: float = 0.0
-    never_negative: bool = False
-    fallback: str = ""
+    first_day_back: int = field(default=1, metadata=ADDED)
+    count_from: Anchor = field(default=Anchor.START, metadata=ADDED)
+    extended_days: int | None = field(default=None, metadata=ADDED)
+    holidays_on_weekends: bool = field(default=True, metadata=ADDED)
+    exclude_clock_change_days: bool = field(default=False, metadata=ADDED)
+    low_use: LowUse | None = field(default=None, metadata=ADDED)
+    low_use_fraction: float = field(default=0.0, metadata=ADDED)
+    rank_by: RankBy = field(default=RankBy.EVENT_LOAD, metadata=ADDED)
+    apart_h: float = field(default=0.0, metadata=ADDED)
+    never_negative: bool = field(default=False, metadata=ADDED)
+    fallback: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +136,8 @@ class MeterBeforeAfter:
     """Flat, from the last ``length_s`` seconds before the anchor; with ``align_s`` from a whole step of the clock."""
 
     length_s: float
-    anchor: Anchor = Anchor.START
-    align_s: float | None = None
+    anchor: Anchor = field(default=Anchor.START, metadata=ADDED)
+    align_s: float | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,13 +81,17 @@ class ChartSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What is drawn; ``price_unit`` as ``USD/kWh``. ``description`` says the same for those who cannot see it."""
+    """What is drawn; ``price_unit`` as ``USD/kWh``. ``description`` says the same for those who cannot see it.
+
+    ``reduction`` is what is written into the area between baseline and meter.
+    """
 
     spans: tuple[ChartSpan, ...]
     event_start: datetime
     event_end: datetime
     price_unit: str
     description: str
+    reduction: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

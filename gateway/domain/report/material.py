@@ -6,13 +6,19 @@ from datetime import datetime
 from enum import Enum
 from zoneinfo import ZoneInfo
 
+from gateway.domain.assurance.assure import Assurance, NotAssured
 from gateway.domain.event import EventRecord
+from gateway.domain.evidence_log import EvidenceEntry
+from gateway.domain.measurement import IntervalEnergy
+from gateway.domain.meter_import import MeterImport
 from gateway.domain.operator import OperatorCommand
 from gateway.domain.plan import PowerPlan
 from gateway.domain.report.document import Table
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.site_verification import SiteVerificationInputs
-from gateway.domain.tariff.statement import TariffStatement
+from gateway.domain.statement_versions import VersionLine
+from gateway.domain.tree_head import SignedHead
+from gateway.domain.vee.edit import Edit
 from gateway.domain.verification import VerificationInputs
 
 
@@ -68,11 +74,27 @@ class ControlAction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogProof:
+    """Where a statement stands in the log of evidence.
+
+    ``head`` is the first signed head that covers it and ``path`` the proof of inclusion under that head, from the leaf
+    up; none while no head covers it. ``stamped`` says that an authority has stamped the head.
+    """
+
+    entry: EvidenceEntry
+    head: SignedHead | None = None
+    path: tuple[bytes, ...] = ()
+    stamped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatementMaterial:
     """A statement and what is known around it.
 
-    ``versions`` are all statements of the event, oldest first. ``added`` are sections that were worked out elsewhere
-    (assurance, proofs): each stands in place of the sentence that nothing is on record.
+    ``versions`` are all statements of the event, oldest first. ``imports`` and ``edits`` are those of the meter that
+    touch the event. ``proof`` is where the statement stands in the log of evidence. ``around`` is the meter's energy
+    before and after the event, for the chart. ``assurance`` is how far the figures can be trusted. ``added`` are
+    sections that were worked out elsewhere: each stands in place of the one that would be written here.
     """
 
     statement: SettlementStatement
@@ -83,6 +105,10 @@ class StatementMaterial:
     history: tuple[HistoryLine, ...] = ()
     actions: tuple[ControlAction, ...] = ()
     command: OperatorCommand | None = None
-    tariff: TariffStatement | None = None
-    versions: tuple[SettlementStatement, ...] = ()
+    versions: tuple[VersionLine, ...] = ()
+    imports: tuple[MeterImport, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    proof: LogProof | None = None
+    around: tuple[IntervalEnergy, ...] = ()
+    assurance: Assurance | NotAssured | None = None
     added: Mapping[Topic, Part] = field(default_factory=dict)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
+from gateway.domain.assurance.assure import Assurance, NotAssured
+from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.plan import target_w
-from gateway.domain.report import around, working
+from gateway.domain.report import around, assured, metered, priced, reviewed, working
 from gateway.domain.report.document import Chart, ChartSpan, Report, Section, number_text, one_line
 from gateway.domain.report.material import Part, StatementMaterial, Topic
 from gateway.domain.verification import VerificationInputs, VerifiedInterval
 
-BEFORE = timedelta(hours=2)
-"""So much of the meter before the event is drawn, where the rule looked at it."""
+BEFORE = AFTER = timedelta(hours=2)
+"""So much of the meter before the event and after it is drawn."""
 
 _WRITERS: Mapping[Topic, Callable[[StatementMaterial], Part]] = {
     Topic.RESULT: working.result,
@@ -19,11 +22,11 @@ _WRITERS: Mapping[Topic, Callable[[StatementMaterial], Part]] = {
     Topic.INTERVALS: working.intervals,
     Topic.DAYS: working.days,
     Topic.ADJUSTMENT: working.adjustment,
-    Topic.QUALITY: working.quality,
-    Topic.MONEY: working.money,
-    Topic.VERSIONS: around.versions,
-    Topic.PROOFS: around.proofs,
-    Topic.EXCEPTIONS: around.exceptions,
+    Topic.QUALITY: metered.quality,
+    Topic.MONEY: priced.money,
+    Topic.VERSIONS: reviewed.versions,
+    Topic.PROOFS: reviewed.proofs,
+    Topic.EXCEPTIONS: reviewed.exceptions,
     Topic.GLOSSARY: around.glossary,
 }
 
@@ -49,7 +52,7 @@ def _section(number: int, topic: Topic, material: StatementMaterial, chart: Char
         part = Part(lead="There is nothing to draw: no interval is settled." if chart is None else chart.description)
     if part is None:
         writer = _WRITERS.get(topic)
-        part = Part(lead=around.NOT_ON_RECORD[topic]) if writer is None else writer(material)
+        part = _trusted(topic, material) if writer is None else writer(material)
     return Section(
         number=number,
         title=topic.value,
@@ -57,6 +60,17 @@ def _section(number: int, topic: Topic, material: StatementMaterial, chart: Char
         tables=part.tables,
         notes=tuple(one_line(note) for note in part.notes),
     )
+
+
+def _trusted(topic: Topic, material: StatementMaterial) -> Part:
+    """A section that rests on the assurance, or why there is none."""
+    match material.assurance:
+        case Assurance() as found:
+            return assured.WRITERS[topic](found)
+        case NotAssured(reason=reason):
+            return Part(lead=f"This cannot be said of this statement: {reason}.")
+        case None:
+            return Part(lead=around.NOT_ON_RECORD[topic])
 
 
 def chart_of(material: StatementMaterial) -> Chart | None:
@@ -67,21 +81,31 @@ def chart_of(material: StatementMaterial) -> Chart | None:
         return None
     start, end = found[0].starts_at, _ends(found[-1])
     within = tuple(_span(one, material) for one in found)
-    before = tuple(
-        ChartSpan(
-            starts_at=one.starts_at,
-            ends_at=one.ends_at,
-            metered_w=_mean_w(one.energy_wh, one.duration_s, one.coverage_fraction),
+    beside = material.around
+    if not beside and isinstance(material.inputs, VerificationInputs):
+        beside = material.inputs.history
+    before, after = (
+        tuple(map(_metered, sorted(found, key=lambda one: one.starts_at)))
+        for found in (
+            [one for one in beside if start - BEFORE <= one.starts_at and one.ends_at <= start],
+            [one for one in beside if end <= one.starts_at and one.ends_at <= end + AFTER],
         )
-        for one in (material.inputs.history if isinstance(material.inputs, VerificationInputs) else ())
-        if start - BEFORE <= one.starts_at and one.ends_at <= start
     )
     return Chart(
-        spans=(*before, *within),
+        spans=(*before, *within, *after),
         event_start=start,
         event_end=end,
         price_unit=f"{statement.currency}/kWh",
+        reduction=f"{number_text(statement.delivered_kwh, 1)} kWh less",
         description=_in_words(within, material),
+    )
+
+
+def _metered(one: IntervalEnergy) -> ChartSpan:
+    return ChartSpan(
+        starts_at=one.starts_at,
+        ends_at=one.ends_at,
+        metered_w=_mean_w(one.energy_wh, one.duration_s, one.coverage_fraction),
     )
 
 
@@ -92,8 +116,15 @@ def _span(one: VerifiedInterval, material: StatementMaterial) -> ChartSpan:
         metered_w=_mean_w(one.measured_wh, one.duration_s, one.coverage_fraction),
         baseline_w=_mean_w(one.baseline_wh, one.duration_s, one.coverage_fraction),
         target_w=None if material.plan is None else target_w(material.plan, one.starts_at),
-        price=material.statement.price_per_kwh,
+        price=_price(one.starts_at, material),
     )
+
+
+def _price(at: datetime, material: StatementMaterial) -> Decimal:
+    """Of the interval where it has one of its own, else what was agreed."""
+    statement = material.statement
+    own = next((one.price for one in statement.terms.prices if one.starts_at == at), None)
+    return statement.price_per_kwh if own is None else own.per_kwh
 
 
 def _ends(one: VerifiedInterval) -> datetime:
@@ -115,7 +146,8 @@ def _in_words(spans: tuple[ChartSpan, ...], material: StatementMaterial) -> str:
     baselines, meters = zip(*known, strict=True)
     price = number_text(material.statement.price_per_kwh, None)
     return (
-        f"During the event the baseline is {_range(baselines)} and the meter {_range(meters)}. "
+        f"During the event the baseline is {_range(baselines)} and the meter {_range(meters)}; what lies between them, "
+        f"green in the chart, is the reduction of {number_text(material.statement.delivered_kwh, 3)} kWh. "
         f"The price is {price} {material.statement.currency}/kWh."
     )
 

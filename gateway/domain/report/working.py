@@ -1,18 +1,18 @@
-"""The sections that show how a statement was worked out: result, rule, intervals, days, adjustment, quality, money."""
+"""The sections that show how a statement was worked out: result, rule, intervals, days, adjustment."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
-from decimal import Decimal
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 
+from gateway.domain.assurance.assure import Assurance
 from gateway.domain.baseline.rule import Rule
-from gateway.domain.report.document import Column, Kind, Table, number_text
+from gateway.domain.report.assured import range_words, verdict_words
+from gateway.domain.report.document import Column, Kind, Table, instant_text, number_text
 from gateway.domain.report.material import Part, StatementMaterial, Topic
+from gateway.domain.report.reviewed import meter_words
 from gateway.domain.verification import VerificationInputs
-from hardware.device import Quality
 
 _CLASS = Column(title="Quantity")
 _VALUE = Column(title="Value")
@@ -47,6 +47,10 @@ def result(material: StatementMaterial) -> Part:
             ("Reduction, as a share of the baseline", share),
         )
     )
+    if statement.unpriced:
+        lead = f"{lead} Nothing is priced: {statement.unpriced}."
+    if isinstance(material.assurance, Assurance):
+        lead += f" {_stated_range(material.assurance)}"
     rows = (
         ("Statement", statement.statement_id),
         ("Event", f"{verified.event_id}, revision {verified.revision}, over {verified.connection_id}"),
@@ -55,9 +59,13 @@ def result(material: StatementMaterial) -> Part:
         ("Reduction", f"{number_text(statement.delivered_kwh, 3)} kWh"),
         *whole,
         ("Amount", money),
-        (
-            "Range of the result",
-            ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value,
+        ("Version", _edition_words(material)),
+        ("Rests on", meter_words(statement.edition)),
+        ("Range of the result", _range(material)),
+        *(
+            (("Tests for gaming", verdict_words(material.assurance)),)
+            if isinstance(material.assurance, Assurance)
+            else ()
         ),
         ("Capability test", "yes" if statement.capability_test else "no"),
         ("Time zone", material.timezone.key),
@@ -70,6 +78,26 @@ def result(material: StatementMaterial) -> Part:
             "Times are the start of an interval, in local time with its offset from UTC.",
         ),
     )
+
+
+def _range(material: StatementMaterial) -> str:
+    if isinstance(material.assurance, Assurance):
+        return range_words(material.assurance)
+    return ("see " if Topic.ACCURACY in material.added else "not stated: see ") + Topic.ACCURACY.value
+
+
+def _edition_words(material: StatementMaterial) -> str:
+    edition, zone = material.statement.edition, material.timezone
+    until = (
+        "" if edition.dispute_until is None else f", may be disputed until {instant_text(edition.dispute_until, zone)}"
+    )
+    before = f", in place of {edition.supersedes}" if edition.supersedes else ""
+    return f"{edition.version}, {edition.run.value}{before}{until}"
+
+
+def _stated_range(found: Assurance) -> str:
+    words = range_words(found)
+    return f"Its range is {words}." if found.p50.value is None else f"It is {words}."
 
 
 def rule(material: StatementMaterial) -> Part:
@@ -111,6 +139,9 @@ def _parameters(sheet: Rule) -> Iterator[tuple[str, str]]:
 def _spelled(path: str, value: object) -> Iterator[tuple[str, str]]:
     if is_dataclass(value):
         for one in fields(value):
+            # What a sheet leaves out stands at its default and would only be in the way.
+            if one.default is not MISSING and getattr(value, one.name) == one.default:
+                continue
             yield from _spelled(f"{path}.{one.name}" if path else one.name, getattr(value, one.name))
     elif isinstance(value, Mapping):
         for name, member in value.items():
@@ -143,12 +174,14 @@ def intervals(material: StatementMaterial) -> Part:
     found = material.statement.verified.intervals
     if not found:
         return Part(lead="No interval is settled.")
+    bounds = _interval_bounds(material)
     columns = (
         Column(title="From", kind=Kind.INSTANT),
         Column(title="Length", kind=Kind.NUMBER, unit="min", decimals=1),
         Column(title="Baseline", kind=Kind.NUMBER, unit="kWh", decimals=3),
         Column(title="Metered", kind=Kind.NUMBER, unit="kWh", decimals=3),
         Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
+        *(_BOUNDS if bounds else ()),
         Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
         Column(title="Quality"),
     )
@@ -159,6 +192,7 @@ def intervals(material: StatementMaterial) -> Part:
             one.baseline_wh / 1000,
             one.measured_wh / 1000,
             one.delivered_wh / 1000,
+            *bounds.get(one.starts_at, ()),
             100 * one.coverage_fraction,
             one.quality.value,
         )
@@ -168,8 +202,32 @@ def intervals(material: StatementMaterial) -> Part:
         lead=f"{_count(len(found), 'interval')} between {_span(material)}. Time that no reading covers is neither "
         "credited nor charged.",
         tables=(Table(name="intervals", caption="Settled intervals", columns=columns, rows=rows),),
-        notes=("The statement rounds once, the sum: rows that are shown rounded may add up to a watt-hour beside it.",),
+        notes=(
+            "The statement rounds once, the sum: rows that are shown rounded may add up to a watt-hour beside it.",
+            *(("P50 and P90 are lower bounds of each interval by itself; they do not add up.",) if bounds else ()),
+        ),
     )
+
+
+_BOUNDS = (
+    Column(title="P50", kind=Kind.NUMBER, unit="kWh", decimals=3),
+    Column(title="P90", kind=Kind.NUMBER, unit="kWh", decimals=3),
+)
+
+
+def _interval_bounds(material: StatementMaterial) -> Mapping[datetime, tuple[float | None, float | None]]:
+    """Lower bounds in kWh by the start of the settled interval; none where there is no assurance of these intervals."""
+    if not isinstance(material.assurance, Assurance):
+        return {}
+    by_start = {one.starts_at: one for one in material.assurance.intervals}
+    found = {}
+    for one in material.statement.verified.intervals:
+        if one.starts_at not in by_start:
+            return {}
+        bounded, hours = by_start[one.starts_at], one.duration_s * one.coverage_fraction / 3_600_000
+        p50, p90 = (None if power_w is None else power_w * hours for power_w in (bounded.p50_w, bounded.p90_w))
+        found[one.starts_at] = (p50, p90)
+    return found if any(bound is not None for pair in found.values() for bound in pair) else {}
 
 
 def _span(material: StatementMaterial) -> str:
@@ -210,86 +268,6 @@ def adjustment(material: StatementMaterial) -> Part:
         lead=f"The {verified.adjustment_kind} adjustment came to {number_text(raw, 6)} {unit} and {bounded}.",
         tables=(Table(name="adjustment", caption="The adjustment", columns=(_CLASS, _VALUE), rows=rows),),
         notes=("Its window and its bounds stand with the parameters of the rule.",),
-    )
-
-
-def quality(material: StatementMaterial) -> Part:
-    """How much of the event the meter saw, and how well."""
-    verified = material.statement.verified
-    if not verified.intervals:
-        return Part(lead="No interval is settled, so that there is no quality to state.")
-    count = len(verified.intervals)
-    seconds = math.fsum(one.duration_s for one in verified.intervals)
-    covered = 100 * math.fsum(one.duration_s * one.coverage_fraction for one in verified.intervals) / seconds
-    tally = Counter(one.quality for one in verified.intervals)
-    rows = tuple((kind.value, tally[kind], 100 * tally[kind] / count) for kind in Quality)
-    sites = tuple(
-        (part.party, part.delivered_wh / 1000, 100 * part.coverage_fraction, float(len(part.report_ids)), part.reason)
-        for part in verified.sites
-    )
-    tables = [
-        Table(
-            name="quality",
-            caption="Intervals by the worst quality of their readings",
-            columns=(
-                Column(title="Quality"),
-                Column(title="Intervals", kind=Kind.NUMBER),
-                Column(title="Share", kind=Kind.NUMBER, unit="%", decimals=1),
-            ),
-            rows=rows,
-        )
-    ]
-    if sites:
-        columns = (
-            Column(title="Site"),
-            Column(title="Reduction", kind=Kind.NUMBER, unit="kWh", decimals=3),
-            Column(title="Covered", kind=Kind.NUMBER, unit="%", decimals=1),
-            Column(title="Reports", kind=Kind.NUMBER),
-            Column(title="Why it is not whole"),
-        )
-        tables.append(Table(name="sites", caption="What each site below gives", columns=columns, rows=sites))
-    return Part(
-        lead=f"Readings cover {number_text(covered, 1)} % of the event's time; "
-        f"{tally[Quality.GOOD]} of {_count(count, 'interval')} rest on good readings only.",
-        tables=tuple(tables),
-        notes=("Readings are kept as they came. No value was put in place of a missing one.",),
-    )
-
-
-def money(material: StatementMaterial) -> Part:
-    """The amount, to the cent."""
-    statement = material.statement
-    exact = statement.delivered_kwh * statement.price_per_kwh
-    rows: tuple[tuple[str, Decimal, str], ...] = (
-        ("Reduction, rounded to the watt-hour", statement.delivered_kwh, "kWh"),
-        ("Price", statement.price_per_kwh, f"{statement.currency}/kWh"),
-        ("Product", exact, statement.currency),
-        ("Amount, rounded half to even", statement.amount, statement.currency),
-    )
-    columns = (Column(title="Figure"), Column(title="Value", kind=Kind.NUMBER, decimals=None), Column(title="Unit"))
-    tables = [Table(name="money", caption="From energy to money", columns=columns, rows=rows)]
-    notes: tuple[str, ...] = ()
-    if material.tariff is not None:
-        tariff = material.tariff
-        notes = (f"Tariff {tariff.tariff}, version {tariff.tariff_version}: {tariff.read}.", *tariff.notes)
-        tables.append(
-            Table(
-                name="tariff",
-                caption=f"Lines of the tariff, in {tariff.currency}",
-                columns=(
-                    Column(title="Line"),
-                    Column(title="What"),
-                    Column(title="Working"),
-                    Column(title="Amount", kind=Kind.NUMBER, unit=tariff.currency, decimals=None),
-                ),
-                rows=tuple((line.line_id, line.what, line.working, line.amount) for line in tariff.lines),
-            )
-        )
-    return Part(
-        lead=f"{number_text(statement.delivered_kwh, 3)} kWh at {number_text(statement.price_per_kwh, None)} "
-        f"{statement.currency}/kWh is {number_text(statement.amount, 2)} {statement.currency}.",
-        tables=tuple(tables),
-        notes=notes,
     )
 
 

@@ -8,9 +8,9 @@ from gateway.domain.tariff.delivery import Delivery, Month
 from gateway.domain.tariff.energy import clamp_lines, energy_lines
 from gateway.domain.tariff.penalty import penalty_lines
 from gateway.domain.tariff.performance import Met, met
+from gateway.domain.tariff.spans import not_payable
 from gateway.domain.tariff.statement import EXACT, StatementLine, TariffStatement, corrected, priced, stated, total_of
 from gateway.domain.tariff.terms import Cap, Netting, Part, Per, Tariff, TariffError
-from hardware.device import Quality
 
 
 def settle_event(tariff: Tariff, delivery: Delivery) -> TariffStatement:
@@ -132,12 +132,14 @@ def _notes(tariff: Tariff, delivery: Delivery) -> list[str]:
     notes = []
     if delivery.capability_test and not tariff.capability_tests_payable:
         notes.append(f"Event {delivery.event_id} was a capability test, which this tariff does not pay for.")
-    estimates = sum(interval.quality is Quality.ESTIMATED for interval in delivery.intervals)
-    if estimates and not tariff.estimates_payable:
-        notes.append(
-            f"{estimates} of {len(delivery.intervals)} intervals of event {delivery.event_id} rest on estimates, which "
-            "this tariff does not pay for: they are neither credited nor charged."
-        )
+    for quality in not_payable(tariff):
+        touched = sum(interval.quality is quality for interval in delivery.intervals)
+        if touched:
+            of_all = f"{touched} of {len(delivery.intervals)} intervals of event {delivery.event_id}"
+            notes.append(
+                f"{of_all} rest on {quality.value} readings, which this tariff does not pay for: they are neither "
+                "credited nor charged."
+            )
     if not delivery.intervals:
         notes.append(f"Event {delivery.event_id} has no interval that was verified. A zero is no measurement.")
     return notes

@@ -2,9 +2,10 @@
 
 A sheet is TOML; every price, factor and step is a whole number or text, so that none passes through a float. Every
 sheet has ``id``, ``version``, ``title``, ``source``, ``clause`` (the tariff in a sentence), ``read`` (how far the
-source was read), ``currency`` (ISO 4217, or ``agreed``), ``estimates_payable``, ``capability_tests_payable`` and
-``[rounding]`` with the steps energy_kwh, power_kw, hours, ratio and money, a mode (``half-even``, ``half-up``) and at
-(``line``, ``total``). A price is a number, ``agreed`` (the contract's) or ``series`` (each interval's own). Parts:
+source was read), ``currency`` (ISO 4217, or ``agreed``), ``estimates_payable``, ``suspect_payable``,
+``capability_tests_payable`` and ``[rounding]`` with the steps energy_kwh, power_kw, hours, ratio and money, a mode
+(``half-even``, ``half-up``) and at (``line``, ``total``). A price is a number, ``agreed`` (the contract's) or
+``series`` (each interval's own). Parts:
 
 * ``[energy]`` price, netting (``interval``, ``event``, ``month``), sign (``signed``, ``clamped``), loss_factor,
   net_benefits.
@@ -74,6 +75,7 @@ def parse_tariff(text: str) -> Tariff:
         currency=sheet.text("currency"),
         rounding=_rounding(sheet.table("rounding")),
         estimates_payable=sheet.flag("estimates_payable"),
+        suspect_payable=sheet.flag("suspect_payable"),
         capability_tests_payable=sheet.flag("capability_tests_payable"),
         energy=_energy(sheet.table("energy")) if sheet.holds("energy") else None,
         capacity=_capacity(sheet.table("capacity")) if sheet.holds("capacity") else None,

@@ -29,12 +29,15 @@ class Span:
 
 
 def payable(tariff: Tariff, delivery: Delivery) -> tuple[DeliveryInterval, ...]:
-    """The intervals that count: an estimate only where the tariff says that estimates are payable."""
-    return tuple(
-        interval
-        for interval in delivery.intervals
-        if tariff.estimates_payable or interval.quality is not Quality.ESTIMATED
-    )
+    """The intervals that count: estimates and suspect readings only where the tariff says that they are payable."""
+    left_out = not_payable(tariff)
+    return tuple(interval for interval in delivery.intervals if interval.quality not in left_out)
+
+
+def not_payable(tariff: Tariff) -> tuple[Quality, ...]:
+    """Qualities of readings on which the tariff pays nothing."""
+    paid = ((Quality.ESTIMATED, tariff.estimates_payable), (Quality.SUSPECT, tariff.suspect_payable))
+    return tuple(quality for quality, is_paid in paid if not is_paid)
 
 
 def spans(tariff: Tariff, delivery: Delivery, over: Over) -> tuple[Span, ...]:

@@ -194,7 +194,10 @@ class Rounding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """One tariff as its sheet states it. ``currency`` is ISO 4217, or ``agreed`` where the contract names it."""
+    """One tariff as its sheet states it. ``currency`` is ISO 4217, or ``agreed`` where the contract names it.
+
+    What is not payable, of intervals that rest on estimates or on suspect readings, is neither credited nor charged.
+    """
 
     tariff_id: str
     version: str
@@ -205,6 +208,7 @@ class Tariff:
     currency: str
     rounding: Rounding
     estimates_payable: bool
+    suspect_payable: bool
     capability_tests_payable: bool
     energy: EnergyTerms | None = None
     capacity: CapacityTerms | None = None

@@ -39,6 +39,12 @@
     fillRows(byId(`${name}-list`), name, items, fillOne);
   }
 
+  function fillStatement(row, statement) {
+    fill(row, statement);
+    const link = row.querySelector("a");
+    if (link.getAttribute("href") !== statement.address) link.setAttribute("href", statement.address);
+  }
+
   // Hosts stay open or folded by name, wherever they come to stand; folded ones cost nothing.
   function fillHosts(hosts, devices) {
     const nameOf = (fold) => fold.querySelector(".name").textContent;
@@ -90,7 +96,7 @@
     byId("capability").hidden = now.capability.held.length === 0;
     fillList("node", now.nodes);
     byId("nodes").hidden = now.nodes.length === 0;
-    fillList("statement", now.statements);
+    fillList("statement", now.statements, fillStatement);
     byId("statements").hidden = now.statements.length === 0;
     byId("no-statement").hidden = now.statements.length !== 0;
     const silence = now.power.power_w === null ? ` ${now.power.power_note}` : "";

@@ -7,7 +7,7 @@ import pytest
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan
 from gateway.domain.work_account import brought_up, opened
-from gateway.ledger import CapOutcome, Ledger, Topic
+from gateway.ledger import CapOutcome, Ledger, Topic, TotalMinute
 from gateway.storage.sql_ledger import open_ledger
 from hardware.device import PowerReading, Quality
 
@@ -269,3 +269,28 @@ async def test_more_accounts_than_are_written_at_once_are_all_written(ledger: Le
     accounts = tuple(opened(f"job-{number:04d}", NOON) for number in range(600))
     await ledger.record_work_accounts(accounts)
     assert await ledger.work_accounts() == accounts
+
+
+async def test_minutes_of_all_meters_together_leave_out_those_that_are_none_of_them(ledger: Ledger) -> None:
+    gpus = [a_reading(second, 100.0 + second, f"gpu-{number}") for number in range(3) for second in (0, 30)]
+    alone = [a_reading(60 + second, 200.0, "gpu-1") for second in (0, 1, 59.999)]
+    ledger.publish([*gpus, *alone, a_reading(10, 9_999.0, "site"), a_reading(-1, 7.0, "gpu-0"), a_reading(120, 7.0)])
+    await ledger.flush()
+    found = await ledger.totals_between(NOON, NOON + 120 * SECOND, apart_from={"site", "none"})
+    assert found == (
+        TotalMinute(starts_at=NOON, power_w=345.0, meters=3),
+        TotalMinute(starts_at=NOON + 60 * SECOND, power_w=200.0, meters=1),
+    )
+    assert await ledger.totals_between(NOON - HOUR, NOON - HOUR / 2, apart_from=()) == ()
+
+
+async def test_temperatures_are_given_as_they_were_known_by_then(ledger: Ledger) -> None:
+    await ledger.record_temperatures([(NOON, 20.5), (NOON + HOUR, 21.0)], NOON - HOUR)
+    await ledger.record_temperatures([(NOON + HOUR, 24.0), (NOON + 2 * HOUR, 25.0)], NOON + HOUR)
+    early = await ledger.temperatures_between(NOON, NOON + 3 * HOUR, known_by=NOON)
+    assert early == ((NOON, 20.5), (NOON + HOUR, 21.0))
+    late = await ledger.temperatures_between(NOON + HOUR, NOON + 2 * HOUR, known_by=NOON + HOUR)
+    assert late == ((NOON + HOUR, 24.0),)
+    with pytest.raises(ValueError, match="no finite number"):
+        await ledger.record_temperatures([(NOON + 5 * HOUR, 1.0), (NOON + 6 * HOUR, float("nan"))], NOON)
+    assert await ledger.temperatures_between(NOON + 5 * HOUR, NOON + 7 * HOUR, known_by=NOON + HOUR) == ()

@@ -1,8 +1,11 @@
 """The log of evidence: what is recorded is logged once, and whatever is done to the record afterwards is named."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,10 +14,10 @@ from sqlalchemy import text
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.merkle import MerkleLog, check_consistency
 from gateway.domain.tree_head import TreeHead, check_signature, sign
-from gateway.ledger import CapOutcome, LogEntry
+from gateway.ledger import CapOutcome, LedgerUnavailable, LogEntry
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_evidence import SqlEvidenceStore, _New
-from gateway.storage.sql_ledger import SqlLedger
+from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from hardware.device import PowerReading
 from protocols.party_store import Direction, RawMessage
 
@@ -140,6 +143,46 @@ async def test_what_another_process_has_logged_meanwhile_is_not_logged_again(
     assert await evidence._keep(new[1:], LATER) == 1
 
 
+async def test_two_writers_at_once_keep_one_log(url: str) -> None:
+    """Each with connections of its own, as two processes have."""
+
+    async def work(ledger: SqlLedger, name: str) -> int:
+        store, made = SqlEvidenceStore(ledger), 0
+        for turn in range(8):
+            await stored(lambda turn=turn: ledger.record_log(a_line(f"{name} {turn}")))
+            made += await stored(lambda: store.log_new(LATER))
+        return made
+
+    async def stored(write: Callable[[], Awaitable[Any]]) -> Any:
+        while True:
+            try:
+                return await write()
+            except LedgerUnavailable:
+                await asyncio.sleep(0.01)
+
+    async with open_ledger(url, migrate=False) as ours, open_ledger(url, migrate=False) as theirs:
+        made = await asyncio.gather(work(ours, "ours"), work(theirs, "theirs"))
+        evidence = SqlEvidenceStore(ours)
+        await evidence.log_new(LATER)
+        entries = await evidence.entries(0, 100)
+        assert [entry.number for entry in entries] == list(range(16))
+        assert len({entry.key for entry in entries}) == 16
+        assert sum(made) <= 16
+        assert not await evidence.mismatches()
+
+
+async def test_of_two_heads_at_once_after_the_same_one_is_kept(url: str) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    head = TreeHead(format=1, log_id="a", size=0, root_sha256="", made_at=NOON, day="", previous_sha256="")
+    async with open_ledger(url, migrate=False) as ours, open_ledger(url, migrate=False) as theirs:
+        stores = [SqlEvidenceStore(ours), SqlEvidenceStore(theirs)] * 4
+        kept = await asyncio.gather(
+            *(store.record_head(sign(replace(head, size=size), key)) for size, store in enumerate(stores))
+        )
+        assert sorted(kept) == [False] * 7 + [True]
+        assert len(await stores[0].heads()) == 1
+
+
 async def test_an_hour_that_is_logged_before_it_is_complete_is_logged_once_more_when_it_is(
     ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
 ) -> None:
@@ -150,13 +193,34 @@ async def test_an_hour_that_is_logged_before_it_is_complete_is_logged_once_more_
     assert not await evidence.mismatches()
     ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=62))])
     await ledger.flush()
-    # It has grown at its end, which is no change of what was logged.
-    assert not await evidence.mismatches()
     # By the process that logged early, and by one that was started afterwards.
     assert await evidence.log_new(NOON + timedelta(minutes=130)) == 1
     assert await SqlEvidenceStore(ledger).log_new(NOON + timedelta(minutes=130)) == 0
     assert [len(await evidence.find("reading", f"2026-07-01T{hour}:00:00Z/site")) for hour in (12, 13)] == [1, 2]
     assert not await evidence.mismatches()
+
+
+async def test_an_hour_that_runs_may_grow_and_not_change(
+    ledger: SqlLedger, parties: SqlPartyStore, evidence: SqlEvidenceStore
+) -> None:
+    await fill(ledger, parties)
+    at = NOON + timedelta(minutes=61)
+    await evidence.log_late(NOON, at, at)
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=62))])
+    await ledger.flush()
+    assert not await evidence.mismatches()
+    # Before what was logged: that is no growth. So it is with an hour that was complete.
+    ledger.publish(
+        [PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=60, seconds=0.5))]
+    )
+    await ledger.flush()
+    (found,) = await evidence.mismatches()
+    assert (found.key, found.what) == ("2026-07-01T13:00:00Z/site", "is not what it was when it was logged")
+    await evidence.log_new(LATER)
+    assert not await evidence.mismatches()
+    ledger.publish([PowerReading(meter_id="site", power_w=900.0, measured_at=NOON + timedelta(minutes=119))])
+    await ledger.flush()
+    assert len(await evidence.mismatches()) == 1
 
 
 async def test_after_a_restart_an_hour_that_was_logged_early_is_logged_once_more(

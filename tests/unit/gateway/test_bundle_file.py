@@ -5,11 +5,20 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gateway import bundle_file
-from gateway.bundle_file import FORMAT, BundleError, BundleFile, NewerFormat, read_bundle, write_bundle
+from gateway.bundle_file import (
+    FORMAT,
+    BundleError,
+    BundleFile,
+    NewerFormat,
+    read_bundle,
+    read_bundle_file,
+    write_bundle,
+)
 
 BUNDLE = BundleFile(product_version="1.0", statement_id="s1", files={"b.txt": b"two", "a/c.txt": b"one"})
 
@@ -100,3 +109,46 @@ def test_damage_to_a_zip_is_refused_or_changes_nothing(at: int) -> None:
     except BundleError:
         return
     assert found == BUNDLE
+
+
+def test_a_zip_that_was_cut_short_is_refused_wherever_it_was_cut() -> None:
+    body = write_bundle(BUNDLE)
+    for length in range(len(body)):
+        with pytest.raises(BundleError):
+            read_bundle(body[:length])
+
+
+def test_headers_that_lie_about_sizes_change_nothing_of_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_file, "MOST_BYTES", 2**20)
+    bomb = bytearray(zipped([("a.txt", bytes(2**22))]))
+    # Unpacked sizes, in the local header and in the central directory: said to be 100 bytes.
+    for signature, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        place = bomb.index(signature) + at
+        assert int.from_bytes(bomb[place : place + 4], "little") == 2**22
+        bomb[place : place + 4] = (100).to_bytes(4, "little")
+    with pytest.raises(BundleError, match="no zip that can be read"):
+        read_bundle(bytes(bomb))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused_before_anything_is_unpacked(method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("manifest.json", bytes(2**20))
+    with pytest.raises(BundleError, match="packed in a way that no bundle is"):
+        read_bundle(out.getvalue())
+
+
+@pytest.mark.parametrize("name", ["a/../../b", "./a", "a//b", "a/", "\\\\host\\share", "ä.txt", "con:1"])
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(BundleError, match="name that no bundle has"):
+        read_bundle(zipped([(name, b"")]))
+
+
+def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(write_bundle(BUNDLE))
+    assert read_bundle_file(path) == BUNDLE
+    monkeypatch.setattr(bundle_file, "MOST_BYTES", 100)
+    with pytest.raises(BundleError, match="and no bundle has more than"):
+        read_bundle_file(path)

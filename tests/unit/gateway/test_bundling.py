@@ -8,18 +8,32 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from gateway.app import check_signature, decode_message
 from gateway.bundle_recorded import Recorded
 from gateway.bundle_stamps import STAMPS, stamps_of
 from gateway.bundle_verify import verify
-from gateway.bundling import HeadTooOld, NotBundled
+from gateway.bundling import HeadTooOld, NotBundled, make_bundle
+from gateway.domain.baseline.rule import shipped_sheets
+from gateway.domain.measurement import epoch_us
 from gateway.domain.settlement import Edition, Run, SettlementStatement
+from gateway.domain.tariff.sheet import shipped_tariff_sheets
 from gateway.domain.verification import SitePart
 from gateway.storage.sql_evidence import SqlEvidenceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from hardware.device import PowerReading
-from tests.bundle_record import CONNECTION_ID, STARTS_AT, Made, add_head, bundle_of, faults, make
+from tests.bundle_record import (
+    CONNECTION_ID,
+    PROGRAM,
+    SITE,
+    STARTS_AT,
+    Made,
+    add_head,
+    bundle_of,
+    faults,
+    make,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +91,26 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
     )
 
 
-async def test_readings_that_came_after_an_hour_was_logged_are_left_out_where_it_only_grew(
+async def test_an_hour_that_ran_at_the_head_and_has_grown_waits_for_the_next(
     ledger: SqlLedger, statement: SettlementStatement
 ) -> None:
-    """As they come each second while the bundle is made, within the hour of the event."""
-    before = await bundle_of(ledger, statement)
-    later = PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(minutes=59, seconds=30))
-    ledger.publish([later])
+    evidence = SqlEvidenceStore(ledger)
+    at = STARTS_AT + timedelta(minutes=50)
+    async with ledger.database.write() as connection:
+        # As if the hour had been logged only then, for a head on demand.
+        await connection.execute(text("DROP TRIGGER evidence_entry_no_update"))
+        await connection.execute(
+            text("UPDATE evidence_entry SET at = :at WHERE kind = 'reading'"), {"at": epoch_us(at)}
+        )
+        await connection.execute(text("DROP TRIGGER tree_head_no_delete"))
+        await connection.execute(text("DELETE FROM tree_head"))
+    await add_head(evidence, at, None)
+    ledger.publish(
+        [PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(minutes=55, seconds=1))]
+    )
     await ledger.flush()
-    assert await bundle_of(ledger, statement) == before
+    with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
+        await bundle_of(ledger, statement)
 
 
 async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
@@ -128,3 +153,19 @@ async def test_of_an_event_that_was_revised_the_last_statement_is_bundled(
 async def test_without_its_event_there_is_no_bundle(ledger: SqlLedger, statement: SettlementStatement) -> None:
     with pytest.raises(NotBundled, match="'none' is not on record"):
         await bundle_of(ledger, replace(statement, verified=replace(statement.verified, event_id="none")))
+
+
+async def test_what_rests_on_a_generator_s_meter_says_that_bundles_do_not_hold_it(
+    ledger: SqlLedger, statement: SettlementStatement
+) -> None:
+    with pytest.raises(NotBundled, match="generator's meter"):
+        await make_bundle(
+            ledger,
+            SqlEvidenceStore(ledger),
+            statement,
+            site=SITE,
+            program=PROGRAM,
+            sheet=shipped_sheets()["generator-output"],
+            tariff_sheet=shipped_tariff_sheets()[PROGRAM.tariff],
+            product_version="1.0",
+        )

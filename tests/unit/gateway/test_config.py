@@ -231,3 +231,23 @@ def test_a_site_without_any_limit_has_no_tree() -> None:
 def test_nodes_that_make_no_tree_are_said_to(tmp_path: Path, change: tuple[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(says)):
         load_config(written(tmp_path, TREE.replace(*change)))
+
+
+def test_a_generator_s_meter_is_named_by_the_site_and_is_no_site_meter(tmp_path: Path) -> None:
+    text = METERS.replace("[site]\n", '[site]\ngenerator_meter = "pdus"\n', 1)
+    settings = load_config(written(tmp_path, text))
+    assert [meter.name for meter in settings.meters] == ["main"]
+    assert settings.generator_meter is not None
+    assert settings.generator_meter.name == "pdus"
+    assert settings.site.site().generator_meter_id == "generator"
+    assert load_config(written(tmp_path, METERS)).site.site().generator_meter_id is None
+    with pytest.raises(ConfigError, match="generator_meter 'chp' names no"):
+        load_config(written(tmp_path, text.replace('generator_meter = "pdus"', 'generator_meter = "chp"')))
+
+
+def test_a_level_declared_to_a_program_is_in_kilowatts(tmp_path: Path) -> None:
+    program = '[[program]]\nid = "peak"\nbaseline = "maximum-base-load"\ndeclared_kw = 60.5\n'
+    settings = load_config(written(tmp_path, METERS + program))
+    assert settings.programs()["peak"].declared_w == 60_500.0
+    with pytest.raises(ConfigError, match="declared_kw"):
+        load_config(written(tmp_path, METERS + program.replace("60.5", "-1")))

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.attach import in_process_fleet
 from gateway.clock import VirtualClock
-from gateway.config import SITE_METER_ID, settings_from
+from gateway.config import GENERATOR_METER_ID, SITE_METER_ID, settings_from
 from gateway.site_meters import open_site_meter
 from hardware.device import PowerReading, Quality
 
@@ -66,3 +66,26 @@ async def test_a_declared_meter_is_preferred_and_the_estimate_stands_in() -> Non
     devices_w = sum(reading.power_w for reading in readings if reading.meter_id != SITE_METER_ID)
     assert fallen_back.quality is Quality.SUSPECT
     assert abs(fallen_back.power_w - (devices_w + 2100.0)) < 0.05 * devices_w
+
+
+async def test_a_generator_s_meter_is_read_beside_the_site_and_is_none_of_its_sources() -> None:
+    watts = ["1500"]
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=f"# TYPE chp_watts gauge\nchp_watts {watts[0]}\n")
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    async with AsyncExitStack() as edges:
+        server = TestServer(application)
+        await server.start_server()
+        urls = [str(server.make_url("/metrics"))]
+        meter = {"kind": "prometheus", "name": "chp", "urls": urls, "metric": "chp_watts"}
+        site = await opened(edges, {"site": {"id": "a", "generator_meter": "chp"}, "hardware": [FLEET, meter]})
+        readings = await site.read()
+        watts[0] = "NaN"
+        silent = await site.read()
+        await server.close()
+    assert [one.power_w for one in readings if one.meter_id == GENERATOR_METER_ID] == [1500.0]
+    assert len(readings) == 6, "the simulated site keeps its own meter"
+    assert len(silent) == 5

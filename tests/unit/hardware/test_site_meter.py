@@ -6,7 +6,7 @@ from hardware.device import PowerReading, Quality
 from hardware.device_sum import DeviceSum, EstimatedMeter, OverheadRange
 from hardware.errors import MeterSilent
 from hardware.meter_watch import Plausible
-from hardware.site_meter import FailoverMeter, SiteAndDevices, Source
+from hardware.site_meter import FailoverMeter, SiteAndDevices, Source, WithGenerator
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -231,3 +231,25 @@ def test_sources_have_names_of_their_own() -> None:
         FailoverMeter(meter_id="site", sources=[], now=clock.now)
     with pytest.raises(ValueError, match="name of its own"):
         FailoverMeter(meter_id="site", sources=[Source(name="a", meter=Meter(clock, 1.0))] * 2, now=clock.now)
+
+
+async def test_a_generator_that_is_silent_is_told_once_and_leaves_the_others_alone() -> None:
+    clock = Clock()
+    site, generator = Meter(clock, 9_000.0), Meter(clock, 1_500.0)
+    told: list[tuple[str, str | None]] = []
+    meters = WithGenerator(
+        meters=site, generator=generator, meter_id="generator", on_change=lambda part, why: told.append((part, why))
+    )
+    assert [(one.meter_id, one.power_w) for one in await meters.read()] == [
+        ("whatever", 9_000.0),
+        ("generator", 1_500.0),
+    ]
+    generator.power_w = None
+    for _ in range(2):
+        assert [one.power_w for one in await meters.read()] == [9_000.0]
+    generator.power_w = 1_400.0
+    await meters.read()
+    assert told == [("generator meter", "silent"), ("generator meter", None)]
+    site.power_w = None
+    with pytest.raises(MeterSilent):
+        await meters.read()

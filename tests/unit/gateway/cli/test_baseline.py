@@ -323,3 +323,50 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path):
     path = history(tmp_path, days=1)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert Answer("meter-before-after", "--readings", str(path), *EVENT, *PHOENIX).code == 0
+
+
+def warmed(folder: Path, *, days: int = 60) -> tuple[Path, Path]:
+    """Two months of hours, of a load that follows the temperature but for the event, and the temperatures."""
+    first = datetime(2025, 6, 19) - timedelta(days=days)  # noqa: DTZ001 - local stamps are what people have
+    load, warm = ["timestamp,kw"], ["start,temperature_c"]
+    for hour in range(days * 24):
+        at = first + timedelta(hours=hour)
+        temperature_c = 10 + 5 * (hour // 24) % 13
+        called = at.day == 18 and at.month == 6 and at.hour in (14, 15)
+        load.append(f"{at},{30 + temperature_c - (10 if called else 0)}")
+        warm.append(f"{at},{temperature_c}")
+    readings, temperatures = folder / "warm-kw.csv", folder / "warm-c.csv"
+    readings.write_text("\n".join(load))
+    temperatures.write_text("\n".join(warm))
+    return readings, temperatures
+
+
+def test_a_regression_follows_the_temperature_of_a_file(tmp_path: Path) -> None:
+    readings, temperatures = warmed(tmp_path)
+    call = ("time-of-week-regression", "--readings", str(readings), *EVENT, *PHOENIX, "--json")
+    without = Answer(*call)
+    having = Answer(*call, "--temperature", str(temperatures))
+    assert (without.code, having.code) == (0, 0), having.out + having.err
+    found, rough = ([one["reduction_w"] for one in answer.json()["intervals"]] for answer in (having, without))
+    assert found == pytest.approx([10_000.0] * 2, abs=50.0)
+    assert all(abs(one - 10_000.0) > 1_000.0 for one in rough)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("start,kelvin\n2025-06-18 14:00,290\n", "start,temperature_c"),
+        ("start,temperature_c\n2025-06-18 14:00,290\n", "290 is no temperature"),
+        ("start,temperature_c\n2025-06-18 14:00,20\n2025-06-18 14:00,21\n", "same stamp"),
+        ("start,temperature_c\nyesterday,20\n", "line 2"),
+        ("start,temperature_c\n2025-06-18 14:00,20,1\n", "3 columns"),
+    ],
+)
+def test_temperatures_that_cannot_be_read_say_where(tmp_path: Path, content: str, says: str) -> None:
+    readings, temperatures = warmed(tmp_path, days=2)
+    temperatures.write_text(content)
+    call = ("time-of-week-regression", "--readings", str(readings), *EVENT, *PHOENIX)
+    answer = Answer(*call, "--temperature", str(temperatures))
+    assert answer.code == 2
+    assert says in answer.err
+    assert "warm-c.csv" in answer.err

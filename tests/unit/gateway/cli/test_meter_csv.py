@@ -64,6 +64,7 @@ def test_without_a_unit_nothing_is_guessed() -> None:
     ("lines", "says"),
     [
         ((), "the file is empty: a header such as `start,kWh` is expected"),
+        (tuple(rows(1, 2)), "line 1 is a row, there is no header: put one such as `start,kWh` above it"),
         (("start,kWh",), "there is a header and no row"),
         (("when,kWh", *rows(1, 2)), "the header 'when,kWh' has no column `start`"),
         (("start,kWh,kW", f"{NOON.isoformat()},1,4"), "more than one column may be the value (kWh, kW)"),

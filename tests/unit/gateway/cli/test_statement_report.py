@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app as commands
 from gateway.storage.sql_ledger import open_ledger
+from tests.assured_record import BUILDING_ID, building_file
 from tests.statement_material import material
 
 STATEMENT = material().statement
@@ -59,3 +60,49 @@ def test_an_unknown_form_and_an_unknown_statement_say_what_there_is(database: st
     assert unknown.exit_code == 1
     assert "gridgate statement list" in unknown.stderr
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def building(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config file over the record of a real building."""
+    folder = tmp_path_factory.mktemp("building")
+    config = folder / "gridgate.toml"
+    config.write_text(
+        f'[gateway]\ndatabase = "sqlite+aiosqlite:///{building_file(folder, shared)}"\n'
+        '[site]\nid = "building"\ntimezone = "America/Los_Angeles"\ninterval_s = 900\n'
+        '[[program]]\nid = "peak"\nbaseline = "caiso-10-in-10"\nprice_per_kwh = "0.75"\n'
+    )
+    return config
+
+
+def test_a_report_with_a_config_has_the_assurance(building: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    arguments = ["statement", "report", BUILDING_ID, "--format", "json", "--out", str(out), "--config", str(building)]
+    result = CliRunner().invoke(commands, arguments)
+    assert result.exit_code == 0, result.stderr
+    tables = {table["name"]: table for one in json.loads(out.read_text())["sections"] for table in one["tables"]}
+    assert {"accuracy", "placebo", "other_rules", "gaming", "rebound", "devices"} <= set(tables)
+    assert len(tables["placebo"]["rows"]) == 23
+
+
+def test_a_statement_is_shown_with_how_sure_it_is_in_three_lines(building: Path) -> None:
+    call = ["statement", "show", BUILDING_ID, "--config", str(building)]
+    plain = CliRunner().invoke(commands, call)
+    sure = CliRunner().invoke(commands, [*call, "--assurance"])
+    assert sure.exit_code == 0, sure.stderr
+    more = sure.stdout.removeprefix(plain.stdout.rstrip("\n")).strip("\n").splitlines()
+    assert len(more) == 3
+    assert "at least -0.858 kWh in nine of ten events, 4.153 kWh in one of two" in more[0]
+    assert "23 days without an event: RRMSE 16.0%, bias -3.3%" in more[0]
+    assert "None of 7 tests" in more[1]
+    told = json.loads(CliRunner().invoke(commands, [*call, "--assurance", "--json"]).stdout)
+    assert told["assurance"]["p90"]["rank"] == 22
+    assert told["statement_id"] == BUILDING_ID
+    assert "assurance" not in json.loads(CliRunner().invoke(commands, [*call, "--json"]).stdout)
+
+
+def test_assurance_without_a_config_says_what_it_needs(database: str) -> None:
+    call = ["statement", "show", STATEMENT.statement_id, "--assurance", "--database", database]
+    result = CliRunner().invoke(commands, call)
+    assert result.exit_code == 2
+    assert "--assurance needs --config" in result.stderr

@@ -208,3 +208,16 @@ def test_a_portfolio_without_enough_shared_days_has_no_bound():
     found = portfolio([[event]])
     assert (found.p90_wh, found.days, found.days_needed) == (None, 6, 9)
     assert portfolio([]).p50_wh is None
+
+
+@pytest.mark.parametrize("rule_id", sorted(shipped_rules()))
+def test_a_placebo_day_is_asked_of_no_less_than_its_rule_looks_at(
+    rule_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = shipped_rules()[rule_id]
+    inputs = asked(site(7), rule=rule, noticed_at=START - timedelta(hours=30), declared_w=40_000.0, look_back_days=14)
+    found = placebo(inputs)
+    monkeypatch.setattr("gateway.domain.assurance.inputs._looked_at", lambda history, *_: history)
+    whole = placebo(inputs)
+    assert found.days == whole.days
+    assert [day.date for day in found.passed] == [day.date for day in whole.passed]

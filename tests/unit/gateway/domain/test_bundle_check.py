@@ -18,6 +18,7 @@ from gateway.domain.bundle_check import (
 )
 from gateway.domain.evidence_log import EvidenceEntry
 from gateway.domain.measurement import IntervalEnergy, integrate, slices
+from gateway.domain.reading_columns import ReadingColumns
 from hardware.device import PowerReading
 
 NOON = datetime(2026, 7, 15, 12, tzinfo=UTC)
@@ -52,11 +53,11 @@ def test_closed_intervals_follow_from_their_readings_alone() -> None:
     of_two_hours = readings(NOON - HOUR, 120)
     closed = integrate(of_two_hours, slices(NOON, NOON + HOUR, 300))
     hours = {NOON - HOUR, NOON}
-    found = recompute_energy(closed, of_two_hours, hours)
+    found = recompute_energy(closed, ReadingColumns.of(of_two_hours, "site"), hours)
     assert (len(found.pairs), found.bare) == (12, 0)
     assert check_energy(found).faults == ()
     harmed = [replace(closed[0], energy_wh=1.0), *closed[1:]]
-    (fault,) = check_energy(recompute_energy(harmed, of_two_hours, hours)).faults
+    (fault,) = check_energy(recompute_energy(harmed, ReadingColumns.of(of_two_hours, "site"), hours)).faults
     assert fault.startswith("the interval at 2026-07-15 12:00:00Z is stated as 1.0 Wh and comes to 50")
 
 
@@ -64,7 +65,7 @@ def test_an_interval_without_readings_or_without_their_hour_is_bare_and_no_fault
     imported = IntervalEnergy(starts_at=NOON, duration_s=300.0, energy_wh=500.0, coverage_fraction=1.0)
     late = readings(NOON + timedelta(minutes=30), 30)
     for hours in ({NOON - HOUR, NOON}, {NOON}, set[datetime]()):
-        found = recompute_energy([imported], late, hours)
+        found = recompute_energy([imported], ReadingColumns.of(late, "site"), hours)
         assert (found.pairs, found.bare) == ((), 1)
         assert check_energy(found).faults == ()
 

@@ -1,6 +1,6 @@
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from gateway.domain.evidence import Difference, canonical_json, fingerprint, first_difference
+from gateway.domain.evidence import ADDED, Difference, canonical_json, fingerprint, first_difference
 from hardware.device import Quality
 
 
@@ -136,3 +136,23 @@ def test_the_first_difference_is_named_by_its_path():
         figure="parts (how many)", stated="2", recomputed="0"
     )
     assert first_difference((None,), (Decimal("1.0"),)) == Difference(figure="[0]", stated="null", recomputed='"1.0"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    power_w: float
+    name: str = "x"
+    weights: tuple[float, ...] = field(default=(), metadata=ADDED)
+    limit_w: float | None = field(default=None, metadata=ADDED)
+
+
+def test_a_field_that_was_added_is_left_out_at_its_default_and_there_otherwise():
+    assert canonical_json(Grown(power_w=1.0)) == canonical_json(Inner(power_w=1.0)) == b'{"name":"x","power_w":1}'
+    assert canonical_json(Grown(power_w=1.0, limit_w=0.0)) == b'{"limit_w":0,"name":"x","power_w":1}'
+    assert canonical_json(Grown(power_w=1.0, weights=(1.0,))) == b'{"name":"x","power_w":1,"weights":[1]}'
+
+
+def test_a_name_that_equals_another_is_judged_by_its_own_kind() -> None:
+    assert canonical_json({1: "one"}) == b'{"1":"one"}'
+    with pytest.raises(TypeError, match="bool cannot name a member"):
+        canonical_json({True: "one"})

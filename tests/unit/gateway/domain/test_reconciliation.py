@@ -67,6 +67,13 @@ def test_energy_within_half_a_watt_hour_is_the_same_and_money_to_the_last_digit(
     )  # fmt: skip
 
 
+def test_a_figure_out_of_all_proportion_is_compared_too() -> None:
+    given = inputs()
+    huge = statement_of(replace(given, measured=(replace(given.measured[0], energy_wh=1e40), given.measured[1])))
+    differences = {(one.figure, one.starts_at) for one in differing(theirs(amount=huge.amount), huge)}
+    assert differences == {("delivered kWh", None), ("measured kWh", START), ("delivered kWh", START)}
+
+
 @pytest.mark.parametrize(
     ("figures", "reason"),
     [
@@ -98,6 +105,19 @@ def test_a_shift_of_all_intervals_is_seen_for_what_it_is() -> None:
     assert len(found) == 4
     assert {one.reason for one in found} == {
         "all their intervals look shifted by -7 h: local time, or stamps at the end?"
+    }
+
+
+def test_a_shift_is_named_where_a_figure_also_looks_like_another_mistake() -> None:
+    given = inputs()
+    grown = (given.measured[0], replace(given.measured[1], energy_wh=1300.0))
+    ours = statement_of(replace(given, measured=grown))
+    own = replace(theirs().intervals[0], starts_at=START + HOUR)
+    more = replace(own, starts_at=START + 2 * HOUR, measured_kwh=Decimal("1.3"), delivered_kwh=Decimal("-0.3"))
+    found = differing(theirs(amount=ours.amount, delivered_kwh=ours.delivered_kwh, intervals=(own, more)), ours)
+    assert [one.figure for one in found] == ["interval", "measured kWh", "delivered kWh", "interval"]
+    assert {one.reason for one in found} == {
+        "all their intervals look shifted by +1 h: local time, or stamps at the end?"
     }
 
 

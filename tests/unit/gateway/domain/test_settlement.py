@@ -108,6 +108,15 @@ def test_what_a_reader_must_know_is_noted(verified: VerifiedReport, words: str):
     assert words in notes[0]
 
 
+@pytest.mark.parametrize("delivered_wh", [1e16, -1e16, 1e40])
+def test_an_energy_out_of_all_proportion_is_stated_and_not_priced(delivered_wh: float):
+    statement = settled(report(1000.0, delivered_wh))
+    assert float(statement.delivered_kwh) == pytest.approx(1.0 + delivered_wh / 1000)
+    assert (statement.amount, statement.lines) == (Decimal("0.00"), ())
+    assert "at most 1e+15" in statement.unpriced
+    assert any(statement.unpriced in note for note in statement.notes)
+
+
 def test_a_capability_test_is_flagged():
     statement = settled(report(1000.0), capability_test=True)
     assert statement.capability_test

@@ -154,6 +154,17 @@ def test_a_price_that_changes_within_an_interval_is_a_mean_and_one_that_ends_the
     assert found[0][1] == "mean over the interval of price of event e1, revision 0"
 
 
+@pytest.mark.parametrize("value", [1.5e22, -1.5e22, 1e308])
+def test_a_price_out_of_all_proportion_is_still_a_mean(value: float) -> None:
+    own = event(signal(SignalKind.PRICE, 0.0, value, value, value, value, value, each_s=600.0, currency="USD"))
+    assert [Decimal(price) for price, _ in prices(terms_of(own, SPOT))][-1] == Decimal(repr(value))
+
+
+def test_a_request_out_of_all_proportion_is_bounded() -> None:
+    asked = event(signal(SignalKind.ADJUST, -1e308, each_s=None))
+    assert terms_of(asked).requested_kw == Decimal("1e12")
+
+
 def test_prices_in_another_currency_are_none() -> None:
     assert terms_of(event(signal(SignalKind.PRICE, 0.1, currency="EUR", each_s=None)), SPOT).prices == ()
 

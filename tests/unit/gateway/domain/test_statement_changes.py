@@ -11,8 +11,13 @@ from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.settlement import SettlementStatement, settle
+from gateway.domain.settlement_terms import PricedInterval, SettlementTerms
+from gateway.domain.site_verification import verify_by_sites
 from gateway.domain.statement_changes import Change, changes
+from gateway.domain.tariff.delivery import IntervalPrice
+from gateway.domain.tariff.terms import Part
 from gateway.domain.verification import VerificationInputs, verify_event
+from tests.unit.gateway.domain import test_site_verification as sites
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 7, 15, 20, tzinfo=UTC)
@@ -109,6 +114,30 @@ def test_every_change_of_the_inputs_is_named(changed: dict[str, object], says: s
     assert all(says in one.cause for one in found)
 
 
+def test_a_level_that_was_declared_anew_and_weather_that_came_are_named() -> None:
+    declared = {"rule": shipped_rules()["maximum-base-load"]}
+    first = inputs(**declared, declared_w=900.0)
+    found = differing(inputs(**declared, declared_w=800.0), before=first)
+    assert found
+    assert all("the declared level changed" in one.cause for one in found)
+    output = tuple(replace(one, energy_wh=10.0) for one in inputs().history)
+    more = tuple(replace(one, energy_wh=20.0) if one.starts_at >= START else one for one in output)
+    generator = {"rule": shipped_rules()["generator-output"]}
+    found = differing(inputs(**generator, generation=more), before=inputs(**generator, generation=output))
+    assert found
+    assert all("readings of the generator came late" in one.cause for one in found)
+    degrees = [10.0 + 5 * (place // 24) % 13 for place in range(70 * 24)]
+    weeks = tuple(hour(START + (place - 70 * 24) * HOUR, 1000.0 + 20.0 * one) for place, one in enumerate(degrees))
+    regression = {"rule": shipped_rules()["time-of-week-regression"], "history": (*weeks, *inputs().measured)}
+    warm = tuple(
+        (one.starts_at, degree)
+        for one, degree in zip((*weeks, *inputs().measured), [*degrees, 22.0, 22.0], strict=True)
+    )
+    found = differing(inputs(**regression, temperature_c=warm), before=inputs(**regression))
+    assert found
+    assert all("temperatures came or were corrected" in one.cause for one in found)
+
+
 def test_a_price_moves_money_alone() -> None:
     found = differing(inputs(), program=replace(PROGRAM, price_per_kwh=Decimal("0.60")))
     assert [(one.figure, one.before, one.after, one.cause) for one in found] == [
@@ -123,3 +152,99 @@ def test_an_interval_that_is_gone_reads_empty() -> None:
     gone = [one for one in found if one.starts_at == START + HOUR]
     assert {one.figure for one in gone} == {"baseline Wh", "measured Wh", "delivered Wh", "coverage", "quality"}
     assert {one.after for one in gone} == {""}
+
+
+def test_a_revision_that_moves_no_figure_is_a_line_of_its_own() -> None:
+    (one,) = differing(inputs(revision=1))
+    assert (one.figure, one.before, one.after) == ("revision of the event", "0", "1")
+    assert one.cause == "the event was changed (revision 0 to 1)"
+
+
+def test_a_day_that_is_passed_over_for_another_reason_is_named() -> None:
+    # The Friday of the third week back lies beyond the ten days that the rule needs.
+    gone = {START - timedelta(days=19) + index * HOUR for index in range(-5, 3)}
+    fewer = inputs(history=tuple(one for one in inputs().history if one.starts_at not in gone))
+    found = differing(inputs(), before=fewer)
+    assert [(one.figure, one.before.split(";")[0], one.after) for one in found] == [
+        ("day 2026-06-26 is passed over", "incomplete", "not needed")
+    ]
+    assert found[0].cause == "readings of 2026-06-26 came late or were edited"
+
+
+def terms(*, requested_kw: int = 1, committed_kw: int = 2, price: str = "0.30", source: str = "day-ahead"):  # type: ignore[no-untyped-def]
+    return SettlementTerms(
+        requested_kw=Decimal(requested_kw),
+        committed_kw=Decimal(committed_kw),
+        awarded_kw=Decimal(min(requested_kw, committed_kw)),
+        prices=tuple(
+            PricedInterval(starts_at=one.starts_at, price=IntervalPrice(per_kwh=Decimal(price), source=source))
+            for one in inputs().measured
+        ),
+    )
+
+
+def under(tariff: str, *, capacity: int = 2, **more: object) -> SettlementStatement:
+    return settle(
+        verify_event(inputs(), verified_at=START),
+        program=replace(PROGRAM, tariff=tariff, agreed={Part.CAPACITY: Decimal(capacity)}),
+        site_id="phx-1",
+        statement_id="s",
+        issued_at=START,
+        terms=terms(**more),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("tariff", "changed", "figures", "cause"),
+    [
+        (
+            "capacity-with-tiers",
+            {"requested_kw": 3},
+            # Of no worth by itself, and still another figure of the statement.
+            {"requested kW", "awarded kW", "performance: ratio of delivered to awarded"},
+            "what was committed or asked for changed",
+        ),
+        ("capacity-with-tiers", {"committed_kw": 3}, {"committed kW"}, "what was committed or asked for changed"),
+        (
+            "guangdong-response",
+            {"source": "intraday"},
+            {"price of the interval"},
+            "prices of intervals came or changed",
+        ),
+    ],
+)
+def test_other_terms_are_lines_also_where_no_amount_moves(
+    tariff: str, changed: dict[str, object], figures: set[str], cause: str
+) -> None:
+    found = changes(under(tariff), under(tariff, **changed), inputs(), inputs())  # type: ignore[arg-type]
+    assert {one.figure for one in found} == figures
+    assert {one.cause for one in found} == {cause}
+
+
+def test_a_price_that_was_agreed_is_a_cause() -> None:
+    found = changes(under("capacity-with-tiers"), under("capacity-with-tiers", capacity=3), inputs(), inputs())
+    assert {one.figure for one in found} == {"capacity: capacity, each kW and event"}
+    assert {one.cause for one in found} == {"a price that was agreed changed"}
+
+
+def test_where_no_input_moved_the_terms_of_the_program_did() -> None:
+    one = under("capacity-with-tiers")
+    (line,) = changes(one, replace(one, unpriced="give agreed.capacity"), inputs(), inputs())
+    assert line.cause == "the terms of the program changed"
+
+
+def test_a_corrected_report_of_a_site_below_is_a_line_also_where_it_says_the_same() -> None:
+    first, second = (
+        sites.inputs(sites.site("a", *(sites.report(f"a~{said}", 0, 10, said=20.0 + said) for said in range(count))))
+        for count in (1, 2)
+    )
+    made = [
+        settle(
+            verify_by_sites(given, verified_at=START), program=PROGRAM, site_id="s", statement_id="s", issued_at=START
+        )
+        for given in (first, second)
+    ]
+    (line,) = changes(made[0], made[1], first, second)
+    assert (line.figure, line.cause) == ("site a", "reports of a came or were corrected")
+    assert "reports a~0" in line.before
+    assert "a~1" in line.after

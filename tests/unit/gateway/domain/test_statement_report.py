@@ -32,14 +32,36 @@ def test_nothing_is_left_out_where_there_is_neither_a_baseline_nor_anything_arou
     assert "nothing to draw" in section(report, Topic.CHART).lead
 
 
-def test_the_money_can_be_multiplied_from_what_is_shown() -> None:
+def test_the_money_can_be_multiplied_and_added_from_what_is_shown() -> None:
     found = material()
-    (table,) = section(report_of(found), Topic.MONEY).tables
+    money = section(report_of(found), Topic.MONEY)
+    lines = next(table for table in money.tables if table.name == "money")
+    total = Decimal(0)
+    for row in lines.rows:
+        quantity, price, factor, amount = (Decimal(str(row[place])) for place in (2, 4, 5, 6))
+        assert abs(quantity * price * factor - amount) <= Decimal("0.005")
+        total += amount
+    assert total == found.statement.amount
+    assert found.statement.tariff in money.lead
+
+
+def test_a_statement_of_a_single_price_still_shows_its_product() -> None:
+    found = material()
+    older = replace(found.statement, tariff="", tariff_version="", lines=())
+    (table,) = section(report_of(replace(found, statement=older)), Topic.MONEY).tables
     energy, price, product, amount = (row[1] for row in table.rows)
     assert isinstance(energy, Decimal)
     assert isinstance(price, Decimal)
     assert energy * price == product
     assert amount == found.statement.amount
+
+
+def test_what_no_tariff_prices_says_so_on_the_first_page_and_is_no_zero() -> None:
+    found = material()
+    unpriced = replace(found, statement=replace(found.statement, unpriced="there is no price", lines=()))
+    report = report_of(unpriced)
+    assert "Nothing is priced: there is no price" in section(report, Topic.RESULT).lead
+    assert "no amount" in section(report, Topic.MONEY).lead
 
 
 def test_a_section_worked_out_elsewhere_stands_in_place_of_the_sentence_that_there_is_none() -> None:

@@ -141,12 +141,16 @@ def test_the_total_may_be_what_is_rounded():
     assert settle_event(flat(netting=Netting.INTERVAL), event).amount == D("1.02")
 
 
-def test_estimates_are_neither_credited_nor_charged_unless_payable():
-    event = delivery(interval(0, 10), interval(1, 20, quality=Quality.ESTIMATED), **FLAT)
+@pytest.mark.parametrize(
+    ("quality", "rule"), [(Quality.ESTIMATED, "estimates_payable"), (Quality.SUSPECT, "suspect_payable")]
+)
+def test_estimates_and_suspect_readings_are_neither_credited_nor_charged_unless_payable(quality: Quality, rule: str):
+    event = delivery(interval(0, 10), interval(1, 20, quality=quality), **FLAT)
     assert settle_event(flat(), event).amount == D("30.00")
-    strict = settle_event(replace(flat(), estimates_payable=False), event)
+    strict = settle_event(replace(flat(), **{rule: False}), event)
     assert strict.amount == D("10.00")
-    assert "1 of 2 intervals of event e-1 rest on estimates" in strict.notes[0]
+    assert f"1 of 2 intervals of event e-1 rest on {quality.value} readings" in strict.notes[0]
+    assert len(strict.notes) == 1
 
 
 def test_a_capability_test_is_paid_where_the_tariff_says_so():

@@ -100,4 +100,4 @@ def test_a_pooled_interval_is_as_good_as_the_worst():
     found = settle_portfolio(GUANGDONG, {"a": poor, "b": site(90)}, pooled=True)
     assert found.amount == D("0.00")
     assert found.pooled is not None
-    assert "rest on estimates" in found.pooled.notes[0]
+    assert "rest on estimated readings" in found.pooled.notes[0]

@@ -1,8 +1,11 @@
 import csv
 import io
 import json
-from datetime import datetime
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,12 +13,13 @@ from openpyxl import load_workbook
 from pypdf import PdfReader
 
 from gateway import reports
-from gateway.domain.report.material import Topic
+from gateway.domain.report.material import HistoryLine, Topic
 from gateway.domain.report.statement import report_of
+from gateway.domain.verification import VerificationInputs
 from gateway.reports import Form, ReportsMissing, glyphs, written
 from gateway.reports.chart import chart_svg
 from gateway.reports.glyphs import printed
-from tests.statement_material import half_covered, material
+from tests.statement_material import assured, half_covered, material
 
 HOSTILE = '=HYPERLINK("http://x","y") #eval("1+1") *bold* $x$ @ref <b> \\ `raw` "] #panic("gone") \u202e \ud7ff'
 
@@ -82,6 +86,13 @@ def test_ids_of_any_length_leave_the_pdf_whole_and_can_be_copied_from_it() -> No
     assert f"site-{long}" in "".join(text_of(body).split())
 
 
+def test_what_is_longer_than_a_line_is_broken_and_never_runs_over_the_page() -> None:
+    found = material(detail="e5" * 100)
+    text = text_of(written(report_of(found), Form.PDF))
+    assert "e5" * 100 in "".join(text.split())
+    assert max(len(line) for line in text.splitlines()) < 140
+
+
 def test_a_statement_of_nothing_can_be_written_as_pages_sheets_and_json_and_says_why_not_as_rows() -> None:
     report = report_of(material(history=False))
     assert "no measurement" in text_of(written(report, Form.PDF)).replace("\n", " ")
@@ -142,7 +153,7 @@ def test_json_has_the_exact_figures() -> None:
     assert len(content["sections"]) == 17
     assert content["report_id"] == found.statement.statement_id
     money = next(table for part in content["sections"] for table in part["tables"] if table["name"] == "money")
-    assert money["rows"][-1][1] == str(found.statement.amount)
+    assert sum(Decimal(row[-1]) for row in money["rows"]) == found.statement.amount
 
 
 def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +173,45 @@ def test_the_chart_names_each_line_at_its_end_and_leaves_gaps_open() -> None:
         assert words in whole
     assert whole != holed
     assert holed.count("M") > whole.count("M")
+
+
+def test_a_column_of_instants_of_one_day_says_its_offset_once() -> None:
+    text = text_of(written(report_of(material()), Form.PDF)).replace("\xa0", " ")
+    assert "From (UTC-07:00)" in text
+    assert "2025-05-05 16:00 15.0" in text.replace("\n", " ")
+
+
+def test_a_column_over_a_clock_change_keeps_each_offset() -> None:
+    found = material()
+    zone = replace(found, timezone=ZoneInfo("America/New_York"), history=(
+        HistoryLine(at=datetime(2025, 3, 9, 6, tzinfo=UTC), what="before"),
+        HistoryLine(at=datetime(2025, 3, 9, 8, tzinfo=UTC), what="after"),
+    ))  # fmt: skip
+    text = text_of(written(report_of(zone), Form.PDF)).replace("\xa0", " ")
+    assert "2025-03-09 01:00:00 -05:00" in text
+    assert "2025-03-09 04:00:00 -04:00" in text
+
+
+def test_the_assurance_stands_in_every_form_and_fits_its_page() -> None:
+    report = report_of(assured(material()))
+    text = " ".join(text_of(written(report, Form.PDF)).split())
+    assert "At least, in nine of ten events (P90)" in text
+    assert "None of" in text or "found something to look at" in text
+    rows = list(csv.DictReader(io.StringIO(written(report, Form.CSV).decode())))
+    assert float(rows[0]["P90 (kWh)"]) <= float(rows[0]["P50 (kWh)"])
+    assert {"p50_kwh", "p90_kwh"} <= set(pq.read_table(io.BytesIO(written(report, Form.PARQUET))).column_names)
+    sheets = load_workbook(io.BytesIO(written(report, Form.XLSX))).sheetnames
+    assert {"accuracy", "placebo", "other_rules", "gaming", "rebound", "devices"} <= set(sheets)
+
+
+def test_the_chart_names_a_line_that_ends_with_the_event_where_it_begins() -> None:
+    found = material()
+    assert isinstance(found.inputs, VerificationInputs)
+    end = found.inputs.history[-1].ends_at
+    later = tuple(replace(found.inputs.history[-1], starts_at=end + timedelta(minutes=15 * n)) for n in range(8))
+    drawn = chart_svg(report_of(replace(found, around=(*found.inputs.history, *later))))
+    assert drawn is not None
+    x = {name: float(re.search(rf'<text x="([\d.]+)"[^>]*>{name} ', drawn).group(1)) for name in ("baseline", "meter")}  # type: ignore[union-attr]
+    assert x["meter"] == 620.0
+    assert 68.0 < x["baseline"] < 400.0
+    assert "kWh less</text>" in drawn

@@ -150,6 +150,25 @@ async def test_an_event_that_begins_within_an_imported_interval_has_its_share(ri
     assert found[1].energy_wh == 20_200.0
 
 
+async def test_an_interval_is_shared_out_by_the_readings_of_all_of_it(rig: Rig) -> None:
+    begins, ends = EVENT
+    # The last reading before the interval stands for its first forty seconds; after the event power is higher.
+    stamps = [
+        (begins - timedelta(seconds=20), 30_000.0),
+        *((begins + timedelta(seconds=40 + 20 * index), 60_000.0) for index in range(103)),
+        *((ends + timedelta(minutes=5, seconds=20 * index), 90_000.0) for index in range(30)),
+    ]
+    rig.ledger.publish(
+        [PowerReading(meter_id=SITE.meter_id, power_w=power_w, measured_at=at) for at, power_w in stamps]
+    )
+    await rig.ledger.flush()
+    # From 23:00 to 23:45, where the event is settled from 23:01 to 23:30.
+    await hand_over(rig, [40_000.0], first=begins, each=3 * QUARTER)
+    (found,) = await MeterData(rig.ledger).measured_between(SITE.meter_id, begins + timedelta(minutes=1), ends, 900)
+    # By hand, in kWs: 30 x 40 + 60 x 20 before it, 60 x 1740 in it, 60 x 300 and 90 x 600 after it.
+    assert found.energy_wh == pytest.approx(40_000.0 * 104_400 / (1_200 + 1_200 + 104_400 + 18_000 + 54_000))
+
+
 async def test_where_the_revenue_meter_ends_our_own_readings_go_on(rig: Rig) -> None:
     await meter(rig, (60_000.0, EVENT[0], EVENT[1]))
     await hand_over(rig, [7_000.0], first=EVENT[0])

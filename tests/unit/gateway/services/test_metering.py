@@ -170,3 +170,13 @@ async def test_what_is_held_is_stored_at_the_stop(rig: Rig) -> None:
     assert not rig.ledger._readings
     assert len(await kept(rig, SITE.meter_id)) >= 30
     assert len(await kept(rig, DEVICE)) == 1
+
+
+async def test_a_generator_s_readings_are_kept_and_its_intervals_closed_beside_the_site_s(rig: Rig) -> None:
+    rig.site = replace(SITE, generator_meter_id="generator")
+    rounds = [(reading(9_000.0, second), reading(1_500.0, second, "generator")) for second in range(130)]
+    await rig.run(rig.metering(Script(rig.clock, *rounds)), for_s=128)
+    assert len(await kept(rig, "generator")) >= 120
+    for meter_id, energy_wh in ((SITE.meter_id, 150.0), ("generator", 25.0)):
+        closed = await rig.ledger.energy_between(meter_id, STARTS_AT, STARTS_AT + timedelta(minutes=3))
+        assert [round(one.energy_wh, 6) for one in closed[:2]] == [energy_wh] * 2

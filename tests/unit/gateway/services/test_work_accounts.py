@@ -68,3 +68,10 @@ async def test_only_what_changes_is_written_and_a_job_left_alone_for_long_is_for
     assert later.at(STARTS_AT + timedelta(days=31)) == {}
     await later.write_down(STARTS_AT + timedelta(days=31))
     assert await rig.ledger.work_accounts() == (written,)
+
+
+async def test_an_account_knows_on_how_many_devices_its_job_was(rig: Rig) -> None:
+    accounts = WorkAccounts(rig.ledger)
+    accounts.note(STARTS_AT, {"train-1": 0.5, "chat-1": 0.5}, (JOB,))
+    await accounts.write_down(STARTS_AT)
+    assert {one.job_id: one.devices for one in await rig.ledger.work_accounts()} == {"train-1": 1, "chat-1": None}

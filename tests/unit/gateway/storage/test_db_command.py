@@ -24,7 +24,7 @@ def test_upgrade_makes_the_database_and_may_be_repeated(url: str) -> None:
         result = run("upgrade", "--database", url, "--json")
 
         assert result.exit_code == 0
-        assert json.loads(result.stdout) == {"revision": "0011"}
+        assert json.loads(result.stdout) == {"revision": "0012"}
 
 
 def test_check_fails_until_the_database_was_upgraded(url: str) -> None:
@@ -35,7 +35,7 @@ def test_check_fails_until_the_database_was_upgraded(url: str) -> None:
     assert before.exit_code == 1
     assert "gridgate db upgrade" in before.stdout
     assert after.exit_code == 0
-    assert json.loads(after.stdout) == {"revision": "0011", "newest": "0011", "up_to_date": True}
+    assert json.loads(after.stdout) == {"revision": "0012", "newest": "0012", "up_to_date": True}
 
 
 def test_the_database_of_the_working_directory_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
