@@ -112,7 +112,7 @@ def test_from_dispute_to_final(database: str, tmp_path: Path) -> None:
     assert "utility's statement S-7 differs in 1 figures" in shown
 
     closed = run(database, "resolve", ID_2, dispute_id, "--reason", "a typing error of theirs", "--by", "Ann")
-    assert closed.exit_code == 0
+    assert (closed.exit_code, closed.stdout) == (0, f"dispute {dispute_id} of {ID_2} is resolved by Ann\n")
     assert "may be disputed until" in run(database, "finalise", ID_2, "--by", "Ann").stderr
     agrees = run(database, "reconcile", ID_2, "--file", str(their_file(tmp_path)), "--by", "Ben")
     assert (agrees.exit_code, agrees.stdout.strip()) == (
@@ -142,6 +142,7 @@ def test_a_csv_file_needs_to_be_told_whose_it_is(database: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ("\n", "the file is empty"),
         ("{", "not JSON"),
         ("[]", "an object is wanted"),
         ('{"reference": "r", "party": "p", "event_id": "e1", "currency": "USD"}', "amount: a number such as"),
