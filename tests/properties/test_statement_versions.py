@@ -7,6 +7,7 @@ version final. After each step the record is looked at as anybody may read it.
 """
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import Awaitable
@@ -30,6 +31,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import text
 
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Contract, Program
@@ -39,20 +41,30 @@ from gateway.domain.measurement import IntervalEnergy, Slice, integrate
 from gateway.domain.meter_import import MeterImport, MeterKind
 from gateway.domain.reconciliation import CounterpartyStatement
 from gateway.domain.settlement import FIRST as FIRST_EDITION
-from gateway.domain.settlement import Run, SettlementStatement, check, says_the_same, settle, tariff_of
+from gateway.domain.settlement import (
+    PLAIN_TARIFF,
+    Run,
+    SettlementStatement,
+    check,
+    says_the_same,
+    settle,
+    statement_name,
+    tariff_of,
+)
 from gateway.domain.settlement_terms import settlement_terms
 from gateway.domain.statement_changes import changes
 from gateway.domain.statement_review import ReviewKind, ReviewRefused, StatementReview, standing
 from gateway.domain.tariff.sheet import shipped_tariffs
 from gateway.domain.tariff.terms import Part
 from gateway.domain.vee.edit import Edit, Method
-from gateway.domain.verification import verify_event
+from gateway.domain.verification import VerificationInputs, verify_event
 from gateway.services.reviewing import finalise, reconcile_with, review, versions
 from gateway.services.settling import gather_inputs
 from gateway.services.stating import before_its_end
 from gateway.storage.upgrade import upgrade
 from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, SignalKind
+from tests.properties.test_statement_record import NEW_KEYS
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM_ID, SITE, STARTS_AT, Rig, open_rig
 
 T = TypeVar("T")
@@ -106,6 +118,7 @@ class StatementVersions(RuleBasedStateMachine):
         self.seen: dict[str, SettlementStatement] = {}
         self.program_of: dict[str, Program] = {}
         self.settled = False
+        self.older_inputs: dict[str, VerificationInputs] = {}
         self.imports: list[tuple[int, MeterKind, set[int]]] = []
         self.edits: list[tuple[int, int, Method]] = []
 
@@ -141,8 +154,12 @@ class StatementVersions(RuleBasedStateMachine):
         dispute_days=st.sampled_from([0.0, 0.1, 60.0]),
         missing=st.sets(SLOT, max_size=4),
         kind=st.sampled_from([SignalKind.LEVEL, SignalKind.ADJUST]),
+        older=st.booleans(),
     )
-    def begin(self, tariff: str, baseline: str, dispute_days: float, missing: set[int], kind: SignalKind) -> None:
+    def begin(
+        self, tariff: str, baseline: str, dispute_days: float, missing: set[int], kind: SignalKind, *, older: bool
+    ) -> None:
+        """With ``older`` the release before has settled the events, by the one tariff that it knew."""
         program = Program(
             program_id=PROGRAM_ID,
             levels={2: 0.2},
@@ -161,7 +178,21 @@ class StatementVersions(RuleBasedStateMachine):
             value = 2.0 if kind is SignalKind.LEVEL else -1000.0
             self.do(self.rig.take(self.rig.event(event_id=event_id, in_s=in_s, lasts_s=1800.0, kind=kind, value=value)))
         self.rig.clock._now = FIRST + timedelta(hours=1)
+        if older and tariff == PLAIN_TARIFF:
+            for event_id in EVENTS:
+                self.do(self.state_as_before(self.record(event_id)))
         self.settle_at_a_new_start()
+
+    async def state_as_before(self, record: EventRecord) -> None:
+        """A statement as the release before put it on record, which kept no inputs beside it."""
+        name = statement_name(OUR_SITE.site_id, (await self.fresh(record)).verified)
+        older = replace(await self.fresh(record), statement_id=name)
+        written = {key: value for key, value in json.loads(canonical_json(older)).items() if key not in NEW_KEYS}
+        await self.rig.ledger.record_verified(older.verified)
+        self.older_inputs[older.verified.inputs_sha256] = await self.inputs_of(record)
+        async with self.rig.ledger.database.write() as connection:
+            add = text("INSERT INTO statement (statement_id, document) VALUES (:statement_id, :document)")
+            await connection.execute(add, {"statement_id": name, "document": json.dumps(written)})
 
     def meter(self, power_w: dict[int, float]) -> None:
         """Quarters as metering closes them, with a reading each minute of those of the last day."""
@@ -288,6 +319,12 @@ class StatementVersions(RuleBasedStateMachine):
         self.do(self.rig.run(self.settling, for_s=11))
         self.settled = True
 
+    @rule(kind=st.sampled_from(MeterKind), energy_wh=ENERGIES)
+    def load_the_events_and_settle(self, kind: MeterKind, energy_wh: float) -> None:
+        """What moves figures for sure, looked at without delay."""
+        self.import_energy(slots=set(OURS), kind=kind, energy_wh=energy_wh + self.count)
+        self.settle(1)
+
     @rule()
     def settle_at_a_new_start(self) -> None:
         self.settling = self.rig.settling()
@@ -354,7 +391,9 @@ class StatementVersions(RuleBasedStateMachine):
     @precondition(lambda self: self.seen)
     @rule(data=st.data(), off=st.sampled_from(["0", "0", "0.01"]), disputes=st.booleans())
     def counterparty(self, data: st.DataObject, off: str, disputes: bool) -> None:
-        ours = self.drawn(data)
+        self.held_against(self.drawn(data), off, disputes=disputes)
+
+    def held_against(self, ours: SettlementStatement, off: str, *, disputes: bool) -> None:
         theirs = CounterpartyStatement(
             reference=self.name(),
             party="utility",
@@ -381,7 +420,18 @@ class StatementVersions(RuleBasedStateMachine):
     @precondition(lambda self: self.seen)
     @rule(data=st.data(), because=st.sampled_from(["", "there is no revenue meter"]))
     def make_final(self, data: st.DataObject, because: str) -> None:
-        statement = self.drawn(data)
+        self.finalised(self.drawn(data), because)
+
+    @precondition(lambda self: self.seen)
+    @rule(event_id=EVENT_IDS)
+    def agree_and_make_final(self, event_id: str) -> None:
+        """The short way, so that there are final versions in many runs."""
+        newest = [one for one in self.seen.values() if one.verified.event_id == event_id][-1]
+        self.said(ReviewKind.APPROVED, newest.statement_id, "Ann")
+        self.held_against(newest, "0", disputes=False)
+        self.finalised(newest, "there is no revenue meter")
+
+    def finalised(self, statement: SettlementStatement, because: str) -> None:
         stands = standing(statement.statement_id, self.do(self.rig.ledger.reviews()))
         try:
             final = self.do(
@@ -430,15 +480,21 @@ class StatementVersions(RuleBasedStateMachine):
         program = self.program_of[before.statement_id] if final and before is not None else self.program
         self.program_of[one.statement_id] = program
         inputs = self.do(self.rig.ledger.statement_inputs(one.verified.inputs_sha256))
-        assert inputs is not None
+        if one.tariff:
+            assert inputs is not None
+        else:
+            inputs = self.older_inputs[one.verified.inputs_sha256]
         assert check(one, inputs, program) is None
-        assert sum((line.amount for line in one.lines), Decimal(0)) == one.amount
+        assert not one.tariff or sum((line.amount for line in one.lines), Decimal(0)) == one.amount
         if before is None:
             return
         earlier = self.do(self.rig.ledger.statement_inputs(before.verified.inputs_sha256))
         found = changes(before, one, earlier, inputs)
         assert all(change.cause for change in found)
         assert all(change.before != change.after for change in found)
+        if not before.tariff:
+            # An upgrade alone makes no version, and its tariff and lines are none of the differences.
+            before = replace(before, tariff=one.tariff, tariff_version=one.tariff_version, lines=one.lines)
         differs = figures(before) != figures(one) or before.edition.shadow != one.edition.shadow
         assert differs is not final
         assert bool(found) is differs
@@ -459,15 +515,18 @@ class StatementVersions(RuleBasedStateMachine):
                 fresh = self.do(self.fresh(record))
                 fresh = replace(fresh, edition=replace(newest.edition, shadow=not self.is_revenue(record.event)))
                 assert newest.verified.revision == record.event.revision
-                assert figures(newest) == figures(fresh)
+                if newest.tariff:
+                    assert figures(newest) == figures(fresh)
                 assert says_the_same(newest, fresh)
                 assert newest.edition.shadow is fresh.edition.shadow
+
+    async def inputs_of(self, record: EventRecord) -> VerificationInputs:
+        return await gather_inputs(self.rig.ledger, OUR_SITE, record, shipped_rules()[self.program.baseline_rule])
 
     async def fresh(self, record: EventRecord) -> SettlementStatement:
         """A settlement of the record as it is, that knows nothing of earlier ones."""
         program, ledger = self.program, self.rig.ledger
-        inputs = await gather_inputs(ledger, OUR_SITE, record, shipped_rules()[program.baseline_rule])
-        verified = verify_event(inputs, verified_at=self.rig.clock.now())
+        verified = verify_event(await self.inputs_of(record), verified_at=self.rig.clock.now())
         tariff = tariff_of(program)
         others = await before_its_end(ledger, record)
         return settle(
@@ -524,7 +583,7 @@ def expected_changes(before: SettlementStatement, after: SettlementStatement) ->
     return found
 
 
-QUICK = settings(deadline=None, max_examples=12, stateful_step_count=14, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, max_examples=8, stateful_step_count=14, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)
@@ -535,6 +594,46 @@ def _quiet() -> Any:
 
 def test_versions_of_statements() -> None:
     run_state_machine_as_test(StatementVersions, settings=QUICK)
+
+
+def begun(*, older: bool = False) -> StatementVersions:
+    world = StatementVersions()
+    world.begin(
+        tariff="flat-energy",
+        baseline="meter-before-after",
+        dispute_days=60.0,
+        missing=set(),
+        kind=SignalKind.LEVEL,
+        older=older,
+    )
+    world.every_version_stays_and_follows_from_what_was_kept()
+    return world
+
+
+def looked_at(world: StatementVersions) -> list[str]:
+    """The names of all versions, once everything holds."""
+    world.every_version_stays_and_follows_from_what_was_kept()
+    world.the_newest_version_is_what_the_record_gives()
+    return list(world.seen)
+
+
+def test_nothing_follows_a_final_version_by_example() -> None:
+    world = begun()
+    world.agree_and_make_final("peak-0")
+    world.load_the_events_and_settle(MeterKind.REVENUE, 900.0)
+    assert looked_at(world)[2:] == ["lab-1-utility-peak-0-r0-v2", "lab-1-utility-peak-1-r0-v2"]
+    assert [one.edition.run for one in world.seen.values()][2:] == [Run.FINAL, Run.RECALCULATED]
+    world.teardown()
+
+
+def test_an_upgrade_alone_makes_no_version_by_example() -> None:
+    world = begun(older=True)
+    world.settle(5)
+    assert looked_at(world) == ["lab-1-utility-peak-0-r0", "lab-1-utility-peak-1-r0"]
+    assert {one.tariff for one in world.seen.values()} == {""}
+    world.load_the_events_and_settle(MeterKind.REVENUE, 900.0)
+    assert looked_at(world)[2:] == ["lab-1-utility-peak-0-r0-v2", "lab-1-utility-peak-1-r0-v2"]
+    world.teardown()
 
 
 @pytest.mark.soak
