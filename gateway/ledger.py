@@ -349,8 +349,8 @@ class Ledger(Protocol):
         self,
         statement: SettlementStatement,
         inputs: VerificationInputs | SiteVerificationInputs | None = None,
-    ) -> None:
-        """Keep a statement, and what it was computed from; one with a known id is kept as it was."""
+    ) -> bool:
+        """Keep a statement, and what it was computed from; false where its id is known, and nothing is kept then."""
 
     async def statements(self) -> tuple[SettlementStatement, ...]:
         """All statements, in the order they were recorded."""

@@ -93,7 +93,7 @@ def may_review(
 
 def may_finalise(
     statement: SettlementStatement,
-    newest: SettlementStatement,
+    versions: Sequence[SettlementStatement],
     reviews: Sequence[StatementReview],
     at: datetime,
     *,
@@ -102,22 +102,27 @@ def may_finalise(
 ) -> None:
     """Whether a statement may be made final.
 
-    It is the newest, approved, undisputed and no shadow (or ``shadow_because`` says why there will be no data of a
-    revenue meter), and its time for disputes is over, or (``agreed``) the counterparty's own statement says the same.
-    Raises ``ReviewRefused`` with everything that is missing.
+    It is the newest of the event's ``versions``, approved, and no shadow (or ``shadow_because`` says why there will be
+    no data of a revenue meter); no dispute of any version is open; and its time for disputes is over, or (``agreed``)
+    the counterparty's own statement says the same. Raises ``ReviewRefused`` with everything that is missing.
     """
-    refuse_superseded(statement, newest)
-    found, until = standing(statement.statement_id, reviews), statement.edition.dispute_until
-    missing = []
+    refuse_superseded(statement, max(versions, key=lambda one: one.edition.version, default=statement))
     if statement.edition.run is Run.FINAL:
         raise ReviewRefused("it is final already")
+    missing = []
     if statement.unpriced or statement.verified.insufficient is not None:
         missing.append("it settles nothing yet, see its notes")
     if statement.edition.shadow and not shadow_because.strip():
         missing.append("it is a shadow: import the revenue meter's data first (gridgate meter import)")
-    if not found.approved_by:
+    if not standing(statement.statement_id, reviews).approved_by:
         missing.append("nobody has approved it (gridgate statement approve)")
-    missing += [f"dispute {one.review_id} by {one.by} is open" for one in found.open_disputes]
+    for one in versions:
+        of_it = "" if one.statement_id == statement.statement_id else f" against {one.statement_id}"
+        missing += [
+            f"dispute {dispute.review_id} by {dispute.by}{of_it} is open"
+            for dispute in standing(one.statement_id, reviews).open_disputes
+        ]
+    until = statement.edition.dispute_until
     if not agreed and until is not None and at < until:
         missing.append(
             f"it may be disputed until {until:%Y-%m-%d %H:%M}Z, and no statement of the counterparty agrees with it"

@@ -103,9 +103,10 @@ async def finalise(
     """Issue the final statement, which says what this one says. Raises ``ReviewRefused``."""
     statement = await _statement(ledger, statement_id)
     reviews = await ledger.reviews()
+    verified = statement.verified
     may_finalise(
         statement,
-        await _newest(ledger, statement),
+        await ledger.statements_of(verified.connection_id, verified.event_id),
         reviews,
         at,
         agreed=await _agreed(ledger, statement),
@@ -118,7 +119,8 @@ async def finalise(
         issued_at=at,
         edition=edition,
     )
-    await ledger.record_statement(final)
+    if not await ledger.record_statement(final):
+        raise ReviewRefused("another version was issued this very moment; see: gridgate statement versions")
     approved = ", ".join(standing(statement_id, reviews).approved_by)
     detail = f"{final.statement_id} by {by}, approved by {approved}"
     if shadow_because:

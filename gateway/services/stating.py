@@ -1,6 +1,7 @@
 """Stating: from what was verified to a statement, and to a new version of it where a figure has moved since."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
+from gateway.domain.evidence import fingerprint
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import (
     Edition,
@@ -85,7 +87,10 @@ class Stating:
         if newest is not None and newest.edition.run is Run.FINAL:
             await self._note_too_late(newest, statement, inputs)
             return None
-        await self._ledger.record_statement(statement, inputs)
+        recorded = await self._recorded(statement, inputs)
+        if recorded is None:
+            return None
+        statement = recorded
         log.info(
             "statement_issued",
             statement_id=statement.statement_id,
@@ -96,6 +101,23 @@ class Stating:
         )
         await self._note(record, statement, newest, inputs)
         return statement
+
+    async def _recorded(
+        self, statement: SettlementStatement, inputs: VerificationInputs | SiteVerificationInputs
+    ) -> SettlementStatement | None:
+        """The statement as it is on record; ``None`` where another process has just issued this version.
+
+        Names of connections and events may run into each other: ``a`` with ``b-c``, ``a-b`` with ``c``. The second such
+        event gets a name of its own.
+        """
+        if await self._ledger.record_statement(statement, inputs):
+            return statement
+        there = await self._ledger.statement(statement.statement_id)
+        name = (statement.verified.connection_id, statement.verified.event_id)
+        if there is None or (there.verified.connection_id, there.verified.event_id) == name:
+            return None
+        apart = replace(statement, statement_id=f"{statement.statement_id}~{fingerprint(name)[:8]}")
+        return apart if await self._ledger.record_statement(apart, inputs) else None
 
     async def _note(
         self,

@@ -32,17 +32,18 @@ class StatementVerbs:
 
     async def record_statement(
         self, statement: SettlementStatement, inputs: VerificationInputs | SiteVerificationInputs | None = None
-    ) -> None:
+    ) -> bool:
         # Weeks of history take a tenth of a second to spell and to pack: not in the loop.
         kept = None if inputs is None else await asyncio.to_thread(_packed, inputs)
         row = {"statement_id": statement.statement_id, "document": statement}
         async with self.database.write() as connection:
             new = await rows.add(connection, tables.statement, row)
-            if kept is not None:
+            if new and kept is not None:
                 sha256 = statement.verified.inputs_sha256
                 await rows.add(connection, tables.statement_inputs, {"sha256": sha256, "body": kept})
         if new:
             self._wake(Topic.STATEMENTS)
+        return new
 
     async def statements(self) -> tuple[SettlementStatement, ...]:
         table = tables.statement

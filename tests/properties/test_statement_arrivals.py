@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from gateway.domain.meter_import import MeterKind
 from gateway.domain.vee.edit import Method
 from protocols.grid import SignalKind
-from tests.properties.test_statement_versions import (
+from tests.statement_world import (
     BASELINES,
     ENERGIES,
     EVENTS,
     OURS,
     SLOT,
     TARIFFS,
-    StatementVersions,
+    StatementWorld,
     figures,
 )
 from tests.unit.gateway.services.rig import CONNECTION_ID
@@ -38,7 +38,7 @@ class Arrival:
     kind: MeterKind | None = None
     method: Method | None = None
 
-    def come(self, world: StatementVersions) -> None:
+    def come(self, world: StatementWorld) -> None:
         if self.kind is not None:
             world.import_energy(slots=set(self.slots), kind=self.kind, energy_wh=self.value)
         elif self.method is not None:
@@ -90,10 +90,12 @@ def another_order(found: list[Arrival], rank: list[int]) -> list[Arrival]:
 
 
 @contextmanager
-def opened(tariff: str, baseline: str, missing: set[int]) -> Iterator[StatementVersions]:
-    world = StatementVersions()
+def opened(tariff: str, baseline: str, missing: set[int]) -> Iterator[StatementWorld]:
+    world = StatementWorld()
     try:
-        world.begin(tariff=tariff, baseline=baseline, dispute_days=60.0, missing=missing, kind=SignalKind.LEVEL)
+        world.begin(
+            tariff=tariff, baseline=baseline, dispute_days=60.0, missing=missing, kind=SignalKind.LEVEL, older=False
+        )
         yield world
     finally:
         world.teardown()
@@ -122,7 +124,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-QUICK = settings(max_examples=8, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=6, suppress_health_check=list(HealthCheck))
 
 
 def in_any_order(data: st.DataObject) -> None:

@@ -76,7 +76,7 @@ def any_inputs(draw: st.DrawFn, rule_id: str) -> VerificationInputs:
 
 
 @pytest.mark.parametrize("rule_id", RULES)
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_inputs_that_are_kept_read_back_the_same_for_every_rule(rule_id: str, data: st.DataObject) -> None:
     given_inputs = data.draw(any_inputs(rule_id))
@@ -162,7 +162,7 @@ editions = st.builds(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     rule_id=st.sampled_from(RULES),
     tariff_id=st.sampled_from(sorted(shipped_tariffs())),
@@ -194,7 +194,7 @@ def test_a_statement_reads_back_the_same_under_every_rule_and_tariff(
     assert check(found, kept, program) is None
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(rule_id=st.sampled_from(RULES), power_w=powers, price=st.decimals(-100, 100, places=4))
 def test_a_statement_of_the_release_before_reads_and_follows_from_its_inputs(
     rule_id: str, power_w: list[float], price: Decimal

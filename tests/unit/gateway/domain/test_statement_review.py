@@ -68,7 +68,7 @@ def test_what_may_be_said() -> None:
 def test_everything_that_is_missing_for_a_final_statement_is_said_at_once() -> None:
     shadow = replace(GOOD, edition=replace(GOOD.edition, shadow=True), unpriced="no price")
     with pytest.raises(ReviewRefused) as found:
-        may_finalise(shadow, shadow, [DISPUTED], START)
+        may_finalise(shadow, [shadow], [DISPUTED], START)
     assert str(found.value).split("; ") == [
         "it settles nothing yet, see its notes",
         "it is a shadow: import the revenue meter's data first (gridgate meter import)",
@@ -79,16 +79,23 @@ def test_everything_that_is_missing_for_a_final_statement_is_said_at_once() -> N
 
 
 def test_a_statement_becomes_final_once_its_time_is_over_or_the_counterparty_agrees() -> None:
-    may_finalise(GOOD, GOOD, [APPROVED], UNTIL)
-    may_finalise(GOOD, GOOD, [APPROVED], START, agreed=True)
+    may_finalise(GOOD, [GOOD], [APPROVED], UNTIL)
+    may_finalise(GOOD, [GOOD], [APPROVED], START, agreed=True)
     shadow = replace(GOOD, edition=replace(GOOD.edition, shadow=True))
-    may_finalise(shadow, shadow, [APPROVED], UNTIL, shadow_because="the meter burnt")
+    may_finalise(shadow, [shadow], [APPROVED], UNTIL, shadow_because="the meter burnt")
     with pytest.raises(ReviewRefused, match="superseded by s-v2"):
-        may_finalise(GOOD, LATER, [APPROVED], UNTIL)
+        may_finalise(GOOD, [GOOD, LATER], [APPROVED], UNTIL)
     final = replace(GOOD, edition=final_edition(GOOD))
     assert (final.edition.version, final.edition.supersedes) == (2, "s")
     with pytest.raises(ReviewRefused, match="final already"):
-        may_finalise(final, final, [APPROVED], UNTIL)
+        may_finalise(final, [GOOD, final], [APPROVED], UNTIL)
+
+
+def test_an_open_dispute_of_an_earlier_version_holds_back_the_final_one() -> None:
+    approved = replace(APPROVED, statement_id="s-v2")
+    with pytest.raises(ReviewRefused, match=r"^dispute disputed-1 by Ann against s is open$"):
+        may_finalise(LATER, [GOOD, LATER], [approved, DISPUTED], START)
+    may_finalise(LATER, [GOOD, LATER], [approved, DISPUTED, RESOLVED], START)
 
 
 def at_site(site_id: str, amount: str, event_id: str = "e1", **changed: object) -> SettlementStatement:

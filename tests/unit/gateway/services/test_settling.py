@@ -301,3 +301,40 @@ async def test_a_statement_is_a_shadow_until_the_revenue_meter_has_spoken(rig: R
     assert "it rests on the revenue meter now" in lines[0]
     await rig.run(rig.settling(), for_s=60)
     assert len(await rig.ledger.statements()) == 2
+
+
+async def test_events_whose_names_run_into_each_other_have_a_statement_each(rig: Rig) -> None:
+    longer = replace(rig.event(event_id="x-peak", in_s=60, lasts_s=60), connection_id="utility")
+    shorter = replace(rig.event(event_id="peak", in_s=60, lasts_s=60), connection_id="utility-x")
+    for one in (longer, shorter):
+        await rig.take(one)
+    await settle(rig, 260)
+    found = await rig.ledger.statements()
+    assert {(one.verified.connection_id, one.verified.event_id) for one in found} == {
+        ("utility", "x-peak"),
+        ("utility-x", "peak"),
+    }
+    names = sorted(one.statement_id for one in found)
+    assert len(names) == 2
+    assert names[1].startswith(f"{names[0]}~")
+    # Asked once more, each has its own and gets no other.
+    await settle(rig, 130)
+    assert await rig.ledger.statements() == found
+
+
+async def test_a_version_that_another_process_has_just_issued_is_not_issued_again(rig: Rig) -> None:
+    first = await settled_with_a_gap(rig)
+    await late(rig)
+    statements_of = rig.ledger.statements_of
+
+    async def before_the_other(connection_id: str, event_id: str) -> tuple[SettlementStatement, ...]:
+        found = await statements_of(connection_id, event_id)
+        final = replace(first, statement_id=f"{first.statement_id}-v2", edition=Edition(version=2, run=Run.FINAL))
+        await rig.ledger.record_statement(final)
+        return found
+
+    rig.ledger.statements_of = before_the_other  # type: ignore[method-assign] - another process in between
+    await rig.run(rig.settling(), for_s=140)
+    assert [one.edition.run for one in await rig.ledger.statements()] == [Run.INITIAL, Run.FINAL]
+    said = [line.what for line in await rig.ledger.log(CONNECTION_ID, "peak-1")]
+    assert "settled again" not in said
