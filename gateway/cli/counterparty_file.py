@@ -35,6 +35,8 @@ class Named:
 def read_counterparty(content: bytes, named: Named, event_id: str) -> CounterpartyStatement:
     """A statement; ``event_id`` is of a CSV file, which has none. Raises ``CounterpartyFileError``."""
     text = _text(content)
+    if not text.strip():
+        raise CounterpartyFileError("the file is empty")
     try:
         return _of_json(text, named) if text.lstrip().startswith(("{", "[")) else _of_csv(text, named, event_id)
     except CounterpartyFileError:

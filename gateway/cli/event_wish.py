@@ -52,7 +52,8 @@ def wish_of(options: Options, now: datetime) -> EventWish:
     kind, scale = (None, 1.0) if options.signal is None else _signal(options.signal)
     return EventWish(
         program_id=options.program,
-        starts_at=None if options.starts is None else instant(options.starts, now),
+        # Whole seconds, as people and other parties' statements write them.
+        starts_at=None if options.starts is None else instant(options.starts, whole_second(now)),
         duration_s=None if options.duration in {None, "open"} else seconds(str(options.duration)),
         open_ended=options.duration == "open",
         kind=kind,
@@ -82,6 +83,12 @@ def _length(text: str | None) -> float | None:
     if text is None:
         return None
     return -seconds(text[1:]) if text.startswith("-") else seconds(text)
+
+
+def whole_second(at: datetime) -> datetime:
+    """The first whole second from an instant on."""
+    floor = at.replace(microsecond=0)
+    return floor if floor == at else floor + timedelta(seconds=1)
 
 
 def instant(text: str, now: datetime) -> datetime:

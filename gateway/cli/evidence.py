@@ -74,7 +74,10 @@ def key(
     config: Annotated[Path, typer.Option("--config", help="Config file of the gateway.")],
     json_wanted: JsonOption = False,
 ) -> None:
-    """Print the public half of the key that signs heads: give it to whoever is to check them."""
+    """Print the public half of the key that signs heads: give it to whoever is to check them.
+
+    Kept in a file it is what gridgate verify takes for --key.
+    """
     from gateway.cli.evidence_asked import public_key
     from gateway.cli.settings import any_settings
 
@@ -86,7 +89,7 @@ def key(
             code=FAILED,
             json_wanted=json_wanted,
         )
-    show(found, json_wanted=json_wanted, text=lambda: f"{found['public_key']}\nkey id {found['key_id']}")
+    show(found, json_wanted=json_wanted, text=lambda: f"{found['pem']}key id {found['key_id']}")
 
 
 @evidence.command()

@@ -168,12 +168,12 @@ def check(
     """
     from gateway.cli.meter_edits import checked, terms_of
     from gateway.cli.meter_text import checked_text
-    from gateway.cli.meter_work import period
+    from gateway.cli.meter_work import past_period
 
     url = database_url(config, database, json_wanted=json_wanted)
     try:
         terms = terms_of(rules, timezone_name, config, generates=generates, json_wanted=json_wanted)
-        span = period(first, last, terms.zone)
+        span = past_period(first, last, terms.zone)
     except ValueError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     found = checked(url, meter_id, span, terms, json_wanted=json_wanted)
@@ -200,13 +200,13 @@ def estimate(
     """Propose energy for what is missing or suspect, each with its reason; with --record it counts from now on."""
     from gateway.cli.meter_edits import estimated, terms_of
     from gateway.cli.meter_text import estimated_text
-    from gateway.cli.meter_work import period
+    from gateway.cli.meter_work import past_period
 
     url = database_url(config, database, json_wanted=json_wanted)
     name = given_by(by, json_wanted=json_wanted)
     try:
         terms = terms_of(rules, timezone_name, config, generates=generates, json_wanted=json_wanted)
-        span = period(first, last, terms.zone)
+        span = past_period(first, last, terms.zone)
     except ValueError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     found = estimated(url, meter_id, span, terms, by=name, record=record, json_wanted=json_wanted)
@@ -247,7 +247,7 @@ def edit(
     except ValueError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     done = edited(url, meter_id, starts_at, word, reason=" ".join(reason.split()), by=name, json_wanted=json_wanted)
-    show(done, json_wanted=json_wanted, text=lambda: edited_text(done))
+    show(done.edit, json_wanted=json_wanted, text=lambda: edited_text(done))
 
 
 @meter.command()

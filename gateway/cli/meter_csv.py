@@ -116,6 +116,10 @@ def parse_meter_csv(content: bytes, *, unit: Unit | None, zone: tzinfo | None) -
 def _columns(header: Sequence[str], given: Unit | None) -> _Columns:
     names = [" ".join(cell.split()).lower() for cell in header]
     start, end, meter, quality = (_one_of(names, kind) for kind in (_STARTS, _ENDS, _METERS, _QUALITIES))
+    if start is None and any(";" in cell for cell in header):
+        raise HistoryError(
+            "the columns are separated by semicolons: save the file with commas between them, and points in numbers"
+        )
     if start is None and _is_stamp(header[0]):
         raise HistoryError("line 1 is a row, there is no header: put one such as `start,kWh` above it")
     if start is None:

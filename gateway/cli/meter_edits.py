@@ -68,6 +68,14 @@ class ListedEdit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """An edit that was recorded, and the energy that counted before it, ``None`` where none was known."""
+
+    edit: Edit
+    before_wh: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
     """What is said of an interval: see ``Edit``."""
 
@@ -163,14 +171,15 @@ def edited(
     reason: str,
     by: str,
     json_wanted: bool,
-) -> Edit:
+) -> Edited:
     """Record an edit of one interval. Ends the command with exit code 2 where there is no such interval."""
+    edit_id = uuid4().hex
 
-    async def asked(ledger: Ledger) -> Edit | str:
+    async def asked(ledger: Ledger) -> Edited | str:
         try:
             edit = await edit_of(
                 ledger,
-                edit_id=uuid4().hex,
+                edit_id=edit_id,
                 meter_id=meter_id,
                 starts_at=starts_at,
                 energy_wh=word.energy_wh,
@@ -181,13 +190,17 @@ def edited(
                 at=datetime.now(UTC),
             )
         except (ValueError, LookupError) as cause:
-            return str(cause)
+            # It is on no record, so that its id says nothing.
+            return str(cause).removeprefix(f"edit {edit_id}: ")
+        end = starts_at + timedelta(seconds=edit.duration_s)
+        stood = await MeterData(ledger).series_between(meter_id, starts_at, end)
+        before_wh = next((one.energy_wh for one in stood if one.coverage_fraction > 0.0), None)
 
         async def write(at: datetime) -> Edit:
             await ledger.record_edit(replace(edit, at=at))
             return replace(edit, at=at)
 
-        return await written(write)
+        return Edited(edit=await written(write), before_wh=before_wh)
 
     found = read_record(url, asked, json_wanted=json_wanted)
     if isinstance(found, str):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.time_text import duration_in_words, instant_in_words
 
 if TYPE_CHECKING:
-    from gateway.cli.meter_edits import CheckResult, EstimateResult, ListedEdit
+    from gateway.cli.meter_edits import CheckResult, Edited, EstimateResult, ListedEdit
     from gateway.cli.meter_work import Imported
     from gateway.domain.meter_import import MeterImport
     from gateway.domain.vee.edit import Edit
@@ -30,7 +30,10 @@ def imported_text(done: "Imported") -> str:
             f"{done.replaces} intervals that were imported before {'are' if done.recorded else 'would be'} replaced"
         )
     if done.ratio is None:
-        lines.append("our own meter says nothing of this time, so that the unit could not be checked")
+        lines.append(
+            "our own meter says nothing of this time, so that the unit could not be checked: are meter and time zone "
+            "right?"
+        )
     else:
         lines.append(f"{100 * (done.ratio - 1):+.2f} % against our own meter (median of {done.compared} intervals)")
     return "\n".join(lines + [f"note: {note}" for note in done.notes])
@@ -50,7 +53,7 @@ def imports_text(found: Sequence["MeterImport"]) -> str:
 def checked_text(found: "CheckResult") -> str:
     """What was found, and what could not be looked for."""
     whose = "imported" if found.of_imports else "our own"
-    count = f"{found.intervals} {whose} intervals of {duration_in_words(found.interval_s)}"
+    count = f"{found.intervals} intervals of {duration_in_words(found.interval_s)} ({whose})"
     span = f"{instant_in_words(found.starts_at)} to {instant_in_words(found.ends_at)}"
     lines = [f"{count} of meter {found.meter_id}, {span}, by {found.rules}"]
     lines += [
@@ -79,9 +82,10 @@ def estimated_text(found: "EstimateResult") -> str:
     return "\n".join(lines) or "nothing is missing or suspect"
 
 
-def edited_text(done: "Edit") -> str:
-    """An edit that was recorded."""
-    return f"recorded: {_edit_line(done)}"
+def edited_text(done: "Edited") -> str:
+    """An edit that was recorded, and what counted before it."""
+    before = "nothing that is known" if done.before_wh is None else f"{done.before_wh / 1000:,.3f} kWh"
+    return f"recorded: {_edit_line(done.edit)}\nin place of {before}"
 
 
 def edits_text(found: Sequence["ListedEdit"]) -> str:

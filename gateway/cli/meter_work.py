@@ -127,6 +127,15 @@ def period(first: str, last: str, zone: tzinfo | None) -> tuple[datetime, dateti
     return start, end
 
 
+def past_period(first: str, last: str, zone: tzinfo | None) -> tuple[datetime, datetime]:
+    """As ``period``, of one that is over: what is yet to come is no gap. Raises ``HistoryError``."""
+    start, end = period(first, last, zone)
+    now = datetime.now(UTC)
+    if end > now:
+        raise HistoryError(f"--to {last} is yet to come: take {now:%Y-%m-%dT%H:%MZ} or earlier")
+    return start, end
+
+
 def format_named(text: str) -> FileFormat:
     """The value of ``--format``. Raises ``HistoryError``."""
     return _word(FileFormat, "--format", text)

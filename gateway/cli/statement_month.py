@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import Settings
 from gateway.domain.contract import Program
-from gateway.domain.settlement import SettlementStatement, agreed_prices, delivery_of, tariff_of
+from gateway.domain.settlement import Run, SettlementStatement, agreed_prices, delivery_of, tariff_of
 from gateway.domain.statement_portfolio import StatementSum
 from gateway.domain.tariff.delivery import Availability, Month
 from gateway.domain.tariff.settle import settle_month
@@ -90,6 +90,11 @@ def _settled(wanted: WantedMonth, ours: list[SettlementStatement]) -> SettledMon
         for one in ours
         if one.verified.insufficient is not None
     ]
+    if not is_over(wanted.month.name, datetime.now(wanted.timezone)):
+        notes.append(f"{wanted.month.name} is not over: events may still come.")
+    open_still = sum(one.edition.run is not Run.FINAL for one in ours)
+    if open_still:
+        notes.append(f"{open_still} of {len(ours)} statements are not final.")
     shadows = sum(one.edition.shadow for one in ours)
     if shadows:
         notes.append(f"{shadows} of {len(ours)} statements are shadows: no data of the revenue meter is loaded.")
@@ -103,6 +108,11 @@ def _settled(wanted: WantedMonth, ours: list[SettlementStatement]) -> SettledMon
         statements=tuple(one.statement_id for one in ours),
         notes=tuple(notes),
     )
+
+
+def is_over(month: str, now: datetime) -> bool:
+    """Whether a month, such as ``2026-11``, has passed by a clock."""
+    return f"{now:%Y-%m}" > month
 
 
 def _last_versions(statements: list[SettlementStatement]) -> list[SettlementStatement]:

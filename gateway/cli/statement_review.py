@@ -277,6 +277,8 @@ def _say(said: _Said, url: str, *, json_wanted: bool) -> None:
     except ReviewRefused as cause:
         fail(f"{made.statement_id} is not {made.kind.value}: {cause}", code=FAILED, json_wanted=json_wanted)
     text = f"{made.statement_id} {made.kind.value} by {made.by} ({made.review_id})"
+    if made.answers:
+        text = f"dispute {made.answers} of {made.statement_id} is resolved by {made.by}"
     show(made, json_wanted=json_wanted, text=lambda: text)
 
 

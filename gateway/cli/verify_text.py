@@ -18,13 +18,18 @@ _KEY_ID = re.compile(r"[0-9a-f]{64}")
 def read_pins(
     *, heads: Sequence[Path], key: str | None, timestamp_ca: Path | None, certificates: Sequence[Path]
 ) -> Pins:
-    """What the reader names on the command line. Raises ``OSError``."""
-    return Pins(
-        key_id=None if key is None else trusted_key_id(key),
-        own_heads=read_heads(heads),
-        timestamp_authorities=() if timestamp_ca is None else read_timestamp_authorities(timestamp_ca),
-        certificates=tuple(one for path in certificates for one in read_certificates(path)),
-    )
+    """What the reader names on the command line. Raises ``OSError``, whose text names the file."""
+    try:
+        return Pins(
+            key_id=None if key is None else trusted_key_id(key),
+            own_heads=read_heads(heads),
+            timestamp_authorities=() if timestamp_ca is None else read_timestamp_authorities(timestamp_ca),
+            certificates=tuple(one for path in certificates for one in read_certificates(path)),
+        )
+    except OSError as cause:
+        if cause.filename is None:
+            raise
+        raise OSError(f"cannot read {cause.filename}: {cause.strerror}") from cause
 
 
 def read_certificates(path: Path) -> tuple[bytes, ...]:

@@ -314,9 +314,9 @@ def test_an_interval_is_edited_marked_as_unusable_and_put_back(
     done = typed(*at, "--energy-kwh", "24", "--json").json
     assert (done["energy_wh"], done["duration_s"], done["quality"], done["by"]) == (24_000.0, 900.0, "estimated", "ann")
     assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 24_000.0, 25_000.0]
-    assert typed(*at, "--unusable").code == 0
+    assert typed(*at, "--unusable").out.endswith("\nin place of 24.000 kWh\n")
     assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 0.0, 25_000.0]
-    assert typed(*at, "--undo").code == 0
+    assert typed(*at, "--undo").out.endswith("\nin place of nothing that is known\n")
     assert settled(url, NOON, NOON + timedelta(minutes=45)) == [25_000.0, 25_000.0, 25_000.0]
     listed = typed("edits", "--json").json
     assert [(one["method"], one["counts"]) for one in listed] == [
@@ -365,7 +365,20 @@ def test_an_edit_that_cannot_be_is_refused(
     done = typed("edit", "--at", "2026-07-01T12:15Z", "--reason", "x", *words)
     assert done.code == 2
     assert says in done.err
+    assert not done.err.startswith("gridgate: edit ")
     assert typed("edits", "--json").json == []
+
+
+@pytest.mark.parametrize("word", ["check", "estimate"])
+def test_what_is_yet_to_come_is_no_gap(typed: Callable[..., Done], word: str) -> None:
+    done = typed(word, "--from", "2026-07-01T00:00Z", "--to", "2126-07-01T00:00Z", "--timezone", "UTC")
+    assert (done.code, "--to 2126-07-01T00:00Z is yet to come: take 2" in done.err) == (2, True)
+
+
+def test_columns_that_semicolons_separate_are_told(typed: Callable[..., Done], tmp_path: Path) -> None:
+    done = typed("import", written(tmp_path, "start;kWh\n2026-07-01T12:00Z;1,5\n"), "--meter", "site")
+    assert (done.code, "separated by semicolons" in done.err) == (2, True)
+    assert typed("imports", "--json").json == []
 
 
 def test_checks_need_to_know_where_the_site_is(typed: Callable[..., Done], tmp_path: Path) -> None:

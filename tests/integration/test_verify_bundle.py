@@ -188,7 +188,9 @@ def test_what_is_no_bundle_or_too_new_is_said_with_exit_code_2(site: Site, tmp_p
     assert "of format 2" in said
     assert path.read_bytes() == newer
     assert site.run("verify", str(tmp_path / "none.zip"))[0] == 2
-    assert site.run("verify", str(path), "--head", str(tmp_path / "none.json"))[0] == 2
+    for word in ("--head", "--key"):
+        code, said = site.run("verify", str(path), word, str(tmp_path / "none.json"))
+        assert (code, f"cannot read {tmp_path}/none.json: No such file" in said) == (2, True)
     assert site.run("verify", str(path), "--key", site.file("site.toml"))[0] == 2
 
 

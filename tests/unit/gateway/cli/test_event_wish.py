@@ -30,6 +30,12 @@ def test_options_are_read_in_watts_and_seconds() -> None:
     assert (wish.ramp_up_s, wish.recovery_s, wish.start_tolerance_s) == (-300.0, None, 90.0)
 
 
+@pytest.mark.parametrize(("starts", "after_s"), [("now", 1), ("+10m", 601), ("2026-07-01T14:00:00.5+02:00", 0.5)])
+def test_an_event_begins_at_a_whole_second_unless_another_is_written(starts: str, after_s: float) -> None:
+    now = NOON + timedelta(microseconds=250_000)
+    assert wish_of(Options(starts=starts), now).starts_at == NOON + timedelta(seconds=after_s)
+
+
 def test_what_is_not_given_is_left_as_it_is() -> None:
     wish = wish_of(Options(), NOON)
     assert (wish.starts_at, wish.duration_s, wish.open_ended, wish.values, wish.targets) == (

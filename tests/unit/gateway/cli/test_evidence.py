@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app as commands
+from gateway.cli.verify_text import trusted_key_id
 from gateway.domain.merkle import MerkleLog, check_inclusion
 from gateway.domain.tree_head import TreeHead, key_id_of, sign
 from gateway.ledger import LogEntry
@@ -79,6 +80,14 @@ def test_heads_name_the_key_that_the_key_command_shows(config: Path) -> None:
     assert head["key_id"] == key["key_id"] == key_id_of(bytes.fromhex(key["public_key"]))
     assert "-----BEGIN PUBLIC KEY-----" in key["pem"]
     assert run(config, "heads").stdout.startswith("2026-07-01          2 entries  root ")
+
+
+def test_what_the_key_command_prints_is_a_key_to_verify_by(config: Path, tmp_path: Path) -> None:
+    printed = run(config, "key").stdout
+    (tmp_path / "key.pem").write_text(printed)
+    known = json.loads(run(config, "key", "--json").stdout)["key_id"]
+    assert trusted_key_id(str(tmp_path / "key.pem")) == known
+    assert printed.endswith(f"key id {known}\n")
 
 
 def test_a_head_on_demand_is_over_everything_and_told_with_who_got_it(config: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app as commands
 from gateway.cli.output import as_json
+from gateway.cli.statement_month import is_over
 from gateway.domain.settlement import Edition, Run, statement_name
 from gateway.storage.sql_ledger import open_ledger
 from tests.unit.gateway.domain.test_statement_changes import HOUR, START, inputs, statement_of
@@ -111,7 +112,7 @@ def test_from_dispute_to_final(database: str, tmp_path: Path) -> None:
     assert "utility's statement S-7 differs in 1 figures" in shown
 
     closed = run(database, "resolve", ID_2, dispute_id, "--reason", "a typing error of theirs", "--by", "Ann")
-    assert closed.exit_code == 0
+    assert (closed.exit_code, closed.stdout) == (0, f"dispute {dispute_id} of {ID_2} is resolved by Ann\n")
     assert "may be disputed until" in run(database, "finalise", ID_2, "--by", "Ann").stderr
     agrees = run(database, "reconcile", ID_2, "--file", str(their_file(tmp_path)), "--by", "Ben")
     assert (agrees.exit_code, agrees.stdout.strip()) == (
@@ -141,6 +142,7 @@ def test_a_csv_file_needs_to_be_told_whose_it_is(database: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ("\n", "the file is empty"),
         ("{", "not JSON"),
         ("[]", "an object is wanted"),
         ('{"reference": "r", "party": "p", "event_id": "e1", "currency": "USD"}', "amount: a number such as"),
@@ -216,6 +218,7 @@ def test_a_month_rests_on_the_last_versions(database: str, tmp_path: Path) -> No
     told = json.loads(found.stdout)
     assert told["statements"] == [ID_2]
     assert told["statement"]["amount"] == "0.35"
+    assert "1 of 1 statements are not final." in told["notes"]
     text = run(database, "month", "2026-07", "--program", "peak", "--config", str(config)).stdout
     assert "month 2026-07 of program peak, site phx-1: 0.35 USD under flat-energy 1.0" in text
     for arguments, code, says in (
@@ -225,6 +228,11 @@ def test_a_month_rests_on_the_last_versions(database: str, tmp_path: Path) -> No
     ):
         wrong = run(database, "month", *arguments, "--config", str(config))
         assert (wrong.exit_code, says in wrong.stderr) == (code, True), wrong.stderr
+
+
+def test_a_month_is_over_when_the_next_has_begun() -> None:
+    assert not is_over("2026-07", datetime(2026, 7, 31, 23, 59, tzinfo=UTC))
+    assert is_over("2026-07", datetime(2026, 8, 1, tzinfo=UTC))
 
 
 def test_what_only_the_month_pays_is_in_the_month_and_in_its_currency(database: str, tmp_path: Path) -> None:
