@@ -197,7 +197,10 @@ def estimate(
     database: DatabaseOption = None,
     json_wanted: JsonOption = False,
 ) -> None:
-    """Propose energy for what is missing or suspect, each with its reason; with --record it counts from now on."""
+    """Propose energy for what is missing or suspect, each with its reason; with --record it counts from now on.
+
+    Exit code 1 says that something is, and nothing can be proposed for any of it.
+    """
     from gateway.cli.meter_edits import estimated, terms_of
     from gateway.cli.meter_text import estimated_text
     from gateway.cli.meter_work import past_period
@@ -211,6 +214,8 @@ def estimate(
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
     found = estimated(url, meter_id, span, terms, by=name, record=record, json_wanted=json_wanted)
     show(found, json_wanted=json_wanted, text=lambda: estimated_text(found))
+    if found.refused and not found.edits:
+        raise typer.Exit(FAILED)
 
 
 @meter.command()
@@ -222,6 +227,9 @@ def edit(
     unusable: Annotated[bool, typer.Option("--unusable", help="Nothing is known of the interval.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="What the meter said counts again.")] = False,
     quality: Annotated[str, typer.Option(help="What the energy is worth: good, estimated or suspect.")] = "estimated",
+    although_unlikely: Annotated[
+        bool, typer.Option("--although-unlikely", help="Take energy far beyond all that is on record around it.")
+    ] = False,
     meter_id: MeterOption = SITE_METER,
     timezone_name: SiteZoneOption = None,
     by: ByOption = None,
@@ -246,7 +254,16 @@ def edit(
         word = word_of(energy_kwh, unusable=unusable, undo=undo, quality=quality_named(quality))
     except ValueError as cause:
         fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
-    done = edited(url, meter_id, starts_at, word, reason=" ".join(reason.split()), by=name, json_wanted=json_wanted)
+    done = edited(
+        url,
+        meter_id,
+        starts_at,
+        word,
+        reason=" ".join(reason.split()),
+        by=name,
+        unlikely=although_unlikely,
+        json_wanted=json_wanted,
+    )
     show(done.edit, json_wanted=json_wanted, text=lambda: edited_text(done))
 
 

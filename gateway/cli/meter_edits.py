@@ -170,6 +170,7 @@ def edited(
     *,
     reason: str,
     by: str,
+    unlikely: bool,
     json_wanted: bool,
 ) -> Edited:
     """Record an edit of one interval. Ends the command with exit code 2 where there is no such interval."""
@@ -188,6 +189,7 @@ def edited(
                 reason=reason,
                 by=by,
                 at=datetime.now(UTC),
+                unlikely=unlikely,
             )
         except (ValueError, LookupError) as cause:
             # It is on no record, so that its id says nothing.

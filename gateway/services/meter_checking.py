@@ -1,13 +1,14 @@
 """Checking meter data on record, proposing estimates for what is missing or wrong, and edits of single intervals."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Protocol
 
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.meter_import import RegisterReading
-from gateway.domain.vee.edit import Edit, Method, resolve
+from gateway.domain.vee.edit import Edit, EditError, Method, resolve
 from gateway.domain.vee.estimate import Estimates, estimate
 from gateway.domain.vee.finding import Finding
 from gateway.domain.vee.rule import VeeRules
@@ -17,6 +18,9 @@ from hardware.device import Quality
 
 AROUND = timedelta(days=1)
 """So far around an interval that is edited it is looked what intervals the meter has."""
+
+UNLIKELY_TIMES = 5.0
+"""So many times what is on record around it an edit has to say that it is meant."""
 
 
 class CheckedFrom(SettledFrom, Protocol):
@@ -132,11 +136,12 @@ async def edit_of(
     reason: str,
     by: str,
     at: datetime,
+    unlikely: bool = False,
 ) -> Edit:
     """The edit of the interval that begins then: the one on record, or the one that is missing there.
 
-    Raises ``EditError`` (a ``ValueError``) where none of the meter's intervals begins then, and for what ``Edit``
-    refuses; ``LookupError`` where nothing is on record around it.
+    Raises ``EditError`` (a ``ValueError``) where none of the meter's intervals begins then, for what ``Edit`` refuses,
+    and (unless ``unlikely``) for energy far beyond all that is on record around it; ``LookupError`` where nothing is.
     """
     around = await series_of(record, meter_id, starts_at - AROUND, starts_at + AROUND)
     exact = [
@@ -163,4 +168,23 @@ async def edit_of(
     )
     if not exact:
         resolve(around.intervals, (edit,))
+    if not unlikely:
+        _refuse_unlikely(edit, around.intervals)
     return edit
+
+
+def _refuse_unlikely(edit: Edit, around: Sequence[IntervalEnergy]) -> None:
+    """A typing error in an edit is money within seconds: what no neighbour comes near has to be meant."""
+    powers_w = [
+        one.energy_wh * 3_600 / (one.duration_s * one.coverage_fraction) for one in around if one.coverage_fraction
+    ]
+    if edit.energy_wh is None or not powers_w:
+        return
+    power_w, highest_w, lowest_w = edit.energy_wh * 3_600 / edit.duration_s, max(powers_w), min(powers_w)
+    if power_w > UNLIKELY_TIMES * max(highest_w, 0.0) or power_w < UNLIKELY_TIMES * min(lowest_w, 0.0):
+        raise EditError(
+            edit.edit_id,
+            f"{edit.energy_wh / 1000:g} kWh over {edit.duration_s / 60:g} min are {power_w / 1000:g} kW, and within a "
+            f"day around it the meter said {lowest_w / 1000:.3g} to {highest_w / 1000:.3g} kW: where it is meant, say "
+            "--although-unlikely",
+        )

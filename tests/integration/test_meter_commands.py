@@ -369,6 +369,19 @@ def test_an_edit_that_cannot_be_is_refused(
     assert typed("edits", "--json").json == []
 
 
+@pytest.mark.parametrize("energy_kwh", ["-5", "2500"])
+def test_energy_far_beyond_all_that_is_on_record_has_to_be_meant(
+    typed: Callable[..., Done], tmp_path: Path, energy_kwh: str
+) -> None:
+    assert typed("import", written(tmp_path, "start,kWh\n" + quarters([25.0] * 4)), "--meter", "site").code == 0
+    at = ("edit", "--at", "2026-07-01T12:15Z", "--reason", "x", "--energy-kwh", energy_kwh)
+    done = typed(*at)
+    assert done.code == 2
+    assert "within a day around it the meter said 100 to 100 kW: where it is meant, say --although-unlikely" in done.err
+    assert typed("edits", "--json").json == []
+    assert typed(*at, "--although-unlikely").code == 0
+
+
 @pytest.mark.parametrize("word", ["check", "estimate"])
 def test_what_is_yet_to_come_is_no_gap(typed: Callable[..., Done], word: str) -> None:
     done = typed(word, "--from", "2026-07-01T00:00Z", "--to", "2126-07-01T00:00Z", "--timezone", "UTC")
