@@ -33,6 +33,7 @@ from gateway.domain.meter_import import MeterImport, MeterKind
 from gateway.domain.settlement import FIRST as FIRST_EDITION
 from gateway.domain.settlement import (
     PLAIN_TARIFF,
+    Edition,
     SettlementStatement,
     settle,
     statement_name,
@@ -323,7 +324,7 @@ class StatementWorld(RuleBasedStateMachine):
     async def inputs_of(self, record: EventRecord) -> VerificationInputs:
         return await gather_inputs(self.rig.ledger, OUR_SITE, record, shipped_rules()[self.program.baseline_rule])
 
-    async def fresh(self, record: EventRecord) -> SettlementStatement:
+    async def fresh(self, record: EventRecord, edition: Edition = FIRST_EDITION) -> SettlementStatement:
         """A settlement of the record as it is, that knows nothing of earlier ones."""
         program, ledger = self.program, self.rig.ledger
         verified = verify_event(await self.inputs_of(record), verified_at=self.rig.clock.now())
@@ -337,4 +338,5 @@ class StatementWorld(RuleBasedStateMachine):
             issued_at=self.rig.clock.now(),
             raw_sha256=record.event.raw_sha256,
             terms=settlement_terms(tariff, program, record.event, verified.intervals, others),
+            edition=edition,
         )

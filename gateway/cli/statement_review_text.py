@@ -58,6 +58,7 @@ def standing_in_words(statement: SettlementStatement) -> str:
     """Which version it is, in a few words."""
     edition = statement.edition
     shadow = ", a shadow: no data of the revenue meter" if edition.shadow else ""
+    shadow += ", its baseline in part by our own meter" if edition.own_baseline else ""
     until = "" if edition.dispute_until is None else f", disputes until {edition.dispute_until:%Y-%m-%d %H:%MZ}"
     before = f", in place of {edition.supersedes}" if edition.supersedes else ""
     return f"version {edition.version} ({edition.run.value}){before}{shadow}{until}"

@@ -46,6 +46,7 @@ class Edition:
     """Which of an event's statements one is. ``supersedes`` is the id of the one before, ``""`` for the first.
 
     ``shadow`` is true while no revenue-meter data is loaded for the event: it rests on our own metering then.
+    ``own_baseline`` is true where such data is loaded for the event and not for all that its baseline rests on.
     ``dispute_until`` is until when it may be disputed, ``None`` where nothing was agreed.
     """
 
@@ -53,6 +54,7 @@ class Edition:
     run: Run = Run.INITIAL
     supersedes: str = ""
     shadow: bool = True
+    own_baseline: bool = False
     dispute_until: datetime | None = None
 
 
@@ -134,6 +136,11 @@ def settle(
     if tariff.tariff_id != PLAIN_TARIFF:
         inputs |= {"tariff": tariff, "terms": terms, "agreed": program.agreed}
     notes = _notes(verified, capability_test=capability_test)
+    if edition.own_baseline:
+        notes.append(
+            "The event is by the revenue meter, its baseline not all of it: a difference between that meter and ours "
+            "counts as reduction. Import the days before, too."
+        )
     if unpriced:
         notes.append(f"Nothing is priced under {tariff.tariff_id}: {unpriced}. The zero is no amount.")
     return SettlementStatement(
@@ -253,7 +260,7 @@ def says_the_same(before: SettlementStatement, after: SettlementStatement) -> bo
         issued_at=before.issued_at,
         inputs_sha256=before.inputs_sha256,
         verified=verified,
-        edition=replace(before.edition, shadow=after.edition.shadow),
+        edition=replace(before.edition, shadow=after.edition.shadow, own_baseline=after.edition.own_baseline),
     )
     return before == after
 

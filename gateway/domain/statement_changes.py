@@ -117,7 +117,7 @@ def found_causes(
         measured, baseline = _measured(inputs_before, inputs_after), _baseline(inputs_before, inputs_after, after)
     return Causes(
         event=_event_cause(inputs_before, inputs_after),
-        measured=_joined([measured, "" if before.edition.shadow == after.edition.shadow else _loaded(after)]),
+        measured=_joined([measured, "" if _meter_of(before) == _meter_of(after) else _loaded(after)]),
         baseline=baseline,
         money=_money(before, after),
     )
@@ -314,7 +314,11 @@ def _tariff_of(statement: SettlementStatement) -> str:
 
 
 def _meter_of(statement: SettlementStatement) -> str:
-    return "our own metering" if statement.edition.shadow else "the revenue meter"
+    if statement.edition.shadow:
+        return "our own metering"
+    return (
+        "the revenue meter, its baseline in part on our own" if statement.edition.own_baseline else "the revenue meter"
+    )
 
 
 def _adjustment_of(statement: SettlementStatement) -> str:

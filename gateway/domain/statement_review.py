@@ -60,6 +60,7 @@ def final_edition(statement: SettlementStatement) -> Edition:
         run=Run.FINAL,
         supersedes=statement.statement_id,
         shadow=statement.edition.shadow,
+        own_baseline=statement.edition.own_baseline,
     )
 
 

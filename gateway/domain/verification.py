@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from itertools import pairwise
 
+from gateway.domain.baseline.days import same_wall_clock
 from gateway.domain.baseline.engine import evaluate
 from gateway.domain.baseline.result import Baseline, BaselineInterval, CandidateDay, Insufficient
 from gateway.domain.baseline.rule import Rule
@@ -19,6 +20,7 @@ __all__ = [
     "VerificationInputs",
     "VerifiedInterval",
     "VerifiedReport",
+    "looked_back_at",
     "verify",
     "verify_event",
 ]
@@ -140,6 +142,20 @@ def verify_event(inputs: VerificationInputs, *, verified_at: datetime) -> Verifi
         verified_at=verified_at,
         inputs_sha256=fingerprint(inputs),
     )
+
+
+def looked_back_at(inputs: VerificationInputs, report: VerifiedReport) -> tuple[tuple[datetime, datetime], ...]:
+    """The time before the event that its baseline rests on.
+
+    The days that were taken, at the event's time of day; of rules without such days all that they look at before it.
+    """
+    anchor = inputs.event_start.astimezone(inputs.timezone).date()
+    days = [date.fromisoformat(day.date) for day in report.days if day.selected]
+    if days:
+        starts = [same_wall_clock(inputs.event_start, anchor, day, inputs.timezone) for day in days]
+        return tuple((start, start + (inputs.event_end - inputs.event_start)) for start in starts if start is not None)
+    before = [one for one in inputs.history if one.ends_at <= (inputs.ramp_start or inputs.event_start)]
+    return ((min(one.starts_at for one in before), max(one.ends_at for one in before)),) if before else ()
 
 
 def verify(

@@ -27,7 +27,7 @@ from gateway.domain.fleet import Site
 from gateway.domain.measurement import IntervalEnergy, Slice
 from gateway.domain.settlement import Run
 from gateway.domain.site_verification import SiteBelow, SiteVerificationInputs
-from gateway.domain.verification import VerificationInputs, VerifiedReport, verify_event
+from gateway.domain.verification import VerificationInputs, VerifiedReport, looked_back_at, verify_event
 from gateway.ledger import Ledger, Topic
 from gateway.services.meter_data import MeterData, SettledFrom
 from gateway.services.readiness import EXPECTED_FAULTS, Readiness
@@ -166,7 +166,7 @@ class Settling:
         if known is not None and known.revision != record.event.revision:
             known = None
         inputs: VerificationInputs | SiteVerificationInputs
-        revenue_data = False
+        revenue_data = own_baseline = False
         if program.by_sites:
             verified = known or await self._sites.verify(record, program.sites_patience_s)
             if verified is None:
@@ -182,8 +182,14 @@ class Settling:
             final = newest is not None and newest.edition.run is Run.FINAL
             verified = await self._verified(inputs, known, at, final=final)
             data = MeterData(self._ledger, interval_s=self._site.interval_s, as_of=at)
-            revenue_data = await data.revenue_covers(self._site.meter_id, inputs.event_start, inputs.event_end)
-        await self._stating.state(record, program, verified, inputs, revenue_data=revenue_data)
+            meter_id = self._site.meter_id
+            revenue_data = await data.revenue_covers(meter_id, inputs.event_start, inputs.event_end)
+            if revenue_data:
+                before = looked_back_at(inputs, verified)
+                own_baseline = not all([await data.revenue_covers(meter_id, start, end) for start, end in before])
+        await self._stating.state(
+            record, program, verified, inputs, revenue_data=revenue_data, own_baseline=own_baseline
+        )
         return True
 
     async def _verified(

@@ -51,11 +51,12 @@ class Stating:
         inputs: VerificationInputs | SiteVerificationInputs,
         *,
         revenue_data: bool = False,
+        own_baseline: bool = False,
     ) -> SettlementStatement | None:
         """Issue what was verified; ``None`` where the event's last statement says the same, or is final.
 
         What a final statement would otherwise come to is said in the event's history, once. ``revenue_data`` says that
-        the figures rest on the revenue meter.
+        the event is by the revenue meter, ``own_baseline`` that its baseline is not, or not all of it.
         """
         event = record.event
         newest = await newest_statement(self._ledger, event.connection_id, event.event_id)
@@ -79,6 +80,7 @@ class Stating:
                 run=Run.INITIAL if newest is None else Run.RECALCULATED,
                 supersedes="" if newest is None else newest.statement_id,
                 shadow=not revenue_data,
+                own_baseline=own_baseline,
                 dispute_until=now + timedelta(days=program.dispute_days),
             ),
         )

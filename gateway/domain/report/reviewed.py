@@ -15,7 +15,9 @@ CHANGES_ON_PAGES = 40
 
 def meter_words(edition: Edition) -> str:
     """Whose metering a statement rests on."""
-    return "our own metering: no data of the revenue meter is loaded" if edition.shadow else "the revenue meter"
+    if edition.shadow:
+        return "our own metering: no data of the revenue meter is loaded"
+    return "the revenue meter; its baseline in part on our own" if edition.own_baseline else "the revenue meter"
 
 
 def versions(material: StatementMaterial) -> Part:

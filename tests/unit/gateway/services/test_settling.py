@@ -6,6 +6,7 @@ from datetime import timedelta
 from gateway.domain.baseline.rule import shipped_rules
 from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord
+from gateway.domain.evidence import fingerprint
 from gateway.domain.measurement import IntervalEnergy
 from gateway.domain.meter_import import MeterImport, MeterKind
 from gateway.domain.settlement import Edition, Run, SettlementStatement, check
@@ -245,7 +246,7 @@ async def test_what_comes_after_the_final_statement_is_said_once_and_changes_not
     assert await rig.ledger.verified(CONNECTION_ID, "peak-1") == verified
     (line,) = [line for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "final stands"]
     assert line.detail.startswith(f"{final.statement_id} stays at {final.delivered_kwh} kWh, {final.amount} USD; by ")
-    assert "it rests on the revenue meter now" in line.detail
+    assert "it rests on the revenue meter, its baseline in part on our own now" in line.detail
 
 
 async def test_a_revision_of_a_settled_event_supersedes_its_statement(rig: Rig) -> None:
@@ -258,28 +259,28 @@ async def test_a_revision_of_a_settled_event_supersedes_its_statement(rig: Rig) 
     assert (second.verified.revision, second.edition.supersedes) == (1, first.statement_id)
 
 
-async def load_revenue_data(rig: Rig, energy_wh: float) -> None:
-    """The revenue meter's two minutes of the event, as somebody imports them."""
+async def load_revenue_data(rig: Rig, energy_wh: float, *, first: int = 1, count: int = 2, name: str = "i1") -> None:
+    """The revenue meter's minutes as somebody imports them; by themselves the event's two."""
     minute = timedelta(seconds=60)
-    begins_at = STARTS_AT + minute
+    begins_at = STARTS_AT + first * minute
     intervals = tuple(
         IntervalEnergy(
             starts_at=begins_at + index * minute, duration_s=60.0, energy_wh=energy_wh, coverage_fraction=1.0
         )
-        for index in range(2)
+        for index in range(count)
     )
     source = MeterImport(
-        import_id="i1",
+        import_id=name,
         meter_id=SITE.meter_id,
-        source="june.csv",
-        sha256="ab" * 32,
+        source=f"{name}.csv",
+        sha256=fingerprint(name),
         unit="Wh",
         kind=MeterKind.REVENUE,
         by="Ann",
         at=rig.clock.now(),
         starts_at=begins_at,
-        ends_at=begins_at + 2 * minute,
-        count=2,
+        ends_at=begins_at + count * minute,
+        count=count,
     )
     assert await rig.ledger.record_import(source, intervals)
 
@@ -298,9 +299,24 @@ async def test_a_statement_is_a_shadow_until_the_revenue_meter_has_spoken(rig: R
     assert [one.measured_wh for one in second.verified.intervals] == [20.0, 20.0]
     lines = [line.detail for line in await rig.ledger.log(CONNECTION_ID, "peak-1") if line.what == "settled again"]
     assert len(lines) == 1
-    assert "it rests on the revenue meter now" in lines[0]
+    assert "it rests on the revenue meter, its baseline in part on our own now" in lines[0]
     await rig.run(rig.settling(), for_s=60)
     assert len(await rig.ledger.statements()) == 2
+
+
+async def test_a_baseline_by_another_meter_than_the_event_is_said_until_it_is_by_the_same(rig: Rig) -> None:
+    await settled_with_a_gap(rig)
+    await load_revenue_data(rig, 20.0)
+    await rig.run(rig.settling(), for_s=140)
+    mixed = (await rig.ledger.statements())[-1]
+    assert mixed.edition.own_baseline
+    assert any("its baseline not all of it" in note for note in mixed.notes)
+    await load_revenue_data(rig, 30.0, first=-60, count=61, name="i2")
+    await rig.run(rig.settling(), for_s=140)
+    whole = (await rig.ledger.statements())[-1]
+    assert (whole.edition.version, whole.edition.shadow, whole.edition.own_baseline) == (3, False, False)
+    assert [one.baseline_wh for one in whole.verified.intervals] == [30.0, 30.0]
+    assert not any("its baseline not all of it" in note for note in whole.notes)
 
 
 async def test_events_whose_names_run_into_each_other_have_a_statement_each(rig: Rig) -> None:
