@@ -214,8 +214,10 @@ def test_a_statement_from_the_call_to_the_proof(pair: tuple[Gateway, Site], tmp_
     assert (second["statement_id"], second["edition"]["shadow"]) == (f"{NAME}-v2", False)
     assert second["amount"] != first["amount"]
     moved = {one["figure"]: one for one in site.ask("statement", "versions", NAME)[1]["changes"]}
-    assert (moved["meter"]["before"], moved["meter"]["after"]) == ("our own metering", "the revenue meter")
-    assert "it rests on the revenue meter now" in moved["amount USD"]["cause"]
+    # Of the minutes before the event the revenue meter's file says nothing.
+    by_both = "the revenue meter, its baseline in part on our own"
+    assert (moved["meter"]["before"], moved["meter"]["after"]) == ("our own metering", by_both)
+    assert f"it rests on {by_both} now" in moved["amount USD"]["cause"]
 
     # The counterparty has read another meter, and then ours.
     other = site.file("theirs-1.json", theirs(second, "inv-1", factor=0.9))
