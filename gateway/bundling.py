@@ -36,7 +36,7 @@ from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program
 from gateway.domain.event import EventRecord, took_part_until
 from gateway.domain.evidence import canonical_json, fingerprint
-from gateway.domain.evidence_log import EvidenceEntry
+from gateway.domain.evidence_log import EvidenceEntry, as_logged
 from gateway.domain.fleet import Site
 from gateway.domain.settlement import SettlementStatement
 from gateway.evidence_store import EvidenceStore
@@ -119,8 +119,7 @@ async def make_bundle(
     log = await _log(evidence)
     known = await known_of(ledger, site, record, rule, statement.verified.verified_at)
     entries = wanted(log, site=site, rule=rule, record=record, known=known)
-    contents = await _contents(evidence, entries)
-    await _require_last_hours(evidence, log, contents)
+    contents = await _as_logged(evidence, log, await _contents(evidence, entries))
     messages = await _messages(ledger, log, record, contents)
     contents |= {number: row for number, row, _ in messages}
     files = {
@@ -193,16 +192,26 @@ async def _contents(evidence: EvidenceStore, entries: Sequence[EvidenceEntry]) -
     return found
 
 
-async def _require_last_hours(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> None:
-    """Raise ``HeadTooOld`` where an hour of readings has grown since the head, as one that ran when it was made has."""
+async def _as_logged(evidence: EvidenceStore, log: LogCopy, contents: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The contents; of an hour of readings that ran when it was logged and has grown, what was there then.
+
+    A statement under the head rests on nothing that came after it. Raises ``HeadTooOld`` where an hour has changed
+    otherwise, and the next head has it.
+    """
+    found = dict(contents)
     for number, content in contents.items():
         entry = log.entries[number]
         if entry.kind != READING or (digest := sha256(content).hexdigest()) == entry.sha256:
+            continue
+        grown = as_logged(content, entry.sha256) if entry.running else None
+        if grown is not None:
+            found[number] = grown
             continue
         last = (await evidence.find(READING, entry.key))[-1]
         logged_since = last.number >= len(log.entries) and last.sha256 == digest
         if logged_since or (last == entry and entry.running):
             raise HeadTooOld(f"readings that it rests on have come since the last head of the log ({_made_at(log)})")
+    return found
 
 
 async def _messages(

@@ -6,6 +6,7 @@ has the log alone can show that nothing was added, taken away or changed since a
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from gateway.domain.evidence import canonical_json
 from gateway.domain.merkle import leaf_hash
@@ -50,3 +51,21 @@ class Mismatch:
     kind: str
     key: str
     what: str
+
+
+def as_logged(content: bytes, digest: str) -> bytes | None:
+    """The readings of an hour as they were when it was logged under ``digest``; ``None`` where it never was like that.
+
+    ``content`` is how they are spelled today, a list of lists in order of time. An hour that is logged before it is
+    over grows at its end from then on, and only there.
+    """
+    known = sha256()
+    begin = 0
+    while (end := content.find(b"]", begin)) >= 0:
+        known.update(content[begin : end + 1])
+        whole = known.copy()
+        whole.update(b"]")
+        if whole.hexdigest() == digest:
+            return content[: end + 1] + b"]"
+        begin = end + 1
+    return content if sha256(content).hexdigest() == digest else None

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Table, exists, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.evidence import canonical_json
-from gateway.domain.evidence_log import COMPLETE_AFTER, EvidenceEntry, Mismatch
+from gateway.domain.evidence_log import COMPLETE_AFTER, EvidenceEntry, Mismatch, as_logged
 from gateway.domain.measurement import from_epoch_us
 from gateway.domain.tree_head import SignedHead
 from gateway.evidence_store import EvidenceStore
@@ -164,10 +164,12 @@ class SqlEvidenceStore(EvidenceStore):
             rows = (await hours_of_readings(connection, starts_at, meter_id)).get(meter_id)
         if rows is None:
             return _differences(READING, {}, {(READING, logged.key): logged})
-        digest = await asyncio.to_thread(lambda: _digest(canonical_json(rows)))
-        if digest != logged.sha256 and logged.running and await asyncio.to_thread(_begins, rows, logged.sha256):
-            return []
-        return _differences(READING, {logged.key: digest}, {(READING, logged.key): logged})
+        content = await asyncio.to_thread(canonical_json, rows)
+        if logged.running:
+            # Logged before it was over: what came since is no change.
+            grown = await asyncio.to_thread(as_logged, content, logged.sha256)
+            content = content if grown is None else grown
+        return _differences(READING, {logged.key: _digest(content)}, {(READING, logged.key): logged})
 
     async def record_head(self, head: SignedHead) -> bool:
         row = {
@@ -360,18 +362,6 @@ def _differences(kind: str, now: Mapping[str, str], last: Mapping[tuple[str, str
         elif now[key] != entry.sha256:
             found.append(_mismatch(entry, "is not what it was when it was logged"))
     return found
-
-
-def _begins(readings: Sequence[Any], digest: str) -> bool:
-    """Whether the first so many of the readings have this digest, as a record."""
-    beginning = sha256(b"[")
-    for index, reading in enumerate(readings):
-        beginning.update((b"," if index else b"") + canonical_json(reading))
-        whole = beginning.copy()
-        whole.update(b"]")
-        if whole.hexdigest() == digest:
-            return True
-    return False
 
 
 def _mismatch(entry: EvidenceEntry, what: str) -> Mismatch:

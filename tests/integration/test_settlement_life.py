@@ -254,7 +254,8 @@ def test_a_statement_from_the_call_to_the_proof(pair: tuple[Gateway, Site], tmp_
 def check_the_proof(site: Site, statement_id: str, kept: Path, folder: Path) -> None:
     """A bundle made while the gateway runs, verified offline by the reader's own head and key."""
     bundle = folder / "bundle.zip"
-    assert site.say("statement", "bundle", statement_id, "--out", str(bundle))[0] == 0
+    code, made = site.say("statement", "bundle", statement_id, "--out", str(bundle))
+    assert code == 0, made
     key = folder / "key.pem"
     key.write_text(site.ask("evidence", "key")["pem"])
     pinned = ("--head", str(kept), "--key", str(key))

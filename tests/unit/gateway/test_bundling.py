@@ -91,9 +91,8 @@ async def test_readings_that_came_after_the_head_wait_for_the_next(
     )
 
 
-async def test_an_hour_that_ran_at_the_head_and_has_grown_waits_for_the_next(
-    ledger: SqlLedger, statement: SettlementStatement
-) -> None:
+async def logged_while_it_ran(ledger: SqlLedger) -> None:
+    """A head on demand within the event's hour."""
     evidence = SqlEvidenceStore(ledger)
     at = STARTS_AT + timedelta(minutes=50)
     async with ledger.database.write() as connection:
@@ -105,12 +104,22 @@ async def test_an_hour_that_ran_at_the_head_and_has_grown_waits_for_the_next(
         await connection.execute(text("DROP TRIGGER tree_head_no_delete"))
         await connection.execute(text("DELETE FROM tree_head"))
     await add_head(evidence, at, None)
-    ledger.publish(
-        [PowerReading(meter_id="site", power_w=1.0, measured_at=STARTS_AT + timedelta(minutes=55, seconds=1))]
-    )
+
+
+@pytest.mark.parametrize(("minute", "grown"), [(55, False), (59, True)])
+async def test_an_hour_that_ran_at_the_head_is_as_it_was_then_where_it_has_only_grown(
+    ledger: SqlLedger, statement: SettlementStatement, minute: int, grown: bool
+) -> None:
+    await logged_while_it_ran(ledger)
+    before = await bundle_of(ledger, statement)
+    at = STARTS_AT + timedelta(minutes=minute, seconds=1)
+    ledger.publish([PowerReading(meter_id="site", power_w=1.0, measured_at=at)])
     await ledger.flush()
-    with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
-        await bundle_of(ledger, statement)
+    if grown:
+        assert await bundle_of(ledger, statement) == before
+    else:
+        with pytest.raises(HeadTooOld, match=r"readings that it rests on have come since the last head"):
+            await bundle_of(ledger, statement)
 
 
 async def test_stamps_of_heads_go_along(ledger: SqlLedger, statement: SettlementStatement) -> None:
