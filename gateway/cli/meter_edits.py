@@ -16,6 +16,8 @@ from gateway.domain.vee.edit import Edit, Method
 from gateway.domain.vee.estimate import Refused
 from gateway.domain.vee.finding import Finding
 from gateway.domain.vee.rule import VeeRules, find_rules, shipped_rules
+from gateway.domain.vee.share import QualityShare, quality_share
+from gateway.domain.vee.validate import marked
 from gateway.ledger import Ledger
 from gateway.services.meter_checking import check, edit_of, propose, series_of
 from gateway.services.meter_data import MeterData
@@ -35,7 +37,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What was checked and what was found; ``of_imports`` where imported intervals were, else our own were."""
+    """What was checked and what was found; ``of_imports`` where imported intervals were, else our own were.
+
+    ``share`` is of the period as it is with the findings taken for suspect.
+    """
 
     meter_id: str
     starts_at: datetime
@@ -46,6 +51,7 @@ class CheckResult:
     intervals: int
     findings: tuple[Finding, ...]
     unchecked: tuple[str, ...]
+    share: QualityShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +138,7 @@ def checked(
             intervals=sum(span[0] <= one.starts_at < span[1] for one in series.intervals),
             findings=found.findings,
             unchecked=found.unchecked,
+            share=quality_share(marked(series.intervals, found.findings), start=span[0], end=span[1]),
         )
 
     return read_record(url, asked, json_wanted=json_wanted)

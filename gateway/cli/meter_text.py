@@ -63,6 +63,7 @@ def checked_text(found: "CheckResult") -> str:
     ]
     if not found.findings:
         lines.append("nothing was found")
+    lines.append(", ".join(found.share.lines()))
     return "\n".join(lines + [f"not checked: {text}" for text in found.unchecked])
 
 

@@ -13,6 +13,7 @@ from gateway.cli.output import BAD_USAGE, FAILED, fail, read_input, show
 from gateway.cli.record import ConfigOption, DatabaseOption, JsonOption, database_url
 
 if TYPE_CHECKING:
+    from gateway.domain.contract import Program
     from gateway.domain.statement_review import ReviewKind
 
 ReasonOption = Annotated[str, typer.Option(help="Why, in your own words.")]
@@ -222,27 +223,54 @@ def month(
 
 def portfolio(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE.json ...", help="Statements, as show --json prints them.")
+        list[Path],
+        typer.Argument(metavar="FILE.json ...", help="Statements, as show --json prints them; best with --assurance."),
     ],
+    *,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="Settle one event over all sites as one, too; needs --program, --config.")
+    ] = False,
+    program: Annotated[str, typer.Option(help="Id of the program whose tariff settles them as one.")] = "",
+    config: ConfigOption = None,
     json_wanted: JsonOption = False,
 ) -> None:
-    """Add up statements of several sites and events, to the cent. Offline."""
-    from gateway.cli.counterparty_file import CounterpartyFileError, read_statement
-    from gateway.cli.statement_month import sum_in_words
-    from gateway.domain.statement_portfolio import add_up
+    """Add up statements of several sites and events, to the cent, and say how sure the sum is. Offline.
 
-    statements = []
+    How sure it is needs statements printed with --assurance. Settled as one, a surplus makes up for a shortfall, and
+    the amount is split by what each site delivered.
+    """
+    from gateway.cli.counterparty_file import CounterpartyFileError
+    from gateway.cli.portfolio import answer, in_words, read_given
+    from gateway.domain.tariff.terms import TariffError
+
+    under = _program(program, config, json_wanted=json_wanted) if pooled else None
+    given = []
     for file in files:
         content = read_input(file, json_wanted=json_wanted)
         try:
-            statements.append(read_statement(content))
+            given.append(read_given(content))
         except CounterpartyFileError as cause:
             fail(f"{file}: {cause}", code=BAD_USAGE, json_wanted=json_wanted)
     try:
-        found = add_up(statements)
-    except ValueError as cause:
+        found = answer(given, under)
+    except (TariffError, ValueError) as cause:
         fail(str(cause), code=FAILED, json_wanted=json_wanted)
-    show(found, json_wanted=json_wanted, text=lambda: sum_in_words(found))
+    show(found, json_wanted=json_wanted, text=lambda: in_words(found))
+
+
+def _program(name: str, config: Path | None, *, json_wanted: bool) -> "Program":
+    from gateway.config import ConfigError, load_config
+
+    if config is None or not name:
+        fail("--pooled needs --program and --config: the tariff and its prices stand there", code=BAD_USAGE)
+    try:
+        programs = load_config(config).programs()
+    except ConfigError as cause:
+        fail(str(cause), code=BAD_USAGE, json_wanted=json_wanted)
+    if name not in programs:
+        known = ", ".join(programs) or "none"
+        fail(f"no program {name!r}: declared are {known}", code=BAD_USAGE, json_wanted=json_wanted)
+    return programs[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

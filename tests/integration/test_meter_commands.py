@@ -298,7 +298,9 @@ def test_a_gap_is_found_estimated_on_request_and_counts_then(
     recorded = typed("estimate", *DAY, "--record", "--by", "ann", "--json").json
     assert recorded["recorded"]
     assert [one["edit_id"] for one in typed("edits", "--json").json] == [one["edit_id"] for one in recorded["edits"]]
-    assert typed("check", *DAY).code == 0
+    estimated = typed("check", *DAY)
+    assert estimated.code == 0
+    assert ", estimated: 2.08 % (0.5 h), suspect: 0.00 % (0 h), missing: 0.00 % (0 h)" in estimated.out
     gap = datetime(2026, 6, 30, 10, tzinfo=UTC)
     energies = settled(url, gap, gap + timedelta(minutes=30))
     assert energies == [one["energy_wh"] for one in recorded["edits"]]

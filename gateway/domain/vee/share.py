@@ -1,4 +1,4 @@
-"""Of what quality a period's meter data are, and what may be paid on."""
+"""Of what quality a period's meter data are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,13 +41,6 @@ class QualityShare:
             ("missing", self.missing_s),
         )
         return tuple(f"{name}: {self.percent(part_s):.2f} % ({part_s / 3_600:g} h)" for name, part_s in parts)
-
-
-def payable(interval: IntervalEnergy, *, estimates_payable: bool) -> bool:
-    """Whether energy may be paid on: good is, estimated where the tariff allows it, suspect or not covered never."""
-    if interval.coverage_fraction <= 0.0:
-        return False
-    return interval.quality is Quality.GOOD or (interval.quality is Quality.ESTIMATED and estimates_payable)
 
 
 def quality_share(intervals: Sequence[IntervalEnergy], *, start: datetime, end: datetime) -> QualityShare:

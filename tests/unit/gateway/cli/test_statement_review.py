@@ -175,21 +175,73 @@ def test_another_gridgates_statement_is_taken_as_it_prints_it(database: str, tmp
     assert f"above's {ID_2}: 8 figures compared, all the same" in found.stdout
 
 
-def test_a_portfolio_adds_up_what_show_prints(database: str, tmp_path: Path) -> None:
-    files = []
-    for site, amount in (("a", "0.10"), ("b", "0.25")):
-        path = tmp_path / f"{site}.json"
-        path.write_text(json.dumps(as_json(replace(SECOND, site_id=site, amount=Decimal(amount)))))
-        files.append(str(path))
-    found = CliRunner().invoke(commands, ["statement", "portfolio", *files])
+def placebo_days(*errors_wh: float) -> dict[str, object]:
+    days = [
+        {
+            "date": f"2026-06-{number:02d}",
+            "errors_w": [],
+            "measured_w": [],
+            "error_wh": error_wh,
+            "measured_wh": 1000.0,
+            "baseline_days": 10,
+        }
+        for number, error_wh in enumerate(errors_wh, 1)
+    ]
+    return {"placebo": {"days": days, "passed": []}}
+
+
+def site_file(folder: Path, site: str, amount: str, assurance: dict[str, object] | None = None) -> str:
+    path = folder / f"{site}.json"
+    statement = replace(SECOND, site_id=site, amount=Decimal(amount))
+    path.write_text(json.dumps({**as_json(statement), "assurance": assurance or {"reason": "too few days"}}))
+    return str(path)
+
+
+def added(*words: str) -> Result:
+    return CliRunner().invoke(commands, ["statement", "portfolio", *words])
+
+
+def test_a_portfolio_adds_up_what_show_prints(tmp_path: Path) -> None:
+    files = [site_file(tmp_path, "a", "0.10"), site_file(tmp_path, "b", "0.25")]
+    found = added(*files)
     assert "together 1.400 kWh, 0.35 USD" in found.stdout
-    twice = CliRunner().invoke(commands, ["statement", "portfolio", files[0], files[0]])
+    assert f"cannot be said: printed without --assurance: {ID_2}, {ID_2}" in found.stdout
+    twice = added(files[0], files[0])
     assert twice.exit_code == 1
     assert "are of one event of a" in twice.stderr
     (tmp_path / "no.json").write_text("{}")
-    bad = CliRunner().invoke(commands, ["statement", "portfolio", str(tmp_path / "no.json")])
+    bad = added(str(tmp_path / "no.json"))
     assert bad.exit_code == 2
     assert "gridgate statement show --json" in bad.stderr
+    broken = site_file(tmp_path, "c", "0.10", {"placebo": {"days": [{}], "passed": []}})
+    assert "assurance.placebo.days.0.date" in added(broken).stderr
+
+
+def test_a_portfolio_is_surer_than_its_sites_where_their_errors_cancel(tmp_path: Path) -> None:
+    errors = [10.0 * number for number in range(-5, 5)]
+    files = [
+        site_file(tmp_path, "a", "0.10", placebo_days(*errors)),
+        site_file(tmp_path, "b", "0.25", placebo_days(*(-error for error in errors))),
+    ]
+    found = json.loads(added(*files, "--json").stdout)
+    # On each day that both share the errors add up to nothing, so nothing is taken off.
+    assert found["bound"]["days"] == 10
+    assert found["bound"]["p50_wh"] == found["bound"]["p90_wh"] == pytest.approx(1400.0)
+    assert "at least 1.400 kWh in one of two, 1.400 kWh in nine of ten" in added(*files).stdout
+    few = [site_file(tmp_path, "a", "0.10", placebo_days(1.0)), files[1]]
+    assert "1 shared days where 9 are needed" in added(*few).stdout
+
+
+def test_a_portfolio_settled_as_one_is_split_to_the_cent(tmp_path: Path) -> None:
+    config = tmp_path / "gridgate.toml"
+    config.write_text(CONFIG.format(tariff="flat-energy", currency="USD"))
+    files = [site_file(tmp_path, "a", "0.35"), site_file(tmp_path, "b", "0.35")]
+    found = json.loads(added(*files, "--pooled", "--program", "peak", "--config", str(config), "--json").stdout)
+    shares = {share["site_id"]: Decimal(share["amount"]) for share in found["pooled"]["shares"]}
+    assert Decimal(found["pooled"]["amount"]) == sum(shares.values()) == Decimal("0.70")
+    assert added(*files, "--pooled").exit_code == 2
+    unknown = added(*files, "--pooled", "--program", "none", "--config", str(config))
+    assert "declared are peak" in unknown.stderr
 
 
 CONFIG = """

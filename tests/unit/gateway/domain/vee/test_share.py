@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.domain.measurement import IntervalEnergy
-from gateway.domain.vee.share import QualityShare, payable, quality_share
+from gateway.domain.vee.share import QualityShare, quality_share
 from hardware.device import Quality
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -19,23 +19,6 @@ def interval(slot: int, quality: Quality = Quality.GOOD, coverage_fraction: floa
         coverage_fraction=coverage_fraction,
         quality=quality,
     )
-
-
-@pytest.mark.parametrize(
-    ("quality", "coverage_fraction", "allowed", "paid"),
-    [
-        (Quality.GOOD, 1.0, False, True),
-        (Quality.GOOD, 1.0, True, True),
-        (Quality.GOOD, 0.0, True, False),
-        (Quality.ESTIMATED, 1.0, False, False),
-        (Quality.ESTIMATED, 1.0, True, True),
-        (Quality.SUSPECT, 1.0, False, False),
-        (Quality.SUSPECT, 1.0, True, False),
-        (Quality.SUSPECT, 0.0, True, False),
-    ],
-)
-def test_what_may_be_paid_on(quality: Quality, coverage_fraction: float, allowed: bool, paid: bool):
-    assert payable(interval(0, quality, coverage_fraction), estimates_payable=allowed) is paid
 
 
 def test_the_share_of_time_by_quality():
