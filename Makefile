@@ -6,7 +6,8 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 # The locks name everything with its hash, so nothing is left to resolve: pip would look for the newest release of a
 # requirement with an extra (coverage[toml]) and stop at its missing hash.
 INSTALL := $(PIP) install --no-deps --require-hashes
-WORKERS ?= 2
+# More than there are cores: much of the time tests wait for processes that they have started or killed.
+WORKERS ?= 3
 
 .PHONY: demo test check unit soak gpu bench peers lock clean
 
