@@ -26,10 +26,10 @@ from gateway.bundle_meter_data import (
     wanted_meter_data,
 )
 from gateway.bundle_readings import read_canonical_hour
+from gateway.bundle_terms import TERMS, Terms, read_terms
 from gateway.domain.baseline.reach import look_back, reads_until
 from gateway.domain.baseline.rule import MeterBeforeAfter, Regression, Rule, parse_rule
 from gateway.domain.bundle_check import LogCopy, Recomputed, hours_of, hours_that_count, recompute_energy
-from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, ramp_starts_at, took_part_until
 from gateway.domain.evidence import canonical_json
 from gateway.domain.evidence_log import EvidenceEntry
@@ -48,7 +48,7 @@ from hardware.device import PowerReading, Quality
 from protocols.grid import GridEvent, OptDecision
 
 ENTRIES, HEADS = "log/entries.jsonl", "log/heads.jsonl"
-STATEMENT, INPUTS, EVENTS, TERMS, RULE = "statement.json", "inputs.json", "events.json", "terms.json", "rule.toml"
+STATEMENT, INPUTS, EVENTS, RULE = "statement.json", "inputs.json", "events.json", "rule.toml"
 TARIFF = "tariff.toml"
 README = "README.txt"
 
@@ -57,24 +57,6 @@ MESSAGES, TEMPERATURE = "raw_message", "temperature"
 
 WHOLE_KINDS = (STATEMENTS, REVISIONS, DECISIONS)
 """Kinds of which a bundle holds every record: by an entry alone nobody sees which event it is of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteTerms:
-    """What of a site a settlement depends on; see ``Site``."""
-
-    site_id: str
-    timezone: str
-    meter_id: str
-    interval_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """Whose statement it is and under which program; of its contract what was committed, which a tariff may ask for."""
-
-    site: SiteTerms
-    program: Program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +89,6 @@ _ENTRY = TypeAdapter(EvidenceEntry)
 _HEAD = TypeAdapter(SignedHead)
 _STATEMENT = TypeAdapter(SettlementStatement)
 _EVENTS = TypeAdapter(tuple[EventRecord, ...])
-_TERMS = TypeAdapter(Terms)
 _EVENT = TypeAdapter(GridEvent)
 _DECISION = TypeAdapter(OptDecision)
 _EVENT_ROW = TypeAdapter(_EventRow)
@@ -115,11 +96,6 @@ _ENERGY_ROW = TypeAdapter(_EnergyRow)
 _TEMPERATURE_ROW = TypeAdapter(_TemperatureRow)
 _READINGS = TypeAdapter(list[tuple[datetime, float, float | None, Quality]])
 _OBJECT = TypeAdapter(dict[str, Any])
-
-
-def terms_json(terms: Terms) -> bytes:
-    """The terms' file."""
-    return _TERMS.dump_json(terms)
 
 
 class Recorded:
@@ -158,7 +134,7 @@ class Recorded:
     @cached_property
     def terms(self) -> Terms:
         """Site and program."""
-        return parsed(_TERMS, self._file(TERMS), TERMS)
+        return read_terms(self._file(TERMS))
 
     @cached_property
     def site(self) -> Site:

@@ -21,16 +21,13 @@ from gateway.bundle_recorded import (
     STATEMENT,
     TARIFF,
     TEMPERATURE,
-    TERMS,
     WHOLE_KINDS,
     Recorded,
-    SiteTerms,
-    Terms,
     lines,
-    terms_json,
     wanted,
 )
 from gateway.bundle_stamps import stamps_file
+from gateway.bundle_terms import TERMS, SiteTerms, Terms, terms_json
 from gateway.domain.baseline.rule import GeneratorOutput, Regression, parse_rule
 from gateway.domain.bundle_check import LogCopy
 from gateway.domain.contract import Contract, Program

@@ -8,7 +8,7 @@ import aiohttp
 from gateway.config.connections import TlsSettings
 from gateway.domain.fleet import Site
 from gateway.tls import listener_context, vtn_client_context
-from protocols.grid import ReportOffer, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportQuantity
 
 MIN_SAMPLING_S = 1.0
 MAX_SAMPLING_S = 3600.0

@@ -31,17 +31,8 @@ from hardware.device import (
 from hardware.errors import Condition
 from hardware.job import CurvePoint, JobAction, JobResult, JobView
 from protocols.errors import ProtocolError
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    GridProgram,
-    IntervalReport,
-    Opt,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, GridProgram, Opt, Signal, SignalKind, Target
+from protocols.grid_report import IntervalReport
 
 log = structlog.get_logger()
 

@@ -32,7 +32,8 @@ from gateway.domain.vee.edit import Edit
 from gateway.domain.verification import VerificationInputs, VerifiedReport
 from gateway.domain.work_account import WorkAccount
 from hardware.device import PowerReading
-from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
+from protocols.grid import GridEvent, OptDecision
+from protocols.grid_report import IntervalReport, Receipt
 from protocols.party_store import RawMessage, StoreUnavailable
 
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from protocols.grid import GridEvent, IntervalReport, OptDecision, OptSchedule, Party, ReportOrder
+from protocols.grid import GridEvent, OptDecision, OptSchedule, Party
+from protocols.grid_report import IntervalReport, ReportOrder
 
 
 class Direction(StrEnum):

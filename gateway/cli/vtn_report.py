@@ -38,7 +38,7 @@ def order(
     from gateway.cli.event_wish import instant, seconds
     from gateway.cli.vtn_text import give
     from gateway.domain.issuing import IssueKind, PartyWish
-    from protocols.grid import ReportQuantity
+    from protocols.grid_report import ReportQuantity
 
     now = datetime.now(UTC)
     url = database_url(config, database, json_wanted=json_wanted)

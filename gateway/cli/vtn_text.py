@@ -12,7 +12,8 @@ from gateway.cli.issue import issue, not_done
 from gateway.domain.issuing import IssueCommand, IssueKind, PartyWish
 from gateway.services.party_asking import found_party
 from gateway.stages import Record
-from protocols.grid import OptSchedule, Party, ReportInterval
+from protocols.grid import OptSchedule, Party
+from protocols.grid_report import ReportInterval
 from protocols.party_store import PlacedOrder
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)

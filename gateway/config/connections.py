@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, SecretStr, Tag, model_validator
 
 from gateway.config.parts import Section, address
-from protocols.grid import ReportQuantity
+from protocols.grid_report import ReportQuantity
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s/]+")]

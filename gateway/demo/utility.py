@@ -7,14 +7,7 @@ from datetime import timedelta
 import structlog
 
 from gateway.clock import Clock
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    GridProgram,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, GridProgram, Signal, SignalKind
 
 log = structlog.get_logger()
 

@@ -11,15 +11,7 @@ from enum import StrEnum
 
 from gateway.domain.contract import Program
 from gateway.domain.governing import governing_signal, is_noted, not_understood
-from protocols.grid import (
-    EventBatch,
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Refusal,
-    SignalKind,
-)
+from protocols.grid import EventBatch, EventStatus, GridEvent, Opt, OptDecision, Refusal, SignalKind
 
 NEAR_S = 900.0
 """How long before its start an event without a ramp of its own before it is near."""

@@ -8,15 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import isfinite
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    ReportQuantity,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
+from protocols.grid_report import ReportQuantity
 
 SIGNAL_NAMES = {
     SignalKind.LEVEL: "SIMPLE",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from gateway.domain.measurement import Slice
-from protocols.grid import ReportOrder
+from protocols.grid_report import ReportOrder
 
 MOST_INTERVALS = 300
 """In one report; after an outage the backlog goes out in several."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from gateway.domain.evidence import fingerprint
 from gateway.domain.measurement import IntervalEnergy, Slice, slices
 from gateway.domain.verification import SitePart, VerifiedInterval, VerifiedReport
-from protocols.grid import IntervalReport
+from protocols.grid_report import IntervalReport
 
 RULE, RULE_VERSION = "sites", "1.0"
 """Stands where the rule of a report stands that is a sum; each site's own rule is known to that site."""

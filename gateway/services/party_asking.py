@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import Protocol, runtime_checkable
 
 from gateway.domain.issuing import IssueCommand, IssueKind, PartyWish
-from protocols.grid import GridProgram, Party, ReportQuantity
+from protocols.grid import GridProgram, Party
+from protocols.grid_report import ReportQuantity
 from protocols.party_store import PlacedOrder
 
 

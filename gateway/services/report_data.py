@@ -12,7 +12,7 @@ from gateway.domain.measurement import IntervalEnergy, Slice, integrate
 from gateway.domain.report_grid import intervals
 from gateway.domain.response import BaselineSpan, response, verified_spans
 from gateway.ledger import Ledger
-from protocols.grid import ReportInterval, ReportOrder, ReportQuantity, ResourceState
+from protocols.grid_report import ReportInterval, ReportOrder, ReportQuantity, ResourceState
 
 _BASELINES = frozenset({ReportQuantity.BASELINE, ReportQuantity.REDUCTION})
 _METERED = _BASELINES | {ReportQuantity.POWER}

@@ -16,14 +16,8 @@ from gateway.ledger import Ledger, Topic
 from gateway.services.readiness import EXPECTED_FAULTS, Backoff, Readiness
 from gateway.services.report_data import AvailableIn, ReportData, needs_baseline
 from protocols.errors import Rejected
-from protocols.grid import (
-    GridConnection,
-    IntervalReport,
-    Receipt,
-    ReportOrder,
-    ReportQuantity,
-    ResourceState,
-)
+from protocols.grid import GridConnection
+from protocols.grid_report import IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from gateway.domain.capability import Capability
 from gateway.domain.fleet import Site
 from gateway.ledger import Ledger
 from gateway.services.dispatch import Dispatch
-from protocols.grid import ResourceState
+from protocols.grid_report import ResourceState
 
 
 class Standing:

@@ -8,14 +8,7 @@ from gateway.clock import Clock
 from gateway.simulation.life import PROGRAM_ID
 from gateway.simulation.regulation import regulation_signal
 from gateway.simulation.scenario import EventPart, Scenario, Stretch
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    GridProgram,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, GridProgram, Signal, SignalKind
 
 MEAN_OVER_S = 900.0
 

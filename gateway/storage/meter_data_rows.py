@@ -1,7 +1,7 @@
 """Metered energy that was handed over, and edits, in rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -31,9 +31,7 @@ class MeterDataVerbs:
     """The ledger's verbs about imports and edits."""
 
     database: Database
-
-    def _wake(self, topic: Topic) -> None:
-        raise NotImplementedError
+    _wake: Callable[[Topic], None]
 
     async def record_import(
         self, source: MeterImport, intervals: Sequence[IntervalEnergy], registers: Sequence[RegisterReading] = ()

@@ -11,14 +11,8 @@ from gateway.storage import party_tables, report_rows, rows
 from gateway.storage.batches import Batches
 from gateway.storage.sql_ledger import SqlLedger
 from gateway.storage.unreadable import UnreadableAllowance
-from protocols.grid import (
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-    OptSchedule,
-    Party,
-    ReportOrder,
-)
+from protocols.grid import GridEvent, OptDecision, OptSchedule, Party
+from protocols.grid_report import IntervalReport, ReportOrder
 from protocols.party_store import PartyStore, PlacedOrder, QueuedMessage, RawMessage, Registration
 
 _Arrival = RawMessage | tuple[str, IntervalReport]

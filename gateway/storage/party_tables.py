@@ -4,7 +4,8 @@ from sqlalchemy import BigInteger, Column, Index, Table, Text, UniqueConstraint
 
 from gateway.storage.documents import Document, Instant
 from gateway.storage.table_parts import metadata, serial
-from protocols.grid import GridEvent, IntervalReport, OptDecision, OptSchedule, Party, ReportOrder
+from protocols.grid import GridEvent, OptDecision, OptSchedule, Party
+from protocols.grid_report import IntervalReport, ReportOrder
 from protocols.party_store import PlacedOrder, QueuedMessage, Registration
 
 registration = Table(

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage import party_tables, rows, tables
-from protocols.grid import IntervalReport, Receipt
+from protocols.grid_report import IntervalReport, Receipt
 from protocols.party_store import Direction, RawMessage
 
 

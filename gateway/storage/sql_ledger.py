@@ -26,7 +26,8 @@ from gateway.storage.meter_data_rows import MeterDataVerbs
 from gateway.storage.opt_rows import OptVerbs
 from gateway.storage.statement_rows import StatementVerbs
 from hardware.device import PowerReading, Quality
-from protocols.grid import GridEvent, IntervalReport, OptDecision, Receipt
+from protocols.grid import GridEvent, OptDecision
+from protocols.grid_report import IntervalReport, Receipt
 from protocols.party_store import RawMessage
 
 HELD_READINGS = 500_000

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
@@ -26,9 +27,7 @@ class StatementVerbs:
     """The ledger's verbs about statements."""
 
     database: Database
-
-    def _wake(self, topic: Topic) -> None:
-        raise NotImplementedError
+    _wake: Callable[[Topic], None]
 
     async def record_statement(
         self, statement: SettlementStatement, inputs: VerificationInputs | SiteVerificationInputs | None = None

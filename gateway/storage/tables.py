@@ -35,11 +35,8 @@ from gateway.storage.evidence_tables import evidence_entry, head_stamp, tree_hea
 from gateway.storage.meter_tables import imported_energy, meter_register, reading_edit, reading_import, temperature
 from gateway.storage.party_tables import received_report
 from gateway.storage.table_parts import digest, metadata, serial
-from protocols.grid import (
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-)
+from protocols.grid import GridEvent, OptDecision
+from protocols.grid_report import IntervalReport
 
 epoch = Table(
     "epoch",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from math import isfinite
 
-from protocols.grid import ReportInterval, ReportQuantity
+from protocols.grid_report import ReportInterval, ReportQuantity
 from protocols.openadr2b import model_report as model
 from protocols.openadr2b.columns import build_all
 from protocols.openadr2b.event_kinds import SCALES

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from protocols.grid import ReportOffer, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportQuantity
 from protocols.openadr2b import model_report as model
 from protocols.openadr2b.event_kinds import WATTS
 from protocols.openadr2b.model import ItemBase, Targets

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from protocols.grid import (
+from protocols.grid_report import (
     IntervalReport,
     ReportInterval,
     ReportOffer,

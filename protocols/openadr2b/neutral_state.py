@@ -7,7 +7,7 @@ point's unit, and it is read as watts only where a counterparty's has one.
 
 from dataclasses import replace
 
-from protocols.grid import ResourceState
+from protocols.grid_report import ResourceState
 from protocols.openadr2b.model_report import LoadControlState, LoadControlValue, ResourceStatus
 
 

@@ -9,17 +9,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from protocols.errors import NotRegistered, ProtocolError, Rejected, Unreachable, UnsupportedMessage
-from protocols.grid import (
-    EventBatch,
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-    OptSchedule,
-    Receipt,
-    ReportOffer,
-    ReportOrder,
-    Target,
-)
+from protocols.grid import EventBatch, GridEvent, OptDecision, OptSchedule, Target
+from protocols.grid_report import IntervalReport, Receipt, ReportOffer, ReportOrder
 from protocols.openadr2b import model
 from protocols.openadr2b.codec import name_of
 from protocols.openadr2b.conversation import POLL, REGISTER, AskedToRegister, Conversation, Heard, check

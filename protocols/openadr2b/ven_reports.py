@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from protocols.errors import Rejected
-from protocols.grid import IntervalReport, Receipt, ReportOffer, ReportOrder, ReportQuantity
+from protocols.grid_report import IntervalReport, Receipt, ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr2b.codec import Message
 from protocols.openadr2b.conversation import (
     OK,

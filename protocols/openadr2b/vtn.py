@@ -12,16 +12,8 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from protocols.grid import (
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-    OptSchedule,
-    Party,
-    ReportOrder,
-    ReportQuantity,
-)
+from protocols.grid import EventStatus, GridEvent, OptDecision, OptSchedule, Party
+from protocols.grid_report import IntervalReport, ReportOrder, ReportQuantity
 from protocols.openadr2b import model, vtn_http
 from protocols.openadr2b.codec import encode
 from protocols.openadr2b.neutral_event import write_event

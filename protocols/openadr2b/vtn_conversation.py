@@ -7,7 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from protocols.errors import MessageError, MessageTooLarge, UntrustedCertificate
-from protocols.grid import IntervalReport, Party
+from protocols.grid import Party
+from protocols.grid_report import IntervalReport
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode, name_of
 from protocols.openadr2b.conversation import (

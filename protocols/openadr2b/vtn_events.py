@@ -3,15 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from protocols.grid import (
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Party,
-    Refusal,
-    Target,
-)
+from protocols.grid import EventStatus, GridEvent, Opt, OptDecision, Party, Refusal, Target
 from protocols.openadr2b import model
 from protocols.openadr2b.conversation import (
     INVALID_DATA,

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from protocols.errors import MessageError
-from protocols.grid import IntervalReport, Party, ReportOrder, ReportQuantity
+from protocols.grid import Party
+from protocols.grid_report import IntervalReport, ReportOrder, ReportQuantity
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import Message, decode, encode
 from protocols.openadr2b.conversation import INVALID_DATA, INVALID_ID, NOT_ALLOWED, said_well

@@ -8,14 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from protocols.grid import (
-    GridEvent,
-    Opt,
-    OptDecision,
-    OptSchedule,
-    Party,
-    Refusal,
-)
+from protocols.grid import GridEvent, Opt, OptDecision, OptSchedule, Party, Refusal
 from protocols.party_store import PartyStore, PlacedOrder, QueuedMessage
 
 KEPT_AFTER_END = timedelta(hours=1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from protocols.grid import ReportOffer, ReportOrder, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
 from protocols.openadr3.report_kinds import given_units, is_forecast, quantity_of

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import isfinite
 
-from protocols.grid import IntervalReport, ReportInterval, ReportQuantity
+from protocols.grid_report import IntervalReport, ReportInterval, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import AGGREGATED_REPORT, DATA_QUALITY, OPERATING_STATE, Version
 from protocols.openadr3.neutral_order import Asked

@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
 from protocols.openadr3 import model
 from protocols.openadr3.event_kinds import CARRIED, TEST_PREFIX
 from protocols.openadr3.names import Version

@@ -6,7 +6,8 @@ report's the quantity.
 
 from dataclasses import dataclass
 
-from protocols.grid import ReportQuantity, SignalKind
+from protocols.grid import SignalKind
+from protocols.grid_report import ReportQuantity
 from protocols.openadr3.names import DATA_QUALITY, OPERATING_STATE
 
 _SHOWN = "shown, and kept for the record"

@@ -16,7 +16,7 @@ everything else            carried by the codec, no place in the face
 
 from collections.abc import Mapping
 
-from protocols.grid import ReportInterval, ReportQuantity, ResourceState
+from protocols.grid_report import ReportInterval, ReportQuantity, ResourceState
 from protocols.openadr3 import model
 from protocols.openadr3.names import OPERATING_STATE
 from protocols.openadr3.units import WATT_HOURS, WATTS, units_of

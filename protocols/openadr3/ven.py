@@ -14,15 +14,8 @@ from datetime import datetime, timedelta
 from aiohttp import web
 
 from protocols.errors import ProtocolError, Rejected, Unreachable
-from protocols.grid import (
-    EventBatch,
-    IntervalReport,
-    Opt,
-    OptDecision,
-    Receipt,
-    ReportOffer,
-    ReportOrder,
-)
+from protocols.grid import EventBatch, Opt, OptDecision
+from protocols.grid_report import IntervalReport, Receipt, ReportOffer, ReportOrder
 from protocols.openadr3 import model
 from protocols.openadr3.client import Client
 from protocols.openadr3.client_http import Exchange

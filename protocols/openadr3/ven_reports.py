@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from protocols.errors import MessageError, Rejected
-from protocols.grid import IntervalReport, Receipt, ReportOffer, ReportOrder
+from protocols.grid_report import IntervalReport, Receipt, ReportOffer, ReportOrder
 from protocols.openadr3 import model
 from protocols.openadr3.client import Client
 from protocols.openadr3.neutral_order import Asked, read_orders

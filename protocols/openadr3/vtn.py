@@ -23,16 +23,8 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from protocols.grid import (
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-    Party,
-    ReportOrder,
-    ReportQuantity,
-    Target,
-)
+from protocols.grid import EventStatus, GridEvent, OptDecision, Party, Target
+from protocols.grid_report import IntervalReport, ReportOrder, ReportQuantity
 from protocols.object_store import ObjectStore
 from protocols.openadr3 import model, model_access
 from protocols.openadr3.codec import encode

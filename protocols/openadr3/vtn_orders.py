@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from protocols.grid import ReportOrder, ReportQuantity, Target
+from protocols.grid import Target
+from protocols.grid_report import ReportOrder, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import OPERATING_STATE
 from protocols.openadr3.values import FOREVER, NOW

@@ -12,7 +12,8 @@ from hashlib import sha256
 
 import structlog
 
-from protocols.grid import IntervalReport, Opt, OptDecision, Refusal
+from protocols.grid import Opt, OptDecision, Refusal
+from protocols.grid_report import IntervalReport
 from protocols.openadr3 import model
 from protocols.openadr3.model import Held
 from protocols.openadr3.names import Version

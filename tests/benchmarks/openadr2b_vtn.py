@@ -24,14 +24,8 @@ from typing import Any
 
 from openleadr import messaging, objects
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    ReportOffer,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind
+from protocols.grid_report import ReportOffer
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.codec import decode, encode
 from protocols.openadr2b.neutral_event import write_event

@@ -28,15 +28,8 @@ from gateway.storage import upgrade
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from hardware.device import PowerReading, Quality
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    ReportOffer,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, Signal, SignalKind
+from protocols.grid_report import ReportOffer
 from protocols.openadr2b.ven import HttpExchange, Ven
 from protocols.openadr2b.vtn import Vtn
 

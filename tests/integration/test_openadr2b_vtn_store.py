@@ -16,7 +16,7 @@ from aiohttp import web
 from gateway.storage import upgrade
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import open_ledger
-from protocols.grid import ReportOffer
+from protocols.grid_report import ReportOffer
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import write_offers
 from protocols.openadr2b.vtn import PATH, Vtn

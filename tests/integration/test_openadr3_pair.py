@@ -11,18 +11,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from protocols.grid import (
-    EventBatch,
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    ReportInterval,
-    ReportOffer,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventBatch, EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer
 from protocols.openadr3.access import Authorized, ClientCredentials
 from protocols.openadr3.client_http import HttpExchange
 from protocols.openadr3.ven import LOOK_AFTER_S, Ven

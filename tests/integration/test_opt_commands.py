@@ -12,7 +12,8 @@ import pytest
 
 from gateway import app
 from gateway.__main__ import main
-from protocols.grid import IntervalReport, Party, ReportInterval, ReportOrder
+from protocols.grid import Party
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOrder
 from protocols.object_store import StoredObject
 from protocols.party_store import PlacedOrder
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.storage.sql_ledger import open_ledger
-from protocols.grid import EventStatus, ReportOffer
+from protocols.grid import EventStatus
+from protocols.grid_report import ReportOffer
 from protocols.openadr3 import vtn_answers
 from protocols.openadr3.access import NoAccess
 from protocols.openadr3.client_http import Request, Response

@@ -26,14 +26,7 @@ from gateway.storage.nonces import SqlNonceStore
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from gateway.tls import server_context
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
 from protocols.openadr2b.certificate import Pinned, fingerprint
 from protocols.openadr2b.signature import Signer, Verifier
 from protocols.openadr2b.vtn import PATH, Vtn

@@ -13,13 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.tls import vtn_client_context
 from protocols.errors import NotRegistered, ProtocolError, Rejected
-from protocols.grid import (
-    EventBatch,
-    EventStatus,
+from protocols.grid import EventBatch, EventStatus, Opt, OptDecision, OptSchedule
+from protocols.grid_report import (
     IntervalReport,
-    Opt,
-    OptDecision,
-    OptSchedule,
     ReportInterval,
     ReportOffer,
     ReportOrder,

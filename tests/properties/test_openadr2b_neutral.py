@@ -6,16 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    ReportInterval,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
+from protocols.grid_report import IntervalReport, ReportInterval
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_event import read_batch, write_event
 from protocols.openadr2b.neutral_report import read_report, write_report

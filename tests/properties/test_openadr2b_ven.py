@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.event import ChangeKind, EventRecord, changes
 from protocols.errors import ProtocolError, Unreachable
-from protocols.grid import (
-    EventBatch,
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    ReportOffer,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventBatch, EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
+from protocols.grid_report import ReportOffer
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.neutral_metadata import specifier_id

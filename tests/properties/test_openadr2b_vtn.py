@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from protocols.errors import ProtocolError, Unreachable
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    Opt,
-    OptDecision,
-    OptSchedule,
-    ReportInterval,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, OptSchedule, Signal, SignalKind
+from protocols.grid_report import IntervalReport, ReportInterval
 from protocols.openadr2b import codec, model, model_report
 from tests.unit.protocols.openadr2b.conftest import NOON, Joined
 from tests.unit.protocols.openadr2b.vtn_asking import ask, created, offers, register, registered

@@ -6,14 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
 from protocols.openadr3 import codec, model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_event import read_event

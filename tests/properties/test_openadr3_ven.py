@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.event import ChangeKind, EventRecord, EventState, changes, state
 from protocols.errors import ProtocolError, Unreachable
-from protocols.grid import EventBatch, IntervalReport, ReportInterval
+from protocols.grid import EventBatch
+from protocols.grid_report import IntervalReport, ReportInterval
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from tests.openadr3_server import NOON, SmallVtn, problem

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.report_grid import MOST_INTERVALS, granularity, intervals, report_end, report_start
-from protocols.grid import ReportOrder
+from protocols.grid_report import ReportOrder
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

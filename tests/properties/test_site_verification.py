@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.site_verification import SiteReports, verify_by_sites
-from protocols.grid import IntervalReport
+from protocols.grid_report import IntervalReport
 from tests.unit.gateway.domain.test_site_verification import END, inputs, report, site
 
 

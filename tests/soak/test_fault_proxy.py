@@ -32,15 +32,8 @@ from gateway.services.intake import Intake
 from gateway.services.readiness import Readiness
 from gateway.services.reporting import Reporting
 from hardware.device import PowerReading
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    ReportOffer,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, Signal, SignalKind
+from protocols.grid_report import ReportOffer
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.ven import Ven
 from protocols.openadr2b.vtn import Vtn

@@ -7,17 +7,7 @@ import pytest
 
 from gateway.ledger import Ledger, LogEntry, Quarantined, Topic
 from gateway.storage.sql_ledger import open_ledger
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Refusal,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, Refusal, Signal, SignalKind, Target
 from protocols.party_store import Direction, PartyStore, RawMessage
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123457, tzinfo=UTC)

@@ -6,17 +6,8 @@ import pytest
 from gateway.ledger import Ledger
 from gateway.storage.party_store import SqlPartyStore
 from gateway.storage.sql_ledger import open_ledger
-from protocols.grid import (
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    Opt,
-    OptDecision,
-    Party,
-    ReportInterval,
-    ReportOffer,
-    ReportOrder,
-)
+from protocols.grid import EventStatus, GridEvent, Opt, OptDecision, Party
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer, ReportOrder
 from protocols.party_store import PartyStore, Registration
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

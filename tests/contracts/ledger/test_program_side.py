@@ -8,7 +8,8 @@ import pytest
 from gateway.storage.nonces import SqlNonceStore
 from gateway.storage.sql_ledger import SqlLedger, open_ledger
 from protocols.errors import NotAuthentic
-from protocols.grid import IntervalReport, Opt, OptSchedule, ReportInterval, ReportOrder
+from protocols.grid import Opt, OptSchedule
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOrder
 from protocols.party_store import PartyStore, PlacedOrder, QueuedMessage
 from protocols.replay import Stamp
 

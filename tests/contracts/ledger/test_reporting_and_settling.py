@@ -5,7 +5,7 @@ from decimal import Decimal
 from gateway.domain.settlement import SettlementStatement
 from gateway.domain.verification import CandidateDay, VerifiedInterval, VerifiedReport
 from gateway.ledger import Ledger, Topic
-from protocols.grid import IntervalReport, Receipt, ReportInterval
+from protocols.grid_report import IntervalReport, Receipt, ReportInterval
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -16,16 +16,8 @@ from gateway.downstream import DownstreamSites, SiteBelow
 from hardware.device import CapCommand, CapResult, Lease, Outcome, Quality
 from hardware.errors import Condition
 from hardware.job import JobAction, Verb
-from protocols.grid import (
-    EventBatch,
-    EventStatus,
-    GridConnection,
-    IntervalReport,
-    Opt,
-    OptDecision,
-    ReportInterval,
-    SignalKind,
-)
+from protocols.grid import EventBatch, EventStatus, GridConnection, Opt, OptDecision, SignalKind
+from protocols.grid_report import IntervalReport, ReportInterval
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 LEASE = Lease(epoch=1, sequence=1, duration_s=15.0)

@@ -10,7 +10,8 @@ from gateway.domain.forecast import Planned, expected_w, usual_w
 from gateway.domain.measurement import Slice
 from gateway.domain.plan import PlanInterval, PowerPlan
 from gateway.domain.report_grid import MOST_INTERVALS, forecast_end, forecast_start
-from protocols.grid import EventStatus, GridEvent, ReportOrder
+from protocols.grid import EventStatus, GridEvent
+from protocols.grid_report import ReportOrder
 
 START = datetime(2026, 7, 1, 16, tzinfo=UTC)
 

@@ -11,16 +11,7 @@ from gateway.domain.event import EventRecord
 from gateway.domain.plan import LiveBaseline, PlanInterval, PowerPlan, plan, target_w
 from hardware.device import CapRange
 from hardware.job import CurvePoint, JobView
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Refusal,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, Refusal, Signal, SignalKind
 
 START = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
 PROGRAM = Program(program_id="peak", levels={1: 0.1, 2: 0.25}, capacity_w=160_000.0)

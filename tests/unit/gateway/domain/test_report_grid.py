@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.domain.report_grid import MOST_INTERVALS, intervals, report_end, report_start
-from protocols.grid import ReportOrder
+from protocols.grid_report import ReportOrder
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from gateway.domain.site_verification import (
     verify_by_sites,
 )
 from gateway.domain.verification import VerifiedReport
-from protocols.grid import IntervalReport, ReportInterval
+from protocols.grid_report import IntervalReport, ReportInterval
 
 START = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 END = START + timedelta(minutes=10)

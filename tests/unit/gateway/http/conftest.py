@@ -21,15 +21,7 @@ from gateway.ledger import Ledger
 from gateway.storage.sql_ledger import open_ledger
 from hardware.device import CapRange, DeviceView, PowerReading
 from hardware.job import JobView
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, OptDecision, Signal, SignalKind
 
 NOON = datetime(2026, 7, 14, 19, 0, tzinfo=UTC)
 """Noon of a Tuesday in Phoenix."""

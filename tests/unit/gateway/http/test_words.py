@@ -8,15 +8,7 @@ from gateway.domain.contract import Program
 from gateway.domain.event import EventRecord, state
 from gateway.domain.plan import PowerPlan
 from gateway.http import words
-from protocols.grid import (
-    EventInterval,
-    GridEvent,
-    Opt,
-    OptDecision,
-    Refusal,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, GridEvent, Opt, OptDecision, Refusal, Signal, SignalKind
 
 PHOENIX = ZoneInfo("America/Phoenix")
 NOON = datetime(2026, 7, 14, 19, 0, tzinfo=UTC)

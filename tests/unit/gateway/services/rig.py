@@ -42,14 +42,12 @@ from protocols.grid import (
     EventStatus,
     GridConnection,
     GridEvent,
-    IntervalReport,
     Opt,
     OptDecision,
-    Receipt,
-    ReportOrder,
     Signal,
     SignalKind,
 )
+from protocols.grid_report import IntervalReport, Receipt, ReportOrder
 
 STARTS_AT = datetime(2026, 7, 15, 22, 40, tzinfo=UTC)
 """A Wednesday afternoon in Phoenix."""

@@ -10,7 +10,8 @@ import pytest
 from gateway.domain.event import EventState, state
 from gateway.domain.operator import CommandKind
 from protocols.errors import Unreachable
-from protocols.grid import Opt, ReportOffer
+from protocols.grid import Opt
+from protocols.grid_report import ReportOffer
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.ven import Ven
 from tests.openadr3_definition import Definition

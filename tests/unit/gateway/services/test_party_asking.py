@@ -8,7 +8,8 @@ import pytest
 
 from gateway.domain.issuing import IssueCommand, IssueKind, PartyWish
 from gateway.services.party_asking import ask_party, found_party
-from protocols.grid import Party, ReportQuantity
+from protocols.grid import Party
+from protocols.grid_report import ReportQuantity
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from protocols.errors import Rejected
-from protocols.grid import IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
+from protocols.grid_report import IntervalReport, Receipt, ReportOrder, ReportQuantity, ResourceState
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, STARTS_AT, Rig, ScriptedConnection
 
 POWER, BASELINE, REDUCTION, AVAILABLE, STATE = ReportQuantity

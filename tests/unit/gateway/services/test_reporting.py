@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from gateway import app
 from protocols.errors import Unreachable
-from protocols.grid import IntervalReport, ReportOrder
+from protocols.grid_report import IntervalReport, ReportOrder
 from protocols.openadr2b.vtn import Vtn
 from tests.unit.gateway.services.rig import CONNECTION_ID, STARTS_AT, Rig, ScriptedConnection
 

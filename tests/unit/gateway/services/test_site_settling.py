@@ -8,7 +8,7 @@ import pytest
 from gateway.domain.settlement import check
 from gateway.domain.site_verification import SiteBelow
 from gateway.services.site_inputs import gather_stated_inputs
-from protocols.grid import IntervalReport, ReportInterval, ReportOrder, ReportQuantity
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOrder, ReportQuantity
 from tests.unit.gateway.services.rig import CONNECTION_ID, PROGRAM, PROGRAM_ID, SITE, STARTS_AT, Rig
 
 A, B = (SiteBelow(party=name, connection_id="below", party_id=f"id-{name}", weight_w=1000.0) for name in "ab")

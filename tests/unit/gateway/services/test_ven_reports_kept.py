@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from protocols.grid import ReportOffer, ReportQuantity, ResourceState
+from protocols.grid_report import ReportOffer, ReportQuantity, ResourceState
 from protocols.openadr2b import codec, model_report
 from protocols.openadr2b.neutral_metadata import points_of
 from protocols.openadr2b.neutral_report import read_data, write_order

@@ -11,19 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from lxml import etree
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    IntervalReport,
-    OptDecision,
-    OptSchedule,
-    Party,
-    ReportOffer,
-    ReportOrder,
-    Signal,
-    SignalKind,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, OptDecision, OptSchedule, Party, Signal, SignalKind
+from protocols.grid_report import IntervalReport, ReportOffer, ReportOrder
 from protocols.openadr2b import codec, model
 from protocols.openadr2b.neutral_event import write_event
 from protocols.openadr2b.ven import Ven

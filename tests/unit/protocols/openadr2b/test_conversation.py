@@ -14,16 +14,14 @@ from protocols.grid import (
     GridConnection,
     GridEvent,
     GridProgram,
-    IntervalReport,
     Opt,
     OptDecision,
-    Receipt,
     Refusal,
-    ReportInterval,
     Signal,
     SignalKind,
     Target,
 )
+from protocols.grid_report import IntervalReport, Receipt, ReportInterval
 from protocols.party_store import Direction, PartyStore
 
 FIRST_TURN = [

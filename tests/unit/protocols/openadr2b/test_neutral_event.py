@@ -5,17 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocols.grid import (
-    EventBatch,
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    Refusal,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventBatch, EventInterval, EventStatus, GridEvent, Opt, Refusal, Signal, SignalKind, Target
 from protocols.openadr2b import codec, model
 from protocols.openadr2b.event_kinds import WATTS
 from protocols.openadr2b.neutral_event import read_batch, status_at, write_event

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from protocols.grid import (
+from protocols.grid_report import (
     IntervalReport,
     ReportInterval,
     ReportOffer,

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportOrder
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer, ReportOrder
 from protocols.openadr2b import model, model_report
 from protocols.openadr2b.event_kinds import WATTS
 from protocols.openadr2b.neutral_metadata import specifier_id, write_offers

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from protocols.errors import NotRegistered
-from protocols.grid import GridEvent, Opt, OptDecision, ReportOffer, ReportQuantity
+from protocols.grid import GridEvent, Opt, OptDecision
+from protocols.grid_report import ReportOffer, ReportQuantity
 from protocols.openadr2b.ven import HttpExchange, Ven
 from protocols.openadr2b.vtn import Vtn
 from protocols.openadr2b.vtn_parties import DeclaredParty, VtnParties

@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 
 from protocols.errors import NotRegistered, OutOfTime, Rejected, Unreachable
-from protocols.grid import (
-    IntervalReport,
-    Opt,
-    OptDecision,
-    ReportInterval,
-    ReportOffer,
-    ReportQuantity,
-)
+from protocols.grid import Opt, OptDecision
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer, ReportQuantity
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.neutral_report import write_report

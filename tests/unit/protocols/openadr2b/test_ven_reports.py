@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocols.errors import MalformedMessage, NotRegistered, ProtocolError, Rejected, Unreachable
-from protocols.grid import IntervalReport, ReportInterval
+from protocols.grid_report import IntervalReport, ReportInterval
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import specifier_id
 from protocols.openadr2b.ven import MOST_MESSAGES_A_TURN

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from protocols.grid import GridEvent, Opt, OptDecision, ReportOffer, ReportQuantity
+from protocols.grid import GridEvent, Opt, OptDecision
+from protocols.grid_report import ReportOffer, ReportQuantity
 from protocols.openadr2b import codec, model
 from protocols.openadr2b.exchange import HttpExchange
 from protocols.openadr2b.ven import Ven

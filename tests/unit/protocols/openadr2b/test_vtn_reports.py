@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protocols.grid import ReportQuantity, ResourceState
+from protocols.grid_report import ReportQuantity, ResourceState
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import METADATA
 from tests.unit.protocols.openadr2b.vtn_asking import ask, data, offers, poll, registered, said, update

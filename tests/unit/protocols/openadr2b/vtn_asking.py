@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from protocols.grid import ReportOffer, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportQuantity
 from protocols.openadr2b import codec, model, model_report
 from protocols.openadr2b.neutral_metadata import write_offers
 

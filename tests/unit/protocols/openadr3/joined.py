@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from protocols.errors import Unreachable
-from protocols.grid import EventBatch, ReportOffer
+from protocols.grid import EventBatch
+from protocols.grid_report import ReportOffer
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.ven import Ven
 from tests.openadr3_server import NOON, Json, SmallVtn

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from protocols.errors import ProtocolError, Rejected, Unreachable
-from protocols.grid import ReportOffer
+from protocols.grid_report import ReportOffer
 from protocols.openadr3.access import Authorized, ClientCredentials, NoAccess, StaticToken
 from protocols.openadr3.client_http import HttpExchange, Request
 from protocols.openadr3.names import Version

@@ -4,14 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Refusal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Refusal, SignalKind, Target
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_event import read_batch, read_event, unreadable

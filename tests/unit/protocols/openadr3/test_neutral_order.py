@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from protocols.grid import ReportOffer, ReportOrder
+from protocols.grid_report import ReportOffer, ReportOrder
 from protocols.openadr3 import model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_order import read_orders

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from protocols.grid import IntervalReport, ReportInterval, ReportOffer, ReportQuantity, ResourceState
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer, ReportQuantity, ResourceState
 from protocols.openadr3 import codec, model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_order import Asked, read_orders

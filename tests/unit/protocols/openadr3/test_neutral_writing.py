@@ -3,14 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Signal, SignalKind, Target
 from protocols.openadr3 import codec, model
 from protocols.openadr3.names import Version
 from protocols.openadr3.neutral_event import read_event

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from protocols.grid import ReportQuantity, SignalKind
+from protocols.grid import SignalKind
+from protocols.grid_report import ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.names import REPORT_PAYLOAD_TYPES, Version
 from protocols.openadr3.neutral_event import read_event

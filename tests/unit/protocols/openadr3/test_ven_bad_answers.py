@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from protocols.errors import ProtocolError
-from protocols.grid import IntervalReport, ReportInterval
+from protocols.grid_report import IntervalReport, ReportInterval
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from tests.openadr3_definition import Definition

@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 
 from protocols.errors import Rejected, Unreachable
-from protocols.grid import (
-    IntervalReport,
-    Opt,
-    OptDecision,
-    Refusal,
-    ReportInterval,
-    ReportOffer,
-    ReportOrder,
-    ReportQuantity,
-)
+from protocols.grid import Opt, OptDecision, Refusal
+from protocols.grid_report import IntervalReport, ReportInterval, ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.names import Version
 from protocols.openadr3.ven import NO_ANSWER

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.storage.object_store import SqlObjectStore
-from protocols.grid import ReportOffer, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportQuantity
 from protocols.openadr3.client_http import Request, Response
 from protocols.openadr3.ven import LOOK_AFTER_S, Ven
 from protocols.openadr3.vtn_parties import stored_parties

@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocols.grid import (
-    EventInterval,
-    EventStatus,
-    GridEvent,
-    Opt,
-    Refusal,
-    Signal,
-    SignalKind,
-    Target,
-)
+from protocols.grid import EventInterval, EventStatus, GridEvent, Opt, Refusal, Signal, SignalKind, Target
 from protocols.openadr3 import model
 from protocols.openadr3.codec import decode
 from protocols.openadr3.names import Version

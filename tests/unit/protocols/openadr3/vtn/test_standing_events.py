@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocols.grid import ReportOffer, ReportOrder, ReportQuantity
+from protocols.grid_report import ReportOffer, ReportOrder, ReportQuantity
 from protocols.openadr3 import model
 from protocols.openadr3.codec import decode
 from protocols.openadr3.names import Version
