@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import ConfigError, Settings, load_config, settings_from
+from gateway.domain.tariff.terms import Part
 
 FULL = """
 [gateway]
@@ -251,3 +252,27 @@ def test_a_level_declared_to_a_program_is_in_kilowatts(tmp_path: Path) -> None:
     assert settings.programs()["peak"].declared_w == 60_500.0
     with pytest.raises(ConfigError, match="declared_kw"):
         load_config(written(tmp_path, METERS + program.replace("60.5", "-1")))
+
+
+def test_the_program_in_the_readme_is_one(tmp_path: Path):
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    section = readme.partition("\n## Settlement\n")[2].partition("\n## ")[0]
+    example = "\n".join(line.removeprefix("    ") for line in section.splitlines() if line.startswith("    "))
+    site = '[site]\nid = "phx-1"\ntimezone = "America/Phoenix"\n[[hardware]]\nkind = "simulated"\n'
+    program = load_config(written(tmp_path, site + example)).programs()["peak"]
+    assert program.baseline_rule == "caiso-10-in-10"
+    assert program.agreed == {Part.AVAILABILITY: Decimal("0.012")}
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ('tariff = "flat-enrgy"', "did you mean flat-energy?"),
+        ('tariff = "capacity-with-tiers"', "tariff capacity-with-tiers is in CNY: give currency"),
+        ('agreed = { energy = "1" }', "agreed: the price of energy is price_per_kwh"),
+    ],
+)
+def test_a_tariff_that_cannot_be_used_is_refused_with_what_to_do(tmp_path: Path, declared: str, says: str):
+    whole = FULL.replace('price_per_kwh = "0.75"', f'price_per_kwh = "0.75"\n{declared}')
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_config(written(tmp_path, whole))
